@@ -1,0 +1,444 @@
+"""SynthAVE: a small audio-visual world in which where people look is known, written as real files.
+
+    python -m stanet_jax.data.synthave --out=data/synthave
+
+A clip shows one or two objects before a textured background, among untagged distractors. An object is a large body, whose
+look several categories share, and a small head, whose hue and pattern alone tell its category. A category has its own
+motion and its own sound too. Each clip is of one kind, which says what tells its tag:
+
+    plain            one object; it moves and sounds as its category does
+    still            one object; it does not move
+    foreign_sound    one object; noise, music or another category's sound is heard
+    sound_decides    two objects move; the one that is heard is the tag; time tells nothing
+    motion_decides   two objects, wind is heard; the one that moves is the tag
+    context_decides  two objects move, wind is heard; one is in view through all of the clip, and in other clips without being
+                     their tag; the other one, which comes or goes, is the tag
+
+The training side has AVE's layout (`AVE_Dataset/`: H.264 and AAC in mp4, the kind in the annotation's quality field), the test
+part also that of the STAViS release (frames, wav, density maps, `.mat` fixations), with each simulated observer's gaze under the
+`observers` key of the `.mat`. What is only known of a made world stands in `truth.jsonl`.
+"""
+import argparse
+import base64
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+
+import av
+import numpy as np
+import PIL.Image
+import scipy.io
+import scipy.io.wavfile
+import scipy.ndimage
+import tqdm
+
+import stanet_jax
+
+SAMPLE_RATE = 16000
+SPLITS = {'train': 'trainSet.txt', 'validation': 'valSet.txt', 'test': 'testSet.txt'}
+SET = 'SynthAVE'  # its name among the fixation sets
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be chosen of the world. Sizes of things are shares of `side`, the frame's side in pixels."""
+    categories: int = 8  # up to 28
+    train: int = 480  # clips
+    validation: int = 96
+    test: int = 96
+    seconds: float = 4.0
+    rate: int = 8  # frames a second
+    side: int = 96
+    observers: int = 16
+    seed: int = 0
+    plain: float = 0.25  # shares of the kinds
+    still: float = 0.15
+    foreign_sound: float = 0.15
+    sound_decides: float = 0.15
+    motion_decides: float = 0.15
+    context_decides: float = 0.15
+
+    @property
+    def frames(self):
+        return int(round(self.seconds * self.rate))
+
+
+KINDS = ('plain', 'still', 'foreign_sound', 'sound_decides', 'motion_decides', 'context_decides')
+HEAD = 8 / 96  # radius
+BODY = {1: 18 / 96, 2: 14 / 96}  # radius, by how many objects are in view
+
+
+@dataclasses.dataclass
+class Thing:
+    """An object or a distractor: `path` [t, 2] is its centre (y, x) in pixels, `visible` [t] how much of it shows."""
+    category: int  # -1 for a distractor
+    path: np.ndarray
+    visible: np.ndarray
+    body: float  # radius in pixels
+    look: np.random.Generator  # draws what is of this one alone
+    head: np.ndarray = None  # [t, 2]
+
+
+@dataclasses.dataclass
+class Clip:
+    id: str
+    kind: str
+    tag: int
+    objects: list  # the first one is the tag's
+    distractors: list
+    heard: list  # categories; [-1] is noise, [-2] music, [-3] wind
+
+
+# ------------------------------------------------------------------------------------------------------ what a category is
+
+
+def category_name(category):
+    return f'category_{category:02d}'
+
+
+def head_colours(category, categories):
+    """Two colours [2, 3] in [0, 1]: the category's hue, bright, and the same hue nearly black."""
+    hue = 6 * category / categories
+    rgb = np.clip([abs(hue - 3) - 1, 2 - abs(hue - 2), 2 - abs(hue - 4)], 0, 1)
+    return np.stack([0.1 + 0.9 * rgb, 0.15 * rgb])
+
+
+def motion(category, t, phase):
+    """Displacement [t, 2] in [-1, 1]: closed curves that differ by category and seldom stand still; t in seconds."""
+    fy, fx, lead = [(1, 1, .25), (1, 1, -.25), (1.2, .6, .0), (.6, 1.2, .0), (1.1, .8, .25), (.8, 1.1, .1)][category % 6]
+    turn = 2 * np.pi * (t + phase)
+    return np.stack([np.sin(fy * turn), np.sin(fx * turn + 2 * np.pi * lead)], axis=-1)
+
+
+def category_sound(category, categories, t, rng):
+    """A harmonic tone whose pitch and rhythm are the category's, a little different in each clip; t in seconds -> wave [t]."""
+    pitch = 220 * 2 ** (4.0 * category / categories) * (1 + rng.uniform(-.015, .015))
+    beat = 1.5 + (category * 5 % 7) / 2
+    rhythm = (0.5 + 0.5 * np.sin(2 * np.pi * (beat * t + rng.uniform()))) ** 2
+    tone = sum(np.sin(2 * np.pi * pitch * n * t + rng.uniform(0, 6)) / n for n in (1, 2, 3) if pitch * n < 7500)
+    return (0.25 + 0.75 * rhythm) * tone / 1.8
+
+
+def sound(clip, settings, rng):
+    """The clip's wave, float in [-1, 1] at 16 kHz."""
+    n = int(settings.seconds * SAMPLE_RATE)
+    t = np.arange(n) / SAMPLE_RATE
+    white = rng.standard_normal(n)
+    wind = scipy.ndimage.uniform_filter1d(white, 40) * (0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(.2, .6) * t))
+    wave = 0.02 * white + 0.1 * wind
+    for heard in clip.heard:
+        if heard >= 0:
+            wave += 0.5 * category_sound(heard, settings.categories, t, rng)
+        elif heard == -1:  # noise in gusts
+            wave += 0.25 * white * (0.5 + 0.5 * np.sign(np.sin(2 * np.pi * rng.uniform(1, 4) * t)))
+        elif heard == -2:  # music: a new chord each third of a second, on no category's pitch
+            for k, start in enumerate(np.arange(0, n, SAMPLE_RATE // 3)):
+                piece = slice(start, start + SAMPLE_RATE // 3)
+                notes = 110 * 2 ** (rng.choice([0, 2, 4, 7, 9], 3, replace=False) / 12 + k % 3)
+                wave[piece] += 0.2 * np.sin(2 * np.pi * notes[:, None] * t[piece]).sum(0) * np.hanning(t[piece].size)
+        else:
+            wave += 0.4 * wind
+    return np.clip(wave * rng.uniform(.5, .9), -1, 1)
+
+
+# ----------------------------------------------------------------------------------------------------------- who is where
+
+
+def place(settings, count, moves, categories, rng):
+    """Paths of `count` objects and of their heads that stay in the frame and out of each other's way.
+
+    Draws until they do, widening what passes; -> list of (path [t, 2], head [t, 2]), pixels.
+    """
+    side, t = settings.side, np.arange(settings.frames) / settings.rate
+    reach, swing = BODY[count] + 0.5 * HEAD, 0.085 * side
+    for attempt in range(1000):
+        slack = 1 - attempt / 1000
+        paths = []
+        for category, moving in zip(categories, moves, strict=True):
+            path = rng.uniform(0.2, 0.8, 2) * side + moving * swing * motion(category, t, rng.uniform())
+            angle = rng.uniform(0, 2 * np.pi)
+            paths.append((path, path + reach * side * np.array([np.sin(angle), np.cos(angle)])))
+        inside = all(h.min() > (HEAD + 0.01) * side and h.max() < (1 - HEAD - 0.01) * side for _, h in paths)
+        if count == 1 and inside:
+            return paths
+        if inside:
+            (a, ha), (b, hb) = paths
+            gaps = [np.linalg.norm(p - q, axis=1).min() / side - r for p, q, r in
+                    ((a, b, 2 * BODY[2]), (ha, b, HEAD + BODY[2]), (hb, a, HEAD + BODY[2]), (ha, hb, 2 * HEAD))]
+            if min(gaps) > 0.05 * slack - 0.06 * (1 - slack):
+                return paths
+    raise AssertionError(f'no room for {count} objects in a frame of {side} pixels')
+
+
+def distractor(settings, rng):
+    """A plain shape that drifts or flickers and tells nothing."""
+    t = np.arange(settings.frames) / settings.rate
+    start, velocity = rng.uniform(0, 1, 2), rng.uniform(-.25, .25, 2)
+    flickers = rng.uniform() < 0.5
+    path = np.abs((start + t[:, None] * velocity * (not flickers)) % 2 - 1) * settings.side
+    visible = (rng.uniform(size=t.size) < 0.6).astype(float) if flickers else np.ones(t.size)
+    return Thing(-1, path, visible, rng.uniform(.03, .06) * settings.side, rng)
+
+
+def visit(frames, rng):
+    """One stay [t] that leaves out between an eighth and a third of the clip, at its beginning or its end."""
+    visible = np.ones(frames)
+    away = rng.integers(frames // 8, frames // 3 + 1)
+    visible[:away] = 0
+    return visible if rng.uniform() < .5 else visible[::-1]
+
+
+def make_clip(settings, split, index):
+    """The clip of (seed, split, index): a pure function of them."""
+    rng = np.random.default_rng([settings.seed, list(SPLITS).index(split), index])
+    kind, tag = assignment(settings, split)[index]
+    others = [c for c in range(settings.categories) if c != tag]
+    other = int(rng.choice(others))
+    two = kind.endswith('_decides')
+    categories = [tag, other] if two else [tag]
+    moves = {'still': [False], 'motion_decides': [True, False]}.get(kind, [True] * len(categories))
+    objects = []
+    for category, (path, head) in zip(categories, place(settings, len(categories), moves, categories, rng), strict=True):
+        look = np.random.default_rng(rng.integers(2**32))
+        objects.append(Thing(category, path, np.ones(settings.frames), BODY[len(categories)] * settings.side, look, head))
+    if kind == 'context_decides':
+        objects[0].visible = visit(settings.frames, rng)
+    foreign = [-1, -2, other][rng.integers(3)]
+    heard = {'foreign_sound': [foreign], 'motion_decides': [-3], 'context_decides': [-3]}.get(kind, [tag])
+    distractors = [distractor(settings, np.random.default_rng(rng.integers(2**32))) for _ in range(rng.integers(2, 5))]
+    digest = hashlib.sha1(f'{settings.seed} {split} {index}'.encode()).digest()
+    return Clip(base64.urlsafe_b64encode(digest).decode()[:11], kind, tag, objects, distractors, heard)
+
+
+def assignment(settings, split):
+    """(kind, tag) of every clip of a split, with the shares of the kinds kept and each kind's tags in equal numbers."""
+    count = getattr(settings, split)
+    ends = np.round(np.cumsum([getattr(settings, kind) for kind in KINDS]) * count).astype(int)
+    kinds = [kind for kind, n in zip(KINDS, np.diff(ends, prepend=0), strict=True) for _ in range(n)]
+    return [(kind, i % settings.categories) for i, kind in enumerate(kinds)]
+
+
+# --------------------------------------------------------------------------------------------------------------- drawing
+
+
+def paint(image, centre, radius, colour, shape='disc', opacity=1.0):
+    """Paints a soft-edged shape onto image [h, w, 3]; `colour` is [3], or a function of offsets (y, x) in radii -> [.., 3]."""
+    y0, x0 = np.maximum(np.floor(centre - radius - 1), 0).astype(int)
+    y1, x1 = np.minimum(np.ceil(centre + radius + 2), image.shape[:2]).astype(int)
+    if y0 >= y1 or x0 >= x1:
+        return
+    y, x = np.mgrid[y0:y1, x0:x1] - centre[:, None, None]
+    distance = {'disc': lambda: np.hypot(y, x), 'tall': lambda: np.hypot(y, 1.4 * x), 'box': lambda:
+                np.maximum(abs(y), abs(x)) * 1.15, 'diamond': lambda: (abs(y) + abs(x)) * .9}[shape]()
+    mask = (opacity * np.clip(radius - distance + 0.5, 0, 1))[..., None]
+    fill = colour(y / radius, x / radius) if callable(colour) else colour
+    image[y0:y1, x0:x1] += mask * (fill - image[y0:y1, x0:x1])
+
+
+def head_pattern(category, categories, angle):
+    """The head's colouring: two colours in stripes, quarters, rings or a half, as a function of offsets in radii."""
+    bright, dark = head_colours(category, categories)
+
+    def colour(y, x):
+        u, v = np.cos(angle) * y + np.sin(angle) * x, np.cos(angle) * x - np.sin(angle) * y
+        field = [np.sin(5 * u), u * v * 6, np.sin(8 * np.hypot(u, v)), 3 * u][category % 4]
+        return dark + (bright - dark) * np.clip(0.9 + 1.5 * field, 0, 1)[..., None]
+    return colour
+
+
+def background(side, rng):
+    """A texture [h, w, 3] of three scales in muted colours."""
+    image = np.full((side, side, 3), rng.uniform(.3, .6, 3))
+    for cells, strength in ((3, .16), (10, .09), (32, .06)):
+        grey = rng.standard_normal((cells + 3, cells + 3, 1)) + 0.4 * rng.standard_normal((cells + 3, cells + 3, 3))
+        zoom = (side / cells, side / cells, 1)
+        image += strength * scipy.ndimage.zoom(grey, zoom, order=1)[:side, :side]
+    return np.clip(image, 0, 1).astype(np.float32)
+
+
+def body_look(thing, categories):
+    """A body's shape and colour: shared by every third category, with a little of its own in the colour."""
+    sort = thing.category % max(2, categories // 3)
+    base = np.array([[.55, .45, .35], [.45, .5, .55], [.5, .5, .4]])[sort % 3]
+    return ['tall', 'box', 'diamond', 'disc'][sort % 4], np.clip(base + thing.look.uniform(-.08, .08, 3), 0, 1)
+
+
+def draw(clip, settings, rng):
+    """The clip's frames, uint8 [t, h, w, 3]."""
+    scene = background(settings.side, rng)
+    looks = []
+    for thing in clip.objects:
+        shape, colour = body_look(thing, settings.categories)
+        looks.append((thing, shape, colour, head_pattern(thing.category, settings.categories, thing.look.uniform(0, 6.3))))
+    props = [(d, d.look.choice(['disc', 'box', 'diamond']), d.look.uniform(.2, .8, 3)) for d in clip.distractors]
+    frames = np.empty((settings.frames, *scene.shape), np.uint8)
+    for t, frame in enumerate(frames):
+        image = scene.copy()
+        for thing, shape, colour in props:
+            paint(image, thing.path[t], thing.body, colour, shape, thing.visible[t])
+        for thing, shape, colour, _ in looks:
+            paint(image, thing.path[t], thing.body, colour, shape, thing.visible[t])
+        for thing, _, _, pattern in looks:
+            paint(image, thing.head[t], HEAD * settings.side, pattern, 'disc', thing.visible[t])
+        image += 0.015 * rng.standard_normal(image.shape, np.float32)
+        frame[:] = np.clip(image * 255 + .5, 0, 255)
+    return frames
+
+
+# ------------------------------------------------------------------------------------------------------------------ gaze
+
+
+def gaze(clip, settings, rng):
+    """Where each simulated observer looks: [observers, t, 2] (y, x) in pixels.
+
+    An observer dwells on one thing for a few frames, then picks the next: the tag's head (0.64), another thing in view (0.14),
+    the frame's centre (0.12) or anywhere (0.10). The eye follows what moves, 1 or 2 frames late, and starts at the centre.
+    """
+    side, frames = settings.side, settings.frames
+    points = np.empty((settings.observers, frames, 2))
+    tag, *other_objects = clip.objects
+    others = [(o.head, 0.3 * o.visible if clip.kind == 'context_decides' else o.visible) for o in other_objects]
+    others += [(o.path, o.visible) for o in clip.objects] + [(d.path, d.visible) for d in clip.distractors]
+    for observer in points:
+        lag, t = int(rng.integers(1, 3)), 0
+        observer[:lag] = side / 2
+        while t < frames - lag:
+            dwell = int(rng.integers(2, 6))
+            draw_ = rng.uniform()
+            if draw_ < .64 and tag.visible[t]:
+                target = tag.head
+            elif draw_ < .78:
+                weights = np.array([v[t] for _, v in others]) + 1e-9
+                target = others[rng.choice(len(others), p=weights / weights.sum())][0]
+            elif draw_ < .90:
+                target = np.broadcast_to(side * rng.normal(.5, .12, 2), (frames, 2))
+            else:
+                target = np.broadcast_to(side * rng.uniform(0, 1, 2), (frames, 2))
+            stop = min(t + dwell, frames - lag)
+            observer[t + lag:stop + lag] = target[t:stop]
+            t = stop
+    return np.clip(points + rng.normal(0, .02 * side, points.shape), 0, side - 1)
+
+
+def fixation_map(points, side):
+    """Points [n, 2] -> uint8 [h, w], 1 where at least one lands."""
+    fixations = np.zeros((side, side), np.uint8)
+    fixations[tuple(np.round(points).astype(int).T)] = 1
+    return fixations
+
+
+def density_map(points, side):
+    """Points [n, 2] -> float [h, w], blurred by a Gaussian of 5 % of the side, maximum 1."""
+    counts = np.zeros((side, side))
+    np.add.at(counts, tuple(np.round(points).astype(int).T), 1)
+    density = scipy.ndimage.gaussian_filter(counts, 0.05 * side, mode='constant')
+    return density / density.max()
+
+
+# --------------------------------------------------------------------------------------------------------------- writing
+
+
+def write_video(path, frames, wave, rate):
+    """H.264 and AAC in mp4; one encoding thread, so that the same clip gives the same file."""
+    with av.open(str(path), 'w') as container:
+        video = container.add_stream('libx264', rate=rate, options={'crf': '16', 'preset': 'veryfast', 'threads': '1'})
+        video.height, video.width, video.pix_fmt = *frames.shape[1:3], 'yuv420p'
+        audio = container.add_stream('aac', rate=SAMPLE_RATE, layout='mono', options={'b': '64k', 'aac_coder': 'fast'})
+        for frame in frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(video.encode(None))
+        samples = np.round(wave[None] * 32767).astype(np.int16)
+        block = av.AudioFrame.from_ndarray(samples, format='s16', layout='mono')
+        block.sample_rate = SAMPLE_RATE
+        container.mux(audio.encode(block))
+        container.mux(audio.encode(None))
+
+
+def write_fixations(root, clip, frames, wave, points, side):
+    """One video of the fixation set, in the STAViS layout."""
+    folders = [root / 'video_frames' / SET / clip.id, root / 'video_audio' / SET / clip.id,
+               root / 'annotations' / SET / clip.id / 'maps']
+    for folder in folders:
+        folder.mkdir(parents=True)
+    scipy.io.wavfile.write(folders[1] / f'{clip.id}.wav', SAMPLE_RATE, np.round(wave * 32767).astype(np.int16))
+    for t, frame in enumerate(frames):
+        density = np.round(255 * density_map(points[:, t], side)).astype(np.uint8)
+        PIL.Image.fromarray(frame).save(folders[0] / f'img_{t + 1:05d}.jpg', quality=95)
+        PIL.Image.fromarray(density).save(folders[2] / f'eyeMap_{t + 1:05d}.jpg', quality=95)
+        scipy.io.savemat(folders[2].parent / f'fixMap_{t + 1:05d}.mat',
+                         {'eyeMap': fixation_map(points[:, t], side), 'observers': points[:, t]}, do_compression=True)
+
+
+def write_clip(root, settings, split, index):
+    """Makes one clip and writes its files; -> (line of the annotations, line of the truth, summed density [h, w])."""
+    clip = make_clip(settings, split, index)
+    rng = np.random.default_rng([settings.seed, list(SPLITS).index(split), index, 1])
+    frames, wave = draw(clip, settings, rng), sound(clip, settings, rng)
+    write_video(root / 'AVE_Dataset' / 'AVE' / f'{clip.id}.mp4', frames, wave, settings.rate)
+    points = gaze(clip, settings, rng)
+    if split == 'test':
+        write_fixations(root, clip, frames, wave, points, settings.side)
+    shown = np.flatnonzero(clip.objects[0].visible)
+    start, end = shown[0] // settings.rate, -(-(shown[-1] + 1) // settings.rate)
+    truth = {'id': clip.id, 'split': split, 'kind': clip.kind, 'tag': clip.tag, 'heard': clip.heard,
+             'switch': int(clip.heard == [clip.tag]), 'head_radius': HEAD * settings.side,
+             'objects': [{'category': o.category, 'visible': o.visible.astype(int).tolist(),
+                          'head': np.round(o.head, 2).tolist()} for o in clip.objects]}
+    density = density_map(points.reshape(-1, 2), settings.side)
+    return f'{category_name(clip.tag)}&{clip.id}&{clip.kind}&{start}&{end}', json.dumps(truth), density
+
+
+def generate(out, settings=None, workers=None):
+    """Writes the whole set under the folder `out`, which must not exist; it appears there only when it is complete."""
+    settings, out = settings or Settings(), pathlib.Path(out)
+    root = out.parent / f'.{out.name}.{os.getpid()}'
+    (root / 'AVE_Dataset' / 'AVE').mkdir(parents=True)
+    jobs = [(split, index) for split in SPLITS for index in range(getattr(settings, split))]
+    lines, truths, train_density = {split: [] for split in SPLITS}, [], 0
+    try:
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), context) as pool:
+            results = pool.map(write_clip, *zip(*((root, settings, *job) for job in jobs), strict=True), chunksize=8)
+            progress = tqdm.tqdm(results, 'SynthAVE', len(jobs), unit='clip', mininterval=1)
+            for (split, _), (line, truth, density) in zip(jobs, progress, strict=True):
+                lines[split].append(line)
+                truths.append(truth)
+                train_density = train_density + density * (split == 'train')
+        for split, name in SPLITS.items():
+            (root / 'AVE_Dataset' / name).write_text('\n'.join(lines[split]) + '\n')
+        (root / 'AVE_Dataset' / 'Annotations.txt').write_text('\n'.join(sum(lines.values(), [])) + '\n')
+        (root / 'truth.jsonl').write_text('\n'.join(truths) + '\n')
+        (root / 'settings.json').write_text(json.dumps(dataclasses.asdict(settings), indent=2) + '\n')
+        mean = np.round(255 * train_density / np.max(train_density)).astype(np.uint8)
+        PIL.Image.fromarray(mean).save(root / 'train_mean_density.png')
+        (root / 'fold_lists').mkdir()
+        fold = ''.join(f'{line.split("&")[1]} {settings.frames} {settings.rate}\n' for line in lines['test'])
+        (root / 'fold_lists' / f'{SET}_list_test_fps.txt').write_text(fold)
+        root.rename(out)
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Writes SynthAVE, a small audio-visual world with known gaze.')
+    parser.add_argument('--out', required=True, help='folder to write; must not exist')
+    parser.add_argument('--workers', type=int, help='processes; one for each core by default')
+    for field in dataclasses.fields(Settings):
+        parser.add_argument(f'--{field.name}', type=field.type, default=field.default)
+    args = vars(parser.parse_args())
+    out, workers = args.pop('out'), args.pop('workers')
+    try:
+        generate(out, Settings(**args), workers)
+    except (stanet_jax.InputError, OSError) as error:
+        raise SystemExit(f'error: {error}') from None
+    print(f'wrote {out}')
+
+
+if __name__ == '__main__':
+    main()
