@@ -1,0 +1,112 @@
+"""The audio encoder of VGGSound (Chen et al., arXiv:2004.14368): ResNet-18 and NetVLAD, laid out as its release.
+
+Parameters are named as in the release's checkpoint, with `layer1.0` as `layer1_0`. Paddings are explicit and symmetric,
+and running variances biased where torch's are unbiased: see `resnext`.
+"""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a skip: [b, h, w, c] -> [b, h/stride, w/stride, planes], sides rounded up."""
+
+    planes: int
+    stride: int
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x, mask=None):
+        y = self.conv(self.planes, (3, 3), self.stride, padding=1, name='conv1')(x)
+        y = nn.relu(self.norm(name='bn1')(y, mask=mask))
+        y = self.conv(self.planes, (3, 3), padding=1, name='conv2')(y)
+        y = self.norm(name='bn2')(y, mask=mask)
+        if x.shape != y.shape:
+            x = self.conv(self.planes, (1, 1), self.stride, padding=0, name='downsample_0')(x)
+            x = self.norm(name='downsample_1')(x, mask=mask)
+        return nn.relu(x + y)
+
+
+def l2_normalize(x, epsilon=1e-12):
+    """x / max(|x|, epsilon) along the last axis; zeros stay zeros, with a gradient that is finite."""
+    return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), epsilon**2))
+
+
+def netvlad(x, assignment, centroids):
+    """NetVLAD (Arandjelovic et al., arXiv:1511.07247, Eq. 1 and 4).
+
+    V_k = sum_p a_pk (x_p - m_k), each V_k over its L2 norm, then all of V over its own.
+
+    Args:
+        x: descriptors of unit length, [b, p, c], p positions.
+        assignment: a, the weight of each cluster at each position, [b, p, k].
+        centroids: m, [k, c].
+    Returns:
+        [b, k * c], cluster by cluster.
+    """
+    b = x.shape[0]
+    residuals = jnp.einsum('bpk,bpc->bkc', assignment, x) - assignment.sum(axis=1)[:, :, None] * centroids
+    return l2_normalize(l2_normalize(residuals).reshape(b, -1))
+
+
+class NetVLAD(nn.Module):
+    """Descriptors [b, h, w, c] -> [b, clusters * c], of unit length. Computes in float32 whatever comes in.
+
+    The assignment is a convolution with weights of its own. They start at 2 alpha m_k and -alpha |m_k|, as in the
+    release (the paper has the squared norm).
+    """
+
+    clusters: int = 16
+    alpha: float = 100.0
+
+    @nn.compact
+    def __call__(self, x):
+        b, h, w, c = x.shape
+        x = l2_normalize(x.astype(jnp.float32))
+        centroids = self.param('centroids', nn.initializers.uniform(1.0), (self.clusters, c))
+        conv = nn.Conv(
+            self.clusters, (1, 1), name='conv',
+            kernel_init=lambda key, shape, dtype: (2 * self.alpha * centroids.T).reshape(shape).astype(dtype),
+            bias_init=lambda key, shape, dtype: (-self.alpha * jnp.linalg.norm(centroids, axis=1)).astype(dtype))
+        assignment = jax.nn.softmax(conv(x), axis=-1)
+        return netvlad(x.reshape(b, h * w, c), assignment.reshape(b, h * w, self.clusters), centroids)
+
+
+class VGGSound(nn.Module):
+    """ResNet-18 with a one-channel stem, NetVLAD and a classifier.
+
+    Takes standardised log-spectrograms [b, 257, t] or [b, 257, t, 1] (98 columns for 1 s, 1004 for 10 s) and returns
+    `embedding` [b, 8192] and `logits` [b, classes]. Another shape raises ValueError.
+    """
+
+    classes: int = 309
+    dtype: Any = jnp.float32
+    batch_norm: str = 'running'
+
+    @nn.compact
+    def __call__(self, x, train=False, mask=None):
+        b, f, t = x.shape[:3]
+        if f != 257 or x.shape[3:] not in ((), (1,)):
+            raise ValueError(f'VGGSound needs spectrograms [b, 257, t] or [b, 257, t, 1], got {x.shape}.')
+        conv = partial(nn.Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
+        norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
+                       momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        if mask is not None:
+            mask = mask[:, None, None, None]
+        x = conv(64, (7, 7), 2, padding=3, name='conv1')(x.reshape(b, f, t, 1))
+        x = nn.relu(norm(name='bn1')(x, mask=mask))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pads with -inf, as torch does
+        for level, planes in enumerate((64, 128, 256, 512), start=1):
+            for i in range(2):
+                stride = 2 if i == 0 and level > 1 else 1
+                x = BasicBlock(planes, stride, conv, norm, name=f'layer{level}_{i}')(x, mask)
+        embedding = NetVLAD(name='avgpool')(x).astype(self.dtype)
+        logits = nn.Dense(self.classes, dtype=self.dtype, name='fc_')(embedding)
+        return {'embedding': embedding, 'logits': logits}

@@ -1,0 +1,389 @@
+"""Encoders: sizes, parameter counts, and values against NumPy in float64."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stanet_jax.models import backbones
+from stanet_jax.models.backbones.resnext import Bottleneck
+from stanet_jax.models.backbones.vggsound import BasicBlock, NetVLAD, netvlad
+
+KEY = jax.random.key(0)
+SPECTROGRAM = (257, 98)
+# One block a level keeps the values of ResNeXt cheap to compute; its full depth is checked by shape and count.
+SHALLOW = {'layers': (1, 1, 1, 1), 'groups': 2, 'width_per_group': 8}
+
+
+def trace(name, shape, **fields):
+    """Shapes of (features, variables) of an encoder, without computing."""
+    net = backbones.create(name, **fields)
+    return jax.eval_shape(net.init_with_output, KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def count(tree):
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def random_variables(net, shape, seed=0):
+    """Variables drawn by NumPy: scales, biases and running statistics that show, and nothing to compile."""
+    rng = np.random.default_rng(seed)
+
+    def leaf(path, x):
+        name = path[-1].key
+        if name in ('scale', 'var'):
+            return jnp.asarray(rng.uniform(0.5, 2, x.shape), x.dtype)
+        std = 0.3 if name in ('bias', 'mean') else np.sqrt(2 / np.prod(x.shape[:-1]))
+        return jnp.asarray(std * rng.normal(size=x.shape), x.dtype)
+
+    variables = jax.eval_shape(net.init, KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
+    return jax.tree_util.tree_map_with_path(leaf, variables)
+
+
+def np_conv(x, kernel, stride=1, padding=0, dilation=1, groups=1):
+    """Convolution as torch defines it: padding on both sides of both axes, tap by tap. x [b, h, w, c], float64."""
+    x = np.pad(np.asarray(x, np.float64), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    kernel = np.asarray(kernel, np.float64)
+    size, _, fan_in, c_out = kernel.shape
+    rows = range(0, x.shape[1] - dilation * (size - 1), stride)
+    cols = range(0, x.shape[2] - dilation * (size - 1), stride)
+    y = np.zeros((x.shape[0], len(rows), len(cols), c_out))
+    for g in range(groups):
+        ins, outs = slice(g * fan_in, (g + 1) * fan_in), slice(g * c_out // groups, (g + 1) * c_out // groups)
+        for i in range(size):
+            for j in range(size):
+                window = x[:, i * dilation:][:, :, j * dilation:][:, ::stride, ::stride][:, :len(rows), :len(cols)]
+                y[..., outs] += window[..., ins] @ kernel[i, j][:, outs]
+    return y
+
+
+def np_max_pool(x, size, stride, padding):
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), constant_values=-np.inf)
+    rows, cols = range(0, x.shape[1] - size + 1, stride), range(0, x.shape[2] - size + 1, stride)
+    return np.stack([np.stack([x[:, r:r + size, c:c + size].max((1, 2)) for c in cols], 1) for r in rows], 1)
+
+
+def np_norm(x, variables, name):
+    p, s = variables['params'][name], variables['batch_stats'][name]
+    mean, var, scale, bias = (np.asarray(a, np.float64) for a in (s['mean'], s['var'], p['scale'], p['bias']))
+    return (x - mean) / np.sqrt(var + 1e-5) * scale + bias
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+@pytest.mark.parametrize('name, side, c3, c4, c5', [
+    ('tiny', 256, (64, 64, 48), (32, 32, 96), (32, 32, 96)),
+    ('tiny', 356, (89, 89, 48), (45, 45, 96), (45, 45, 96)),
+    ('tiny', 96, (24, 24, 48), (12, 12, 96), (12, 12, 96)),
+    ('vgg16', 256, (64, 64, 256), (32, 32, 512), (32, 32, 512)),
+    ('vgg16', 356, (89, 89, 256), (44, 44, 512), (44, 44, 512)),
+    ('resnext101_32x8d', 256, (32, 32, 512), (16, 16, 1024), (8, 8, 2048)),
+    ('resnext101_32x8d', 356, (45, 45, 512), (23, 23, 1024), (12, 12, 2048)),
+])
+def test_feature_sizes(name, side, c3, c4, c5):
+    features, _ = trace(name, (2, side, side, 3))
+    assert {k: v.shape for k, v in features.items()} == {'C3': (2, *c3), 'C4': (2, *c4), 'C5': (2, *c5)}
+
+
+@pytest.mark.parametrize('name, classes, width', [('vggsound', 309, 16 * 512), ('tiny_audio', 28, 128)])
+@pytest.mark.parametrize('shape', [(2, 257, 98), (2, 257, 98, 1), (2, 257, 1004, 1)])
+def test_sound_sizes(name, classes, width, shape):
+    features, _ = trace(name, shape, classes=classes)
+    assert {k: v.shape for k, v in features.items()} == {'embedding': (2, width), 'logits': (2, classes)}
+
+
+def test_vgg16_parameters():
+    _, variables = trace('vgg16', (1, 64, 64, 3))
+    channels = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    expected = sum(9 * i * o + o for i, o in zip(channels, channels[1:], strict=False))
+    # torchvision's 138,357,544 less its three linear layers.
+    assert expected == 138_357_544 - (25088 * 4096 + 4096) - (4096 * 4096 + 4096) - (4096 * 1000 + 1000)
+    assert count(variables['params']) == expected
+    assert list(variables['params']) == ['conv1_1', 'conv1_2', 'conv2_1', 'conv2_2', 'conv3_1', 'conv3_2', 'conv3_3',
+                                         'conv4_1', 'conv4_2', 'conv4_3', 'conv5_1', 'conv5_2', 'conv5_3']
+
+
+def test_resnext_parameters():
+    _, variables = trace('resnext101_32x8d', (1, 64, 64, 3))
+    expected, c_in = 49 * 3 * 64 + 2 * 64, 64
+    for blocks, width, c_out in ((3, 256, 256), (4, 512, 512), (23, 1024, 1024), (3, 2048, 2048)):
+        first = c_in * width + 9 * (width // 32) * width + width * c_out + 2 * (width + width + c_out)
+        later = c_out * width + 9 * (width // 32) * width + width * c_out + 2 * (width + width + c_out)
+        expected += first + (c_in * c_out + 2 * c_out) + (blocks - 1) * later
+        c_in = c_out
+    assert expected == 88_791_336 - (2048 * 1000 + 1000)  # torchvision's, less its linear layer
+    assert count(variables['params']) == expected
+    block = variables['params']['layer3_0']
+    assert sorted(block) == ['bn1', 'bn2', 'bn3', 'conv1', 'conv2', 'conv3', 'downsample_0', 'downsample_1']
+    assert 'downsample_0' not in variables['params']['layer3_22'] and 'layer3_23' not in variables['params']
+
+
+def test_vggsound_parameters():
+    _, variables = trace('vggsound', (1, 257, 98))
+    resnet18 = 11_689_512 - (512 * 1000 + 1000) - 2 * 49 * 64  # less its linear layer and two channels in
+    vlad = 16 * 512 + (512 * 16 + 16)
+    assert count(variables['params']) == resnet18 + vlad + (8192 * 309 + 309)
+    assert sorted(variables['params']['avgpool']) == ['centroids', 'conv']
+
+
+def test_init_is_he_normal_of_fan_out():
+    net = backbones.create('resnext101_32x8d', **SHALLOW)
+    init = jax.jit(lambda: net.init(KEY, jnp.zeros((1, 32, 32, 3)))['params']['layer4_0']['conv2']['kernel'])
+    kernel = init()  # grouped: 64 of the 128 channels come in, 128 go out
+    assert kernel.shape == (3, 3, 64, 128)
+    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 128)), rtol=0.02)
+
+
+@pytest.mark.parametrize('name, shape, fields, padding_of_next', [
+    ('resnext101_32x8d', (2, 33, 32, 3), SHALLOW, 0),
+    ('resnext101_32x8d', (1, 30, 35, 3), SHALLOW, 0),
+    ('vggsound', (1, 257, 40, 1), {'classes': 3}, 1),
+])
+def test_stem_pads_as_torch(name, shape, fields, padding_of_next):
+    """Follows an input through the stem and the first convolution after its pool."""
+    net = backbones.create(name, **fields)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    variables = random_variables(net, shape)
+
+    @jax.jit  # the rest of the net is not asked for, and so not compiled
+    def after_pool(variables, x):
+        _, state = net.apply(variables, x, capture_intermediates=True, mutable=['intermediates'])
+        return state['intermediates']['layer1_0']['conv1']['__call__'][0]
+
+    y = np_conv(x, variables['params']['conv1']['kernel'], stride=2, padding=3)
+    y = np_max_pool(relu(np_norm(y, variables, 'bn1')), 3, 2, 1)
+    y = np_conv(y, variables['params']['layer1_0']['conv1']['kernel'], padding=padding_of_next)
+    np.testing.assert_allclose(after_pool(variables, x), y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('shape, stride', [((2, 7, 6, 6), 1), ((2, 7, 6, 6), 2), ((1, 8, 9, 6), 2)])
+def test_blocks_against_numpy(shape, stride):
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    conv, norm = partial(nn.Conv, use_bias=False), partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
+
+    bottleneck = Bottleneck(planes=2, width=4, groups=2, stride=stride, conv=conv, norm=norm)
+    variables = random_variables(bottleneck, shape)
+    kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
+    y = relu(np_norm(np_conv(x, kernels['conv1']), variables, 'bn1'))
+    y = relu(np_norm(np_conv(y, kernels['conv2'], stride, 1, groups=2), variables, 'bn2'))
+    y = np_norm(np_conv(y, kernels['conv3']), variables, 'bn3')
+    skip = np_norm(np_conv(x, kernels['downsample_0'], stride), variables, 'downsample_1')
+    np.testing.assert_allclose(jax.jit(bottleneck.apply)(variables, x), relu(y + skip), rtol=1e-4, atol=1e-5)
+
+    basic = BasicBlock(planes=6, stride=stride, conv=conv, norm=norm)
+    variables = random_variables(basic, shape)
+    kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
+    y = relu(np_norm(np_conv(x, kernels['conv1'], stride, 1), variables, 'bn1'))
+    y = np_norm(np_conv(y, kernels['conv2'], 1, 1), variables, 'bn2')
+    skip = x if stride == 1 else np_norm(np_conv(x, kernels['downsample_0'], stride), variables, 'downsample_1')
+    np.testing.assert_allclose(jax.jit(basic.apply)(variables, x), relu(y + skip), rtol=1e-4, atol=1e-5)
+
+
+def test_vgg16_level5_is_dilated_after_a_pool_of_stride_1():
+    net = backbones.create('vgg16')
+    x = np.random.default_rng(2).normal(size=(1, 64, 56, 3)).astype(np.float32)
+    variables = random_variables(net, x.shape)
+    run = jax.jit(lambda v, x: net.apply(v, x, capture_intermediates=True, mutable=['intermediates']))
+    features, state = run(variables, x)
+    assert features['C3'].shape == (1, 16, 14, 256) and features['C4'].shape == features['C5'].shape == (1, 8, 7, 512)
+    conv = {k: v['__call__'][0] for k, v in state['intermediates'].items() if k != '__call__'}
+    for name, last in (('C3', 'conv3_3'), ('C4', 'conv4_3'), ('C5', 'conv5_3')):
+        np.testing.assert_array_equal(features[name], relu(conv[last]))
+    p = variables['params']['conv5_1']
+    expected = np_conv(np_max_pool(np.asarray(features['C4']), 3, 1, 1), p['kernel'], padding=2, dilation=2) + p['bias']
+    np.testing.assert_allclose(conv['conv5_1'], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_vgg16_small_input():
+    with pytest.raises(ValueError, match='at least 8x8'):
+        trace('vgg16', (1, 7, 64, 3))
+
+
+def test_tiny_values_and_jit():
+    net = backbones.create('tiny')
+    x = np.random.default_rng(3).normal(size=(2, 64, 49, 3)).astype(np.float32)
+    variables = random_variables(net, x.shape)
+    features = net.apply(variables, x)
+    assert [features[k].shape for k in ('C3', 'C4', 'C5')] == [(2, 16, 13, 48), (2, 8, 7, 96), (2, 8, 7, 96)]
+    kernel = variables['params']
+    y = relu(np_norm(np_conv(x, kernel['conv1']['kernel'], 2, 1), variables, 'bn1'))
+    y = relu(np_norm(np_conv(y, kernel['conv2']['kernel'], 2, 1), variables, 'bn2'))
+    np.testing.assert_allclose(features['C3'], y, rtol=1e-4, atol=1e-4)
+    for name, value in jax.jit(net.apply)(variables, x).items():
+        np.testing.assert_allclose(value, features[name], rtol=1e-4, atol=1e-5)
+
+
+def test_tiny_receptive_field():
+    net = backbones.create('tiny')
+    x = jnp.asarray(np.random.default_rng(4).normal(size=(1, 96, 96, 3)), jnp.float32)
+    variables = random_variables(net, x.shape)
+    gradient = jax.jit(jax.grad(lambda x: net.apply(variables, x)['C5'][0, 6, 6].sum()))(x)
+    rows, cols = np.nonzero(np.abs(gradient[0]).sum(-1))
+    assert np.ptp(rows) + 1 == np.ptp(cols) + 1 == 47
+    assert rows.min() <= 8 * 6 <= rows.max()
+
+
+SMALL = [('tiny', (4, 32, 32, 3)), ('tiny_audio', (4, 257, 40)), ('vggsound', (4, 257, 20)),
+         ('resnext101_32x8d', (4, 64, 64, 3))]
+
+
+def train_pass(name, shape, batch_norm):
+    """Inputs, variables and a compiled pass with train=True: (x, mask) -> (features, statistics)."""
+    net = backbones.create(name, batch_norm=batch_norm, **(SHALLOW if name.startswith('resnext') else {}))
+    x = jnp.asarray(np.random.default_rng(5).normal(size=shape), jnp.float32)
+    variables = random_variables(net, shape)
+
+    @jax.jit
+    def run(x, mask):
+        features, state = net.apply(variables, x, train=True, mask=mask, mutable=['batch_stats'])
+        return features, state['batch_stats']
+
+    return net, x, variables, run
+
+
+@pytest.mark.parametrize('name, shape', SMALL)
+def test_padded_examples_do_not_count(name, shape):
+    _, x, variables, run = train_pass(name, shape, 'batch')
+    mask, real = jnp.array([True, True, False, True]), np.array([0, 1, 3])
+    features, statistics = run(x, mask)
+    other_features, other_statistics = run(x.at[2].set(100.0), mask)
+    for name in features:
+        np.testing.assert_allclose(features[name][real], other_features[name][real], rtol=1e-5, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), statistics, other_statistics)
+    # All of the statistics moved, and each of them counts the example once it is real.
+    _, statistics_of_all = run(x, jnp.ones(4, bool))
+    for others in (variables['batch_stats'], statistics_of_all):
+        moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), statistics, others)
+        assert min(jax.tree.leaves(moved)) > 1e-4
+
+
+@pytest.mark.parametrize('name, shape', SMALL[:2])
+def test_mask_equals_the_real_examples_alone(name, shape):
+    _, x, _, run = train_pass(name, shape, 'batch')
+    real = np.array([0, 1, 3])
+    features, statistics = run(x.at[2].set(100.0), jnp.array([True, True, False, True]))
+    alone, statistics_alone = run(x[real], None)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[real], b, rtol=1e-3, atol=1e-4), features, alone)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), statistics, statistics_alone)
+
+
+@pytest.mark.parametrize('name, shape', SMALL)
+def test_running_statistics_stay_in_training(name, shape):
+    _, x, variables, run = train_pass(name, shape, 'running')
+    features, statistics = run(x, jnp.array([True, True, False, True]))
+    jax.tree.map(np.testing.assert_array_equal, statistics, variables['batch_stats'])
+    # An example's features do not depend on the rest of its batch.
+    others, _ = run(x.at[1:].set(1.0), jnp.array([True, True, False, True]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[0], rtol=1e-5, atol=1e-6), features, others)
+
+
+@pytest.mark.parametrize('name, shape', SMALL[:2])
+def test_batch_norm_of_evaluation(name, shape):
+    """Without train, 'batch' is 'running'."""
+    net, x, variables, run = train_pass(name, shape, 'running')
+    features, state = jax.jit(lambda x: net.clone(batch_norm='batch').apply(variables, x, mutable=['batch_stats']))(x)
+    jax.tree.map(np.testing.assert_array_equal, state['batch_stats'], variables['batch_stats'])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), features, run(x, None)[0])
+
+
+def np_netvlad(x, kernel, bias, centroids):
+    """NetVLAD of one [h, w, c] map, position by position."""
+    k, c = centroids.shape
+    v = np.zeros((k, c))
+    for d in x.reshape(-1, c).astype(np.float64):
+        d = d / max(np.linalg.norm(d), 1e-12)
+        score = d @ kernel + bias
+        a = np.exp(score - score.max())
+        v += (a / a.sum())[:, None] * (d - centroids)
+    v = np.concatenate([row / max(np.linalg.norm(row), 1e-12) for row in v])
+    return v / max(np.linalg.norm(v), 1e-12)
+
+
+def test_netvlad_against_numpy():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(2, 3, 5, 8)).astype(np.float32)
+    net = NetVLAD(clusters=4)
+    params = {'centroids': rng.normal(size=(4, 8)),  # free of the assignment, as in a trained net
+              'conv': {'kernel': 5 * rng.normal(size=(1, 1, 8, 4)), 'bias': rng.normal(size=4)}}
+    got = jax.jit(net.apply)({'params': jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)}, x)
+    kernel = params['conv']['kernel'].reshape(8, 4)
+    expected = [np_netvlad(m, kernel, params['conv']['bias'], params['centroids']) for m in x]
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_netvlad_starts_tied_to_its_centroids():
+    params = jax.jit(NetVLAD(clusters=4).init)(KEY, jnp.ones((1, 2, 2, 8)))['params']
+    centroids = np.asarray(params['centroids'])
+    assert 0 <= centroids.min() < 0.2 and 0.8 < centroids.max() < 1
+    np.testing.assert_allclose(params['conv']['kernel'][0, 0], 200 * centroids.T, rtol=1e-6)
+    np.testing.assert_allclose(params['conv']['bias'], -100 * np.linalg.norm(centroids, axis=1), rtol=1e-6)
+
+
+def test_netvlad_of_zeros_is_finite():
+    centroids = jnp.asarray(np.eye(2, 3), jnp.float32)
+    assignment = jnp.ones((1, 4, 2)) / 2
+    x = jnp.tile(centroids[0], (1, 4, 1))  # the residual to the first centroid is zero
+    v = jax.jit(netvlad)(x, assignment, centroids)
+    gradient = jax.jit(jax.grad(lambda x: netvlad(x, assignment, centroids).sum()))(x)
+    np.testing.assert_allclose(v, [[0, 0, 0, 0.5**0.5, -(0.5**0.5), 0]], atol=1e-6)
+    assert np.isfinite(gradient).all()
+
+
+def test_sound_with_wrong_rows():
+    with pytest.raises(ValueError, match=r'\[b, 257, t\]'):
+        trace('vggsound', (1, 256, 98))
+    with pytest.raises(ValueError, match=r'\[b, 257, t\]'):
+        trace('vggsound', (1, 257, 98, 3))
+
+
+def test_tiny_audio_tells_pitch_at_any_length():
+    net = backbones.create('tiny_audio', classes=8)
+    variables = random_variables(net, (1, *SPECTROGRAM))
+    apply = jax.jit(net.apply)
+
+    def embedding(row, t):
+        return apply(variables, jnp.zeros((1, 257, t)).at[:, row:row + 3].set(5.0))['embedding'][0]
+
+    # Steady tones away from the edges, whole strides apart: equal to a net that pools over frequency.
+    low, high = embedding(64, 98), embedding(64 + 7 * 16, 98)
+    assert low.shape == embedding(64, 1004).shape == (128,)
+    assert np.linalg.norm(low - high) > 0.3 * np.linalg.norm(low)
+
+
+def test_tiny_audio_is_cheap():
+    net = backbones.create('tiny_audio')
+    _, variables = trace('tiny_audio', (1, *SPECTROGRAM))
+    cost = jax.jit(net.apply).lower(variables, jax.ShapeDtypeStruct((1, *SPECTROGRAM), jnp.float32)).cost_analysis()
+    assert 1e6 < cost['flops'] / 2 < 3e6
+
+
+@pytest.mark.parametrize('name, shape', [('tiny', (1, 64, 64, 3)), ('vgg16', (1, 64, 64, 3)),
+                                         ('resnext101_32x8d', (1, 64, 64, 3)), ('vggsound', (1, *SPECTROGRAM)),
+                                         ('tiny_audio', (1, *SPECTROGRAM))])
+def test_bfloat16_keeps_float32_parameters(name, shape):
+    fields = SHALLOW if name.startswith('resnext') else {}
+    features, variables = trace(name, shape, dtype=jnp.bfloat16, **fields)
+    assert {v.dtype for v in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+    assert {v.dtype for v in features.values()} == {jnp.dtype('bfloat16')}
+
+
+def test_bfloat16_values():
+    x = jnp.asarray(np.random.default_rng(8).normal(size=(1, 64, 64, 3)), jnp.float32)
+    net = backbones.create('tiny')
+    variables = random_variables(net, x.shape)
+    exact = jax.jit(net.apply)(variables, x)['C5']
+    rough = jax.jit(net.clone(dtype=jnp.bfloat16).apply)(variables, x)['C5']
+    error = np.linalg.norm(rough.astype(jnp.float32) - exact) / np.linalg.norm(exact)
+    assert 1e-4 < error < 0.03
+
+
+def test_create_refuses():
+    with pytest.raises(ValueError, match='resnet50.*tiny, tiny_audio, vgg16, resnext101_32x8d, vggsound'):
+        backbones.create('resnet50')
+    with pytest.raises(ValueError, match="'running' or 'batch', got 'frozen'"):
+        backbones.create('tiny', batch_norm='frozen')
