@@ -4,6 +4,7 @@ import os
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from stanet_jax import InputError
@@ -34,41 +35,45 @@ def video_stream(container):
     return None
 
 
-def decode(container, stream):
-    """Yields the `(seconds, frame)` of one stream in display order; what does not decode is left out.
+def decode(container, streams, skip=()):
+    """Yields `(frame, start, end)` of some streams, each in display order; what does not decode is left out.
 
-    Seconds are the container's own clock. A frame without a time stamp follows the one before it.
+    Start and end are seconds on the container's clock. A frame without a time stamp follows the one before it. `skip`
+    is a collection of streams that are not decoded (any more: it may grow meanwhile).
     """
-    # One thread: clips are decoded side by side, and a threaded decoder drops other frames of a damaged file.
-    stream.codec_context.thread_count = 1
-    end = 0.0
-    for packet in _packets(container, stream):
+    ends = dict.fromkeys(streams, 0.0)
+    for stream in streams:
+        # One thread: clips are decoded side by side, and a threaded decoder drops other frames of a damaged file.
+        stream.codec_context.thread_count = 1
+    for stream, packet in _packets(container, streams):
+        if stream in skip:
+            continue
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = stream.decode(packet)
         except av.FFmpegError:
             continue
+        tick = float(stream.time_base)
         for frame in frames:
-            seconds = end if frame.pts is None else float(frame.pts * frame.time_base)
-            end = seconds + _duration(frame, stream)
-            yield seconds, frame
+            start = ends[stream] if frame.pts is None else frame.pts * tick
+            ends[stream] = end = start + _duration(frame, stream, tick)
+            yield frame, start, end
 
 
-def _packets(container, stream):
+def _packets(container, streams):
     try:
-        for packet in container.demux(stream):
-            if packet.dts is not None or packet.size:
-                yield packet
+        for packet in container.demux(streams):
+            if packet.size:
+                yield packet.stream, packet
     except av.FFmpegError:
         pass  # The file breaks off here.
-    yield None  # Flushes the frames that the decoder still holds.
+    for stream in streams:
+        yield stream, None  # Flushes the frames that the decoder still holds.
 
 
-def _duration(frame, stream):
+def _duration(frame, stream, tick):
     if isinstance(frame, av.AudioFrame):
         return frame.samples / frame.sample_rate
-    if frame.duration:
-        return float(frame.duration * frame.time_base)
-    return 1 / float(stream.average_rate) if stream.average_rate else 0.0
+    return frame.duration * tick or 1 / float(stream.average_rate or 25)
 
 
 def read_frames(path, rate=None, side=None):
@@ -90,41 +95,39 @@ def read_frames(path, rate=None, side=None):
         stream = video_stream(container)
         if stream is None:
             raise InputError(f'{path}: has no video stream')
-        frames = _every(container, stream) if rate is None else _at_rate(container, stream, rate)
+        decoded = decode(container, [stream])
+        frames = (frame for frame, _, _ in decoded) if rate is None else _at_rate(decoded, rate)
+        scaler = VideoReformatter()
         # Frames that are shown more than once are converted once.
         last, image = None, None
         for frame in frames:
             if frame is not last:
-                last, image = frame, _to_rgb(frame, side)
+                last, image = frame, _to_rgb(frame, side, scaler)
             yield image
         if last is None:
             raise InputError(f'{path}: no frame of it decodes; fetch it again')
 
 
-def _every(container, stream):
-    for _, frame in decode(container, stream):
-        yield frame
-
-
-def _at_rate(container, stream, rate):
-    count, held, first, end = 0, None, 0.0, 0.0
-    for seconds, frame in decode(container, stream):
+def _at_rate(decoded, rate):
+    count, held, origin = 0, None, 0.0
+    for frame, start, end in decoded:
         if held is None:
-            first = seconds
-        while held is not None and count / rate < seconds - first - _TOLERANCE:
+            origin = start
+        while held is not None and count / rate < start - origin - _TOLERANCE:
             yield held
             count += 1
-        held, end = frame, seconds - first + _duration(frame, stream)
-    while held is not None and (count == 0 or count / rate < end - _TOLERANCE):
+        held, due, last = frame, start - origin + _TOLERANCE, end - origin - _TOLERANCE
+    # The last frame is shown to its end, or once at its own time however short it is.
+    while held is not None and (count / rate <= due or count / rate < last):
         yield held
         count += 1
 
 
-def _to_rgb(frame, side):
+def _to_rgb(frame, side, scaler):
     width, height = (side, side) if side else (frame.width, frame.height)
     # Area averages all pixels that a smaller picture merges; for enlarging it repeats pixels, so cubic there.
     method = 'AREA' if width <= frame.width and height <= frame.height else 'BICUBIC'
-    image = frame.reformat(width, height, 'rgb24', interpolation=method, threads=1).to_ndarray()
+    image = scaler.reformat(frame, width, height, 'rgb24', interpolation=method, threads=1).to_ndarray()
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

@@ -1,6 +1,6 @@
 """Encoders: sizes, parameter counts, and values against NumPy in float64."""
 
-from functools import partial
+from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -18,10 +18,15 @@ SPECTROGRAM = (257, 98)
 SHALLOW = {'layers': (1, 1, 1, 1), 'groups': 2, 'width_per_group': 8}
 
 
+@cache
 def trace(name, shape, **fields):
     """Shapes of (features, variables) of an encoder, without computing."""
     net = backbones.create(name, **fields)
     return jax.eval_shape(net.init_with_output, KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+# Few values are computed by what is compiled here: compiling fast is worth more than fast code.
+FAST = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
 
 
 def count(tree):
@@ -37,7 +42,7 @@ def random_variables(net, shape, seed=0):
         if name in ('scale', 'var'):
             return jnp.asarray(rng.uniform(0.5, 2, x.shape), x.dtype)
         std = 0.3 if name in ('bias', 'mean') else np.sqrt(2 / np.prod(x.shape[:-1]))
-        return jnp.asarray(std * rng.normal(size=x.shape), x.dtype)
+        return jnp.asarray(np.float32(std) * rng.standard_normal(x.shape, np.float32), x.dtype)
 
     variables = jax.eval_shape(net.init, KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
     return jax.tree_util.tree_map_with_path(leaf, variables)
@@ -77,9 +82,9 @@ def relu(x):
 
 
 @pytest.mark.parametrize('name, side, c3, c4, c5', [
-    ('tiny', 256, (64, 64, 48), (32, 32, 96), (32, 32, 96)),
-    ('tiny', 356, (89, 89, 48), (45, 45, 96), (45, 45, 96)),
-    ('tiny', 96, (24, 24, 48), (12, 12, 96), (12, 12, 96)),
+    ('tiny', 256, (64, 64, 32), (32, 32, 64), (32, 32, 64)),
+    ('tiny', 356, (89, 89, 32), (45, 45, 64), (45, 45, 64)),
+    ('tiny', 99, (24, 24, 32), (12, 12, 64), (12, 12, 64)),
     ('vgg16', 256, (64, 64, 256), (32, 32, 512), (32, 32, 512)),
     ('vgg16', 356, (89, 89, 256), (44, 44, 512), (44, 44, 512)),
     ('resnext101_32x8d', 256, (32, 32, 512), (16, 16, 1024), (8, 8, 2048)),
@@ -97,8 +102,17 @@ def test_sound_sizes(name, classes, width, shape):
     assert {k: v.shape for k, v in features.items()} == {'embedding': (2, width), 'logits': (2, classes)}
 
 
+@pytest.mark.parametrize('name, head', [('vggsound', 'fc_'), ('tiny_audio', 'logits')])
+def test_no_classes_leave_the_head_out(name, head):
+    whole, variables = trace(name, (2, *SPECTROGRAM), classes=5)
+    features, without = trace(name, (2, *SPECTROGRAM), classes=0)
+    assert features == {'embedding': whole['embedding']}
+    rest = {k: v for k, v in variables['params'].items() if k != head}
+    assert without == {**variables, 'params': rest}
+
+
 def test_vgg16_parameters():
-    _, variables = trace('vgg16', (1, 64, 64, 3))
+    _, variables = trace('vgg16', (2, 256, 256, 3))
     channels = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     expected = sum(9 * i * o + o for i, o in zip(channels, channels[1:], strict=False))
     # torchvision's 138,357,544 less its three linear layers.
@@ -109,7 +123,7 @@ def test_vgg16_parameters():
 
 
 def test_resnext_parameters():
-    _, variables = trace('resnext101_32x8d', (1, 64, 64, 3))
+    _, variables = trace('resnext101_32x8d', (2, 256, 256, 3))
     expected, c_in = 49 * 3 * 64 + 2 * 64, 64
     for blocks, width, c_out in ((3, 256, 256), (4, 512, 512), (23, 1024, 1024), (3, 2048, 2048)):
         first = c_in * width + 9 * (width // 32) * width + width * c_out + 2 * (width + width + c_out)
@@ -124,7 +138,7 @@ def test_resnext_parameters():
 
 
 def test_vggsound_parameters():
-    _, variables = trace('vggsound', (1, 257, 98))
+    _, variables = trace('vggsound', (2, 257, 98), classes=309)
     resnet18 = 11_689_512 - (512 * 1000 + 1000) - 2 * 49 * 64  # less its linear layer and two channels in
     vlad = 16 * 512 + (512 * 16 + 16)
     assert count(variables['params']) == resnet18 + vlad + (8192 * 309 + 309)
@@ -186,11 +200,14 @@ def test_blocks_against_numpy(shape, stride):
 
 def test_vgg16_level5_is_dilated_after_a_pool_of_stride_1():
     net = backbones.create('vgg16')
-    x = np.random.default_rng(2).normal(size=(1, 64, 56, 3)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(1, 32, 24, 3)).astype(np.float32)
     variables = random_variables(net, x.shape)
-    run = jax.jit(lambda v, x: net.apply(v, x, capture_intermediates=True, mutable=['intermediates']))
+    @partial(jax.jit, compiler_options=FAST)
+    def run(variables, x):
+        return net.apply(variables, x, capture_intermediates=True, mutable=['intermediates'])
+
     features, state = run(variables, x)
-    assert features['C3'].shape == (1, 16, 14, 256) and features['C4'].shape == features['C5'].shape == (1, 8, 7, 512)
+    assert features['C3'].shape == (1, 8, 6, 256) and features['C4'].shape == features['C5'].shape == (1, 4, 3, 512)
     conv = {k: v['__call__'][0] for k, v in state['intermediates'].items() if k != '__call__'}
     for name, last in (('C3', 'conv3_3'), ('C4', 'conv4_3'), ('C5', 'conv5_3')):
         np.testing.assert_array_equal(features[name], relu(conv[last]))
@@ -204,18 +221,16 @@ def test_vgg16_small_input():
         trace('vgg16', (1, 7, 64, 3))
 
 
-def test_tiny_values_and_jit():
-    net = backbones.create('tiny')
-    x = np.random.default_rng(3).normal(size=(2, 64, 49, 3)).astype(np.float32)
+def test_tiny_values():
+    net = backbones.create('tiny', widths=(4, 6, 5))
+    x = np.random.default_rng(3).normal(size=(2, 34, 27, 3)).astype(np.float32)
     variables = random_variables(net, x.shape)
-    features = net.apply(variables, x)
-    assert [features[k].shape for k in ('C3', 'C4', 'C5')] == [(2, 16, 13, 48), (2, 8, 7, 96), (2, 8, 7, 96)]
-    kernel = variables['params']
-    y = relu(np_norm(np_conv(x, kernel['conv1']['kernel'], 2, 1), variables, 'bn1'))
-    y = relu(np_norm(np_conv(y, kernel['conv2']['kernel'], 2, 1), variables, 'bn2'))
-    np.testing.assert_allclose(features['C3'], y, rtol=1e-4, atol=1e-4)
-    for name, value in jax.jit(net.apply)(variables, x).items():
-        np.testing.assert_allclose(value, features[name], rtol=1e-4, atol=1e-5)
+    features = jax.jit(net.apply)(variables, x)
+    assert [features[k].shape for k in ('C3', 'C4', 'C5')] == [(2, 8, 6, 4), (2, 4, 3, 6), (2, 4, 3, 5)]
+    y, kernel = x, {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
+    for name, number, stride, padding in (('C3', 1, 4, 0), ('C4', 2, 2, 1), ('C5', 3, 1, 1)):
+        y = relu(np_norm(np_conv(y, kernel[f'conv{number}'], stride, padding), variables, f'bn{number}'))
+        np.testing.assert_allclose(features[name], y, rtol=1e-4, atol=1e-4)
 
 
 def test_tiny_receptive_field():
@@ -224,12 +239,13 @@ def test_tiny_receptive_field():
     variables = random_variables(net, x.shape)
     gradient = jax.jit(jax.grad(lambda x: net.apply(variables, x)['C5'][0, 6, 6].sum()))(x)
     rows, cols = np.nonzero(np.abs(gradient[0]).sum(-1))
-    assert np.ptp(rows) + 1 == np.ptp(cols) + 1 == 47
-    assert rows.min() <= 8 * 6 <= rows.max()
+    # Three by three of the patches of four pixels from 48 on, and two patches more on each side.
+    for places in (rows, cols):
+        assert (places.min(), places.max()) == (48 - 3 * 4, 48 + 4 * 4 - 1)
 
 
-SMALL = [('tiny', (4, 32, 32, 3)), ('tiny_audio', (4, 257, 40)), ('vggsound', (4, 257, 20)),
-         ('resnext101_32x8d', (4, 64, 64, 3))]
+SMALL = [('tiny', (4, 32, 32, 3)), ('tiny_audio', (4, 257, 40)), ('vggsound', (4, 257, 8)),
+         ('resnext101_32x8d', (4, 32, 32, 3))]
 
 
 def train_pass(name, shape, batch_norm):
@@ -238,12 +254,12 @@ def train_pass(name, shape, batch_norm):
     x = jnp.asarray(np.random.default_rng(5).normal(size=shape), jnp.float32)
     variables = random_variables(net, shape)
 
-    @jax.jit
-    def run(x, mask):
+    @partial(jax.jit, compiler_options=FAST)
+    def compiled(variables, x, mask):
         features, state = net.apply(variables, x, train=True, mask=mask, mutable=['batch_stats'])
         return features, state['batch_stats']
 
-    return net, x, variables, run
+    return net, x, variables, partial(compiled, variables)  # as constants they would take long to compile
 
 
 @pytest.mark.parametrize('name, shape', SMALL)
@@ -262,7 +278,7 @@ def test_padded_examples_do_not_count(name, shape):
         assert min(jax.tree.leaves(moved)) > 1e-4
 
 
-@pytest.mark.parametrize('name, shape', SMALL[:2])
+@pytest.mark.parametrize('name, shape', SMALL[1:2])  # it normalises maps and rows
 def test_mask_equals_the_real_examples_alone(name, shape):
     _, x, _, run = train_pass(name, shape, 'batch')
     real = np.array([0, 1, 3])
@@ -286,9 +302,10 @@ def test_running_statistics_stay_in_training(name, shape):
 def test_batch_norm_of_evaluation(name, shape):
     """Without train, 'batch' is 'running'."""
     net, x, variables, run = train_pass(name, shape, 'running')
-    features, state = jax.jit(lambda x: net.clone(batch_norm='batch').apply(variables, x, mutable=['batch_stats']))(x)
+    apply = jax.jit(partial(net.clone(batch_norm='batch').apply, mutable=['batch_stats']), compiler_options=FAST)
+    features, state = apply(variables, x)
     jax.tree.map(np.testing.assert_array_equal, state['batch_stats'], variables['batch_stats'])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), features, run(x, None)[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), features, run(x, None)[0])
 
 
 def np_netvlad(x, kernel, bias, centroids):
@@ -351,7 +368,7 @@ def test_tiny_audio_tells_pitch_at_any_length():
 
     # Steady tones away from the edges, whole strides apart: equal to a net that pools over frequency.
     low, high = embedding(64, 98), embedding(64 + 7 * 16, 98)
-    assert low.shape == embedding(64, 1004).shape == (128,)
+    assert low.shape == jax.eval_shape(partial(embedding, 64, 1004)).shape == (128,)
     assert np.linalg.norm(low - high) > 0.3 * np.linalg.norm(low)
 
 

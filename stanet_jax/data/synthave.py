@@ -48,19 +48,19 @@ SET = 'SynthAVE'  # its name among the fixation sets
 class Settings:
     """What can be chosen of the world. Sizes of things are shares of `side`, the frame's side in pixels."""
     categories: int = 8  # up to 28
-    train: int = 480  # clips
+    train: int = 640  # clips
     validation: int = 96
     test: int = 96
-    seconds: float = 4.0
+    seconds: float = 3.0
     rate: int = 8  # frames a second
     side: int = 96
     observers: int = 16
     seed: int = 0
-    plain: float = 0.25  # shares of the kinds
-    still: float = 0.15
-    foreign_sound: float = 0.15
-    sound_decides: float = 0.15
-    motion_decides: float = 0.15
+    plain: float = 0.15  # shares of the kinds
+    still: float = 0.12
+    foreign_sound: float = 0.12
+    sound_decides: float = 0.23
+    motion_decides: float = 0.23
     context_decides: float = 0.15
 
     @property
@@ -393,13 +393,36 @@ def write_clip(root, settings, split, index):
     return f'{category_name(clip.tag)}&{clip.id}&{clip.kind}&{start}&{end}', json.dumps(truth), density
 
 
+def check(settings):
+    """Raises InputError where no world can be made of the settings."""
+    shares = [getattr(settings, kind) for kind in KINDS]
+    counts = [settings.train, settings.validation, settings.test]
+    for good, text in (
+            (2 <= settings.categories <= 28, f'categories: from 2 to 28, got {settings.categories}'),
+            (min(counts) >= 0 < sum(counts), f'train, validation, test: none below 0 and one above, got {counts}'),
+            (settings.observers >= 1, f'observers: at least 1, got {settings.observers}'),
+            (settings.seed >= 0, f'seed: at least 0, got {settings.seed}'),
+            (settings.side >= 48 and settings.side % 2 == 0, f'side: an even number from 48 on, got {settings.side}'),
+            (settings.rate >= 1, f'rate: at least 1, got {settings.rate}'),
+            (1 <= settings.seconds < np.inf, f'seconds: at least 1, got {settings.seconds}'),
+            (min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6,
+             f'{", ".join(KINDS)}: shares from 0 on that sum to 1, got {shares}')):
+        if not good:
+            raise stanet_jax.InputError(text)
+    if settings.frames < 8:
+        raise stanet_jax.InputError(f'seconds and rate: at least 8 frames to a clip, got {settings.frames}')
+
+
 def generate(out, settings=None, workers=None):
     """Writes the whole set under the folder `out`, which must not exist; it appears there only when it is complete."""
     settings, out = settings or Settings(), pathlib.Path(out)
+    check(settings)
+    if os.path.lexists(out):
+        raise stanet_jax.InputError(f'{out}: exists already; delete it or give another folder')
     root = out.parent / f'.{out.name}.{os.getpid()}'
     (root / 'AVE_Dataset' / 'AVE').mkdir(parents=True)
     jobs = [(split, index) for split in SPLITS for index in range(getattr(settings, split))]
-    lines, truths, train_density = {split: [] for split in SPLITS}, [], 0
+    lines, truths, train_density = {split: [] for split in SPLITS}, [], np.zeros((settings.side, settings.side))
     try:
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), context) as pool:
@@ -414,7 +437,7 @@ def generate(out, settings=None, workers=None):
         (root / 'AVE_Dataset' / 'Annotations.txt').write_text('\n'.join(sum(lines.values(), [])) + '\n')
         (root / 'truth.jsonl').write_text('\n'.join(truths) + '\n')
         (root / 'settings.json').write_text(json.dumps(dataclasses.asdict(settings), indent=2) + '\n')
-        mean = np.round(255 * train_density / np.max(train_density)).astype(np.uint8)
+        mean = np.round(255 * train_density / max(train_density.max(), 1e-9)).astype(np.uint8)
         PIL.Image.fromarray(mean).save(root / 'train_mean_density.png')
         (root / 'fold_lists').mkdir()
         fold = ''.join(f'{line.split("&")[1]} {settings.frames} {settings.rate}\n' for line in lines['test'])

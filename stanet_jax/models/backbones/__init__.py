@@ -18,7 +18,7 @@ BACKBONES = {
 }
 
 
-def create(name, **fields):
+def create(name, /, **fields):
     """Makes the encoder `name`.
 
     Args:

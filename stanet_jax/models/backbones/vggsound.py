@@ -83,7 +83,7 @@ class VGGSound(nn.Module):
     """ResNet-18 with a one-channel stem, NetVLAD and a classifier.
 
     Takes standardised log-spectrograms [b, 257, t] or [b, 257, t, 1] (98 columns for 1 s, 1004 for 10 s) and returns
-    `embedding` [b, 8192] and `logits` [b, classes]. Another shape raises ValueError.
+    `embedding` [b, 8192] and `logits` [b, classes], which `classes=0` leaves out. Another shape raises ValueError.
     """
 
     classes: int = 309
@@ -108,5 +108,6 @@ class VGGSound(nn.Module):
                 stride = 2 if i == 0 and level > 1 else 1
                 x = BasicBlock(planes, stride, conv, norm, name=f'layer{level}_{i}')(x, mask)
         embedding = NetVLAD(name='avgpool')(x).astype(self.dtype)
-        logits = nn.Dense(self.classes, dtype=self.dtype, name='fc_')(embedding)
-        return {'embedding': embedding, 'logits': logits}
+        if not self.classes:
+            return {'embedding': embedding}
+        return {'embedding': embedding, 'logits': nn.Dense(self.classes, dtype=self.dtype, name='fc_')(embedding)}

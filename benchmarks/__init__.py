@@ -1,0 +1,1 @@
+"""Measurements of speed; each module is run as `python -m benchmarks.<name>`."""

@@ -1,0 +1,92 @@
+"""Is the input pipeline fast enough that the training never waits for it?
+
+    python -m benchmarks.input_pipeline --root=data/synthave --seconds=10
+
+For each net of `configs/scam_coarse.py` it measures how many fragments a second
+
+    fed       the input pipeline alone reads, decodes, crops and batches, with the config's settings, and
+    consumed  the net's update step alone takes, with its batch on the device already,
+
+in alternating rounds, and prints the medians and their ratio: S, SA and ST must have at least 2.0, as in a training the two share
+the cores; A, a small net on sound alone, may wait for its spectrograms. Other work on the machine slows the two unequally.
+"""
+import argparse
+import functools
+import os
+import statistics
+import time
+
+import jax
+from absl import logging
+
+from configs import scam_coarse
+from stanet_jax import classification, sharding, training
+from stanet_jax.data import fragments
+from stanet_jax.models import classifiers
+
+ROUNDS = 5
+
+
+def feeder(config, source, clips):
+    """`n -> iterator` over the first n batches of a training, as `classification.train_net` reads them."""
+    return lambda n: fragments.batches(
+        clips, batch=config.batch, per_clip=config.data.frames_per_clip, frames=classifiers.FRAMES[source],
+        sound=source in classifiers.SOUND, slots=range(sharding.padded(config.batch)), seed=config.seed,
+        least_crop=config.data.least_crop, steps=n, workers=config.data.workers)
+
+
+def consumer(config, source, clips, batch):
+    """`n -> None`: n updates of a fresh net, one after the other, on the same batch."""
+    mesh, classes = sharding.make_mesh(), len(clips.categories)
+    model = classification.make_model(config, source, classes)
+    variables = classification.initial_variables(config, source, model, classes, workdir=None)
+    steps = training.number_of_steps(config.epochs[source], len(clips) * config.data.frames_per_clip, config.batch)
+    optimizer = classification.make_optimizer(config, source, variables['params'], steps)
+    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))
+    step_fn = jax.jit(functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer), donate_argnums=0)
+    state = training.State(jax.numpy.int32(0), variables, optimizer.init(variables['params']))
+    state, batch, key = jax.device_put(state, sharding.replicated(mesh)), sharding.put(batch, mesh), jax.random.key(config.seed)
+
+    def run(n):
+        nonlocal state
+        for _ in range(n):
+            state, _ = step_fn(state, batch, key)
+        jax.block_until_ready(state)
+    return run
+
+
+def measure(config, source, clips, seconds):
+    """(fed, consumed) in fragments a second, each measured for about `seconds` in all."""
+    def rate(run, n):
+        start = time.perf_counter()
+        run(n)
+        return n * config.batch / (time.perf_counter() - start)
+
+    feed = feeder(config, source, clips)
+    runs = [lambda n: sum(1 for _ in feed(n)), consumer(config, source, clips, next(feed(1)))]
+    for run in runs:
+        run(4)  # compiles, and opens the files
+    steps = [max(4, round(seconds / ROUNDS * rate(run, 4) / config.batch)) for run in runs]
+    rounds = [[rate(run, n) for run, n in zip(runs, steps, strict=True)] for _ in range(ROUNDS)]
+    return [statistics.median(rates) for rates in zip(*rounds, strict=True)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Measures whether the input pipeline keeps up with the nets.')
+    parser.add_argument('--root', default='data/synthave', help='a SynthAVE set; made if it is not there')
+    parser.add_argument('--seconds', type=float, default=10, help='for each of the two measurements of each net')
+    args = parser.parse_args()
+    logging.set_verbosity(logging.ERROR)
+    config = scam_coarse.get_config()
+    config.data.root, config.start_from = args.root, {}
+    clips = classification.open_data(config)['train']
+    print(f'{os.cpu_count()} cores, JAX {jax.__version__}, {jax.device_count()} x {jax.devices()[0].device_kind}; '
+          'fragments a second; fed / consumed must be at least 2.0 for S, SA and ST')
+    print(f'{"net":4}{"fed":>10}{"consumed":>10}{"ratio":>8}', flush=True)
+    for source in config.nets:
+        fed, consumed = measure(config, source, clips, args.seconds)
+        print(f'{source:4}{fed:10.1f}{consumed:10.1f}{fed / consumed:8.2f}', flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,72 @@
+"""The coarse classifiers S, SA and ST, trained on category tags.
+
+    python train.py --config=configs/scam_coarse.py --workdir=runs/coarse
+        SynthAVE with a small encoder from nothing.
+
+    python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
+        AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1).
+"""
+from ml_collections import ConfigDict
+
+
+def get_config(recipe='synthave'):
+    config = {'synthave': synthave, 'paper': paper}[recipe]()
+    config.recipe = recipe
+    return config
+
+
+def synthave():
+    return ConfigDict({
+        'seed': 0,
+        'nets': ('A', 'S', 'SA', 'ST'),  # trained in this order; A is sound alone
+        'data': {
+            'name': 'synthave',  # or 'ave'
+            'root': 'data/synthave',
+            'prepared': '',  # where the decoded frames go; <root>/prepared by default
+            'side': 96,
+            'rate': 8.0,  # frames kept of each second
+            'frames_per_clip': 8,  # that an epoch draws, each at random from its part of the clip
+            'least_crop': 0.75,  # side of the smallest random crop; every second one is mirrored
+            'workers': 0,  # reading processes; 0 reads in threads
+        },
+        'encoder': {'name': 'tiny', 'weights': ''},
+        'audio_encoder': {'name': 'tiny_audio', 'weights': ''},
+        'start_from': {'SA': {'encoder': 'S', 'audio_encoder': 'A'}, 'ST': {'encoder': 'S'}},  # whose trained part a net begins with
+        'batch_norm': 'batch',  # 'running' keeps a pretrained encoder's statistics
+        'width': 64,  # inner width of the fusions
+        'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
+        'batch': 32,
+        'epochs': {'A': 0.6, 'S': 3.1, 'SA': 2.2, 'ST': 2.2},
+        'optimizer': {'A': 'sgd', 'S': 'sgd', 'SA': 'adam', 'ST': 'adam'},
+        'learning_rate': {'A': 0.2, 'S': 0.5, 'SA': 1e-3, 'ST': 1e-3},  # of the encoders' weights
+        'new_multiplier': {'A': 10.0, 'S': 10.0, 'SA': 5.0, 'ST': 5.0},  # for all other parts
+        'bias_multiplier': 2.0,
+        'schedule': 'cosine',  # with a warm-up; or 'constant'
+        'warmup': 50,
+        'momentum': 0.9,
+        'weight_decay': 5e-4,
+        'jitter': (0.3, 0.3, 0.3, 0.02),  # brightness, contrast, saturation, hue (which tells SynthAVE's categories)
+        'held_out_frames': 2,  # of each clip, while training
+        'evaluate_every': 100,
+        'save_every': 100,
+        'log_every': 20,
+    })
+
+
+def paper():
+    config = synthave()
+    config.data.update({'name': 'ave', 'root': 'AVE_Dataset', 'side': 256, 'frames_per_clip': 10, 'workers': 8})
+    config.nets = ('S', 'SA', 'ST')
+    config.encoder.name = 'resnext101_32x8d'
+    config.audio_encoder.name = 'vggsound'
+    config.start_from = {}
+    config.batch_norm = 'running'
+    config.width = 512
+    config.batch = 20
+    for field, value in {'epochs': 15.0, 'optimizer': 'sgd', 'learning_rate': 1e-3, 'new_multiplier': 10.0}.items():
+        config[field] = {net: value for net in config.nets}
+    config.schedule = 'constant'
+    config.jitter = (0.3, 0.3, 0.3, 0.1)
+    config.evaluate_every = config.save_every = 1000
+    config.log_every = 100
+    return config

@@ -1,0 +1,262 @@
+"""Trains the classifiers S, SA and ST on clips' tags, measures them on held-out clips, shows what they look at (TPAMI Sec. 3)."""
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stanet_jax import InputError, augment, checkpoint, losses, scam, sharding, training, visualize
+from stanet_jax.data import fragments
+from stanet_jax.models import classifiers
+
+
+def make_model(config, source, classes):
+    """The net `source` ('S', 'SA' or 'ST') as the config has it."""
+    dtype = {'auto': jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16,
+             'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[config.dtype]
+    return classifiers.Classifier(source, classes, config.encoder.name, config.audio_encoder.name, config.width,
+                                  config.batch_norm, dtype)
+
+
+def example_batch(config, source, classes, batch):
+    """Zeros in the shapes of a batch, as `fragments.batches` gives them."""
+    side, t = config.data.side, classifiers.FRAMES[source]
+    result = {'tags': np.zeros((batch, classes), np.float32), 'clip': np.zeros(batch, np.int32), 'mask': np.ones(batch, bool)}
+    if t:
+        result['frames'] = np.zeros((batch, t, side, side, 3), np.uint8)
+    if source in classifiers.SOUND:
+        result |= {'audio': np.zeros((batch, 257, 98), np.float32), 'phi': np.ones(batch, np.float32)}
+    return result
+
+
+def inputs(batch, key=None, jitter=None):
+    """A batch's arrays as the net takes them: frames normalised and, with a key, jittered before."""
+    result = {k: batch[k] for k in ('frames', 'audio', 'phi') if k in batch}
+    if 'frames' in result:
+        frames = augment.jitter(result['frames'], key, jitter) if key is not None else result['frames']
+        result['frames'] = augment.normalise(frames)
+    return result
+
+
+def loss_fn(variables, batch, key, *, model, jitter):
+    """Eq. 7 of each example [b] and the new batch statistics, from augmented frames."""
+    (logits, _), updated = model.apply(variables, **inputs(batch, key, jitter), train=True, mask=batch['mask'],
+                                       mutable=['batch_stats'])
+    return losses.multilabel_soft_margin(logits, batch['tags']), updated.get('batch_stats', {})
+
+
+def predict(variables, batch, *, model):
+    """Logits [b, c] and the class activation map of the tags [b, h, w] (None for a net without maps)."""
+    logits, out = model.apply(variables, **inputs(batch))
+    return logits, scam.class_activation(out['maps'], batch['tags']) if 'maps' in out else None
+
+
+def initial_variables(config, source, model, classes, workdir):
+    """Fresh variables, with the encoders' from trained weights where the config names some."""
+    batch = example_batch(config, source, classes, 1)
+    variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(config.seed), **inputs(batch))
+    variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+    for part in ('encoder', 'audio_encoder'):
+        net = config.start_from.get(source, {}).get(part)
+        if net:
+            trained = checkpoint.load_variables(workdir / net / 'variables')
+            variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, workdir / net)
+            if part == 'encoder':
+                variables['params']['classifier'] = begin_classifier(variables['params']['classifier'], trained['params']['classifier'])
+        elif config[part].weights and part in variables['params']:
+            trained = checkpoint.load_variables(config[part].weights)
+            variables = checkpoint.replace_part(variables, part, trained, config[part].weights)
+    return variables
+
+
+def make_optimizer(config, source, params, steps):
+    rate = training.schedule(config.schedule, config.learning_rate[source], config.warmup, steps)
+    scale = training.multipliers(params, config.new_multiplier[source], config.bias_multiplier)
+    return training.make_optimizer(config.optimizer[source], rate, scale, config.momentum, config.weight_decay)
+
+
+def begin_classifier(fused, plain):
+    """The classifier of SA or ST such that the net begins by answering about as S does.
+
+    `fused` takes `concat(relu(sigmoid(gate) s + s), s)`, and an untaught gate makes the first half 1.5 s: S's kernel over 1.5 goes
+    there, zeros to the second half.
+    """
+    kernel = plain['kernel'] / 1.5
+    return {**fused, 'kernel': np.concatenate([kernel, np.zeros_like(kernel)], axis=2), 'bias': plain['bias']}
+
+
+# ---------------------------------------------------------------------------------------------------------------- accuracy
+
+
+def make_evaluation(model, clips, config, mesh, per_clip):
+    """`variables -> tallies by clip`: sums over `per_clip` frames of each clip, see `accuracy`."""
+    source, (n, c) = model.source, (len(clips), len(clips.categories))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def tally(sums, variables, batch):
+        logits, _ = predict(variables, batch, model=model)
+        tag = (batch['tags'] * logits).sum(1)  # clips have one tag; its logit against the others'
+        right = tag > jnp.where(batch['tags'] > 0, -jnp.inf, logits).max(1)
+        mask = batch['mask'].astype(jnp.float32)
+        add = {'right': right * mask, 'frames': mask, 'confidence': jax.nn.softmax(logits) * mask[:, None]}
+        return jax.tree.map(lambda s, a: s.at[batch['clip']].add(a), sums, add)
+
+    def evaluate(variables):
+        sums = {'right': np.zeros(n, np.float32), 'frames': np.zeros(n, np.float32), 'confidence': np.zeros((n, c), np.float32)}
+        sums = jax.device_put(sums, sharding.replicated(mesh))
+        for batch in held_out_batches(source, clips, config, per_clip):
+            sums = tally(sums, variables, sharding.put(batch, mesh))
+        return jax.device_get(sums)
+    return evaluate
+
+
+def held_out_batches(source, clips, config, per_clip):
+    size = sharding.padded(config.batch)
+    local = size // jax.process_count()
+    slots = range(jax.process_index() * local, (jax.process_index() + 1) * local)
+    return fragments.batches(clips, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source],
+                             sound=source in classifiers.SOUND, slots=slots)
+
+
+def accuracy(tallies, clips):
+    """Tallies -> `{kind: {'frames': share of frames whose best class is the tag, 'clips': the same of clips' mean confidence,
+    'count': clips}}`, with all clips under `all`."""
+    kinds = np.array([clip['kind'] for clip in clips.clips])
+    tags = np.array([clip['tag'] for clip in clips.clips])
+    clip_right = tallies['confidence'].argmax(1) == tags
+    result = {}
+    for kind in ['all', *dict.fromkeys(kinds)]:
+        of = (kinds == kind) | (kind == 'all')
+        result[kind] = {'frames': float(tallies['right'][of].sum() / tallies['frames'][of].sum()),
+                        'clips': float(clip_right[of].mean()), 'count': int(of.sum())}
+    return result
+
+
+# -------------------------------------------------------------------------------------------------------------------- runs
+
+
+def train_net(config, source, train, held_out, workdir, mesh):
+    """Trains one net, unless that is done already, and leaves its `variables` in its folder."""
+    folder = workdir / source
+    if (folder / 'variables').exists():
+        print(f'{source}: done already, in {folder}')
+        return
+    folder.mkdir(exist_ok=True)
+    classes = len(train.categories)
+    model = make_model(config, source, classes)
+    variables = initial_variables(config, source, model, classes, workdir)
+    per_clip = config.data.frames_per_clip
+    steps = training.number_of_steps(config.epochs[source], len(train) * per_clip, config.batch)
+    local = sharding.padded(config.batch) // jax.process_count()
+    slots = range(jax.process_index() * local, (jax.process_index() + 1) * local)
+    evaluation = make_evaluation(model, held_out, config, mesh, config.held_out_frames) if held_out else None
+
+    def evaluate(variables):
+        if not evaluation:
+            return {}
+        result = accuracy(evaluation(variables), held_out)
+        return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
+
+    def data(start):
+        return fragments.batches(train, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source],
+                                 sound=source in classifiers.SOUND, slots=slots, seed=config.seed, least_crop=config.data.least_crop,
+                                 start=start, steps=steps, workers=config.data.workers)
+
+    variables = training.fit(
+        folder, name=source, steps=steps, variables=variables, data=data, evaluate=evaluate, config=config, mesh=mesh,
+        loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)),
+        optimizer=make_optimizer(config, source, variables['params'], steps))
+    checkpoint.save_variables(folder / 'variables', variables)
+
+
+def open_data(config):
+    """The prepared set's clips, `{split: Clips}` of the splits that hold any; made or prepared first by process 0."""
+    from stanet_jax.data import ave, load
+    if jax.process_index() == 0:
+        builder = load(config.data)
+    sharding.barrier('data')
+    if jax.process_index() > 0:
+        builder = load(config.data)
+    splits = {split: ave.Clips(builder, split) for split in builder.info.metadata['splits']}
+    return {split: clips for split, clips in splits.items() if len(clips)}
+
+
+def run(config, workdir):
+    """Trains the config's nets one after the other in `workdir`; one that was begun goes on, one that is done is left."""
+    workdir = training.open_workdir(config, workdir)
+    splits = open_data(config)
+    if 'train' not in splits:
+        raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
+    held_out = splits.get('validation') or splits.get('test')
+    mesh = sharding.make_mesh()
+    for source in config.nets:
+        train_net(config, source, splits['train'], held_out, workdir, mesh)
+    if held_out:
+        evaluate(config, workdir, splits)
+    else:
+        print('no validation or test split: nothing is held out to measure on')
+
+
+def evaluate(config, workdir, splits, split=''):
+    """Measures every trained net on a split (the test split where there is one), by kind; draws what they look at.
+
+    Writes `accuracy.json` and `cams.png` into the workdir and prints the table.
+    """
+    split = split or ('test' if 'test' in splits else 'validation')
+    if split not in splits:
+        raise InputError(f'--split={split}: the set holds {", ".join(splits)}')
+    clips, mesh, results, shown = splits[split], sharding.make_mesh(), {}, {}
+    for source in config.nets:
+        if not (workdir / source / 'variables').exists():
+            raise InputError(f'{workdir}/{source}: not trained yet; run train.py with this config and workdir first')
+        variables = checkpoint.load_variables(workdir / source / 'variables')
+        model = make_model(config, source, len(clips.categories))
+        tallies = make_evaluation(model, clips, config, mesh, config.data.frames_per_clip)(
+            jax.device_put(variables, sharding.replicated(mesh)))
+        results[source] = accuracy(tallies, clips)
+        if jax.process_index() == 0 and classifiers.FRAMES[source]:
+            shown[source] = look(model, variables, clips)
+            visualize.contact_sheet(workdir / source / 'cams.png', cam_rows({source: shown[source]}, clips))
+    if jax.process_index() == 0:
+        training.replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
+        visualize.contact_sheet(workdir / 'cams.png', cam_rows(shown, clips))
+        print(table(results, split))
+        print(f'what they look at: {workdir / "cams.png"}')
+
+
+def table(results, split):
+    """The nets' accuracies as text: a row for each kind, frames and clips."""
+    kinds = next(iter(results.values()))
+    lines = [f'accuracy on {split}: frames (clips)', f'{"":18}{"clips":>6}' + ''.join(f'{net:>15}' for net in results)]
+    for kind, first in kinds.items():
+        cells = [f'{results[net][kind]["frames"]:.3f} ({results[net][kind]["clips"]:.3f})' for net in results]
+        lines.append(f'{kind:18}{first["count"]:6}' + ''.join(f'{cell:>15}' for cell in cells))
+    return '\n'.join(lines)
+
+
+def look(model, variables, clips, per_kind=2):
+    """What the net makes of a few clips' middle frames: a list of (clip, frame [h, w, 3], confidence, cam [h', w'])."""
+    kinds, chosen = {}, []
+    for i, clip in enumerate(clips.clips):
+        if kinds.setdefault(clip['kind'], 0) < per_kind * (6 if len({c['kind'] for c in clips.clips}) == 1 else 1):
+            kinds[clip['kind']] += 1
+            chosen.append(i)
+    t = classifiers.FRAMES[model.source]
+    examples = [fragments.fragment(clips, i, clips.clips[i]['frames'] * 5 // 8, t, model.source in classifiers.SOUND) for i in chosen]
+    batch = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
+    logits, cams = jax.jit(functools.partial(predict, model=model))(variables, batch)
+    confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)
+    return list(zip(chosen, batch['frames'][:, t // 2], np.asarray(confidence), np.asarray(cams), strict=True))
+
+
+def cam_rows(shown, clips):
+    """Rows of (title, [(label, image)]) for `visualize.contact_sheet`: the frame, then each net's map over it."""
+    rows = []
+    for nets in zip(*shown.values(), strict=True):
+        clip, frame = clips.clips[nets[0][0]], nets[0][1]
+        cells = [(clip['kind'], frame)]
+        for source, (_, _, confidence, cam) in zip(shown, nets, strict=True):
+            cells.append((f'{source} {confidence:.2f}', visualize.overlay(frame, cam)))
+        rows.append((clips.categories[clip['tag']], cells))
+    return rows

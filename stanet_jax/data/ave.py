@@ -1,0 +1,392 @@
+"""The AVE reader: from the folder of videos and annotations to records that are read at random, frame by frame.
+
+One code for AVE and for the embedded SynthAVE, which is written in the same layout:
+
+    <root>/{Annotations,trainSet,valSet,testSet}.txt      lines `category&id&quality&start&end`
+    <root>/AVE/<id>.mp4
+
+`prepare` decodes every clip once into ArrayRecord files by way of TensorFlow Datasets (without TensorFlow), `Clips`
+reads frames and seconds of sound from them.
+"""
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import math
+import os
+import tempfile
+import threading
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
+from tqdm import tqdm
+
+from stanet_jax import InputError
+from stanet_jax.audio import SAMPLE_RATE, window_around
+from stanet_jax.video import read_clip
+
+INSTRUCTIONS = (
+    'get AVE_Dataset.zip from https://sites.google.com/view/audiovisualresearch and unpack it: the folder AVE_Dataset '
+    'then holds Annotations.txt, trainSet.txt, valSet.txt, testSet.txt, and in AVE/ the videos as <id>.mp4')
+SPLITS = {'train': 'trainSet.txt', 'validation': 'valSet.txt', 'test': 'testSet.txt'}
+ANNOTATIONS = 'Annotations.txt'
+# A shard is held in memory while it is written: about 80 MB of 256-pixel frames at 8 a second.
+_CLIPS_PER_SHARD = 64
+
+
+class Annotation(NamedTuple):
+    """One line of an annotation file; `line` counts from 1, `start` and `end` of the event are in seconds."""
+    line: int
+    category: str
+    id: str
+    quality: str
+    start: float
+    end: float
+
+
+def read_annotations(path):
+    """Reads an annotation file; a header line and blank lines are passed over.
+
+    Returns:
+        A list of Annotation, one for each line, in the file's order (an id may come more than once), and a list of
+        `(line, text, reason)` of the lines that cannot be used.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    try:
+        with open(path, encoding='utf-8-sig', errors='replace') as f:
+            lines = f.read().splitlines()
+    except OSError as e:
+        raise InputError(f'{path}: {e.strerror}; {INSTRUCTIONS}') from None
+    annotations, bad = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.strip().lower().startswith('category&') and not annotations:
+            continue
+        try:
+            annotations.append(_parse(number, line))
+        except ValueError as e:
+            bad.append((number, line.strip(), str(e)))
+    return annotations, bad
+
+
+def _parse(number, line):
+    # A category's name may hold the separator, what follows it does not.
+    fields = [field.strip() for field in line.rsplit('&', 4)]
+    if len(fields) != 5:
+        raise ValueError('not 5 fields with & between')
+    category, clip_id, quality, start, end = fields
+    if not category or not clip_id:
+        raise ValueError('no category' if clip_id else 'no id')
+    if '/' in clip_id or '\\' in clip_id or '\0' in clip_id:
+        raise ValueError('an id that is no file name')
+    try:
+        return Annotation(number, category, clip_id, quality, float(start), float(end))
+    except ValueError:
+        raise ValueError('start or end is no number') from None
+
+
+@dataclasses.dataclass(eq=False)
+class AveConfig(tfds.core.BuilderConfig):
+    """How frames are stored: `side` in pixels, `rate` in frames per second."""
+    side: int = 256
+    rate: float = 8.0
+
+
+# Shard by shard, as TFDS's GeneratorBasedBuilder holds a whole split in memory, and needs TensorFlow from 1 GB on.
+class Ave(tfds.core.ShardBasedBuilder):
+    """One record per frame; `info.metadata` lists categories, clips and what was skipped, see `prepare`."""
+    VERSION = tfds.core.Version('1.0.0')
+    MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
+    code_path = None  # TFDS would look for checksums of downloads beside it, with a package that it does not require.
+    workers = 0  # Clips decoded at a time; `prepare` sets it.
+
+    def _info(self):
+        side = self.builder_config.side
+        return tfds.core.DatasetInfo(
+            builder=self, description='Audio-visual events: frames with their sound, by category.',
+            homepage='https://sites.google.com/view/audiovisualresearch', disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+            features=tfds.features.FeaturesDict({
+                'image': tfds.features.Image(shape=(side, side, 3), encoding_format='jpeg'),
+                # As bytes, since a list of integers takes ten times as long to read. Empty but for `sound_starts`.
+                'sound': tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding='bytes'),
+                'clip': np.int32,
+                'frame': np.int32,
+            }))
+
+    def _shard_iterators_per_split(self, dl_manager):
+        root = os.fspath(dl_manager.manual_dir)
+        files = _annotation_files(root)
+        lines = {name: read_annotations(os.path.join(root, name)) for name in files}
+        categories = sorted({a.category for annotations, _ in lines.values() for a in annotations})
+        splits = {split: name for split, name in SPLITS.items() if name in files} or {'train': ANNOTATIONS}
+        self.info.metadata.update(
+            categories=categories, splits={split: [] for split in splits}, skipped=[], fingerprint=_fingerprint(root))
+        shards = {}
+        for split, name in splits.items():
+            annotations, bad = lines[name]
+            for line, text, reason in bad:
+                self._skip(split, text, line, 'bad line', reason)
+            examples = self._examples(split, annotations, root)
+            count = max(1, math.ceil(len(annotations) / _CLIPS_PER_SHARD))
+            # The shards are asked for one after the other: each takes its clips from one stream, the last all the rest.
+            sizes = [_CLIPS_PER_SHARD] * (count - 1) + [None]
+            shards[split] = [functools.partial(_shard, examples, size) for size in sizes]
+        return shards
+
+    def _examples(self, split, annotations, root):
+        """Yields, for every annotation, the records of its clip: a list, empty for what cannot be read."""
+        config, metadata = self.builder_config, self.info.metadata
+        clips, first = metadata['splits'][split], 0
+        paths = [os.path.join(root, 'AVE', f'{a.id}.mp4') for a in annotations]
+        read = functools.partial(_try_read, rate=config.rate, side=config.side)
+        progress = tqdm(zip(annotations, _in_order(read, paths, self.workers), strict=True), f'Preparing {split}',
+                        len(annotations), mininterval=1, unit=' clips',
+                        bar_format='{desc}: {n_fmt}/{total_fmt} clips, {rate_fmt}, {remaining} left')
+        for a, (frames, sound, reason, detail) in progress:
+            if reason:
+                self._skip(split, a.id, a.line, reason, detail)
+                yield []
+                continue
+            records = list(_records(len(clips), frames, sound, config.rate))
+            clips.append(dict(id=a.id, tag=metadata['categories'].index(a.category), kind=a.quality, first=first,
+                              frames=len(frames), samples=len(sound)))
+            first += len(frames)
+            yield records
+
+    def _skip(self, split, clip_id, line, reason, detail):
+        self.info.metadata['skipped'].append(dict(split=split, id=clip_id, line=line, reason=reason, detail=detail))
+
+    def _download_and_prepare(self, dl_manager, download_config=None):
+        super()._download_and_prepare(dl_manager, download_config)
+        if not any(self.info.metadata['splits'].values()):
+            # Raised here, where TFDS still throws away what it has written.
+            raise InputError(f'{dl_manager.manual_dir}: no clip can be used ({_summary(self.info.metadata)}); '
+                             f'{INSTRUCTIONS}')
+
+
+def _shard(examples, size):
+    for records in itertools.islice(examples, size):
+        for record in records:
+            yield record['frame'], record
+
+
+def _records(clip, frames, sound, rate):
+    starts = dict(sound_starts(len(frames), rate))
+    ends = dict(zip(starts, [*list(starts.values())[1:], len(sound)], strict=True))
+    for k, image in enumerate(frames):
+        part = sound[starts[k]:ends[k]] if k in starts else sound[:0]
+        yield dict(image=image, sound=part, clip=clip, frame=k)
+
+
+def sound_starts(frames, rate):
+    """Which frames' records carry sound: `[(frame, its first sample)]`, the first frame of each whole second.
+
+    A record's sound lasts until the next of them, the last one's until the clip's end.
+    """
+    firsts = {math.ceil(second * rate - 1e-6) for second in range(math.ceil(frames / rate))}
+    return [(k, round(k / rate * SAMPLE_RATE)) for k in sorted(firsts) if k < frames]
+
+
+def _try_read(path, rate, side):
+    """`(frames, sound, reason, detail)`: a clip, or why there is none. One bad file must not end the others' work."""
+    if not os.path.exists(path):
+        return None, None, 'missing file', ''
+    try:
+        frames, sound = read_clip(path, rate=rate, side=side)
+    except InputError as e:
+        return None, None, 'cannot be read', str(e).removeprefix(f'{path}: ').split(';')[0]
+    except Exception as e:  # The decoders raise whatever a damaged file makes them.
+        return None, None, 'cannot be read', f'{type(e).__name__}: {e}'
+    return frames, np.zeros(0, np.int16) if sound is None else sound, '', ''
+
+
+def _in_order(function, items, workers):
+    """`map` over threads with few items in flight: decoding, scaling and JPEG run outside Python's lock.
+
+    Threads and not processes: those would each import the caller's script again, JAX and all, before the first clip.
+    """
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        pending = collections.deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _summary(metadata):
+    clips = [clip for split in metadata['splits'].values() for clip in split]
+    skipped = metadata['skipped']
+    text = f'prepared {len(clips)} clips, {sum(clip["frames"] for clip in clips)} frames; skipped {len(skipped)}'
+    reasons = []
+    for reason in sorted({s['reason'] for s in skipped}):
+        found = [s['id'] + (f' ({s["detail"]})' if s['detail'] else '') for s in skipped if s['reason'] == reason]
+        reasons.append(f'{reason} ({len(found)}): {", ".join(found[:10])}' + (', ...' if len(found) > 10 else ''))
+    return text + (': ' + '; '.join(reasons) if reasons else '')
+
+
+def _annotation_files(root):
+    return [name for name in (*SPLITS.values(), ANNOTATIONS) if os.path.isfile(os.path.join(root, name))]
+
+
+def _fingerprint(root):
+    digest = hashlib.sha256()
+    for name in _annotation_files(root):
+        with open(os.path.join(root, name), 'rb') as f:
+            content = f.read()
+        digest.update(f'{name} {len(content)}\n'.encode() + content)
+    return digest.hexdigest()
+
+
+def find_root(root):
+    """The folder that holds the annotation files: `root` or the AVE_Dataset in it; InputError where there is none."""
+    for folder in (os.fspath(root), os.path.join(root, 'AVE_Dataset')):
+        if _annotation_files(folder):
+            return folder
+    raise InputError(f'{root}: holds no {ANNOTATIONS} nor {", ".join(SPLITS.values())}; {INSTRUCTIONS}')
+
+
+def prepare(root, side, rate, prepared='', workers=None):
+    """Decodes the set into records, once; later calls open what is there.
+
+    Args:
+        root: the folder with the annotation files, or its parent that holds AVE_Dataset.
+        side: pixels of the square frames.
+        rate: frames per second.
+        prepared: where the records go, `<root>/prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second.
+        workers: clips decoded at a time, the number of cores by default.
+
+    Returns:
+        The TFDS builder. Its `info.metadata` holds `categories` (sorted; a tag is an index into them), `splits`: for
+        each split a list of clips `{id, tag, kind, first, frames, samples}` (kind is the annotation's quality, first
+        the index of the first record, samples the length of its sound), `skipped`: a list of
+        `{split, id, line, reason, detail}`, and `fingerprint` of the annotation files.
+
+    Raises:
+        InputError: no annotations, no readable clip, `prepared` cannot be written, or it was made of another state of
+            the annotation files.
+    """
+    if side < 1 or not rate > 0:
+        raise InputError(f'side and rate: frames need a side of at least 1 and a rate above 0, got {side} and {rate}')
+    root = find_root(root)
+    prepared = os.fspath(prepared) or os.path.join(root, 'prepared')
+    with _quiet_tfds():
+        builder = _open(prepared, side, rate)
+        new = not os.path.exists(builder.data_dir)
+        if new:
+            builder = _write(builder, prepared, root, workers or os.cpu_count() or 1)
+    metadata = builder.info.metadata
+    if not builder.is_prepared() or not metadata or not all(map(os.path.exists, _files(builder))):
+        raise InputError(f'{builder.data_dir}: not complete; delete it and prepare again')
+    if metadata['fingerprint'] != _fingerprint(root):
+        raise InputError(f'{builder.data_dir}: prepared from other annotation files than {root} holds now; delete it '
+                         'to prepare again')
+    if new:
+        print(_summary(metadata))
+    return builder
+
+
+def _open(prepared, side, rate):
+    return Ave(config=AveConfig(name=f'{side}px_{rate:g}fps', side=side, rate=rate), data_dir=prepared)
+
+
+def _files(builder):
+    return [path for split in builder.info.splits.values() for path in split.filepaths]
+
+
+def _write(builder, prepared, root, workers):
+    # TFDS writes beside the final folder and renames when all is done: what is killed is never taken for complete.
+    try:
+        os.makedirs(prepared, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=prepared) as downloads:
+            builder.workers = workers
+            builder.download_and_prepare(
+                download_dir=downloads, file_format='array_record',
+                download_config=tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False))
+        return builder
+    except OSError as e:
+        if not os.path.exists(builder.data_dir):
+            raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
+        # Another process has prepared the same meanwhile.
+        return _open(prepared, builder.builder_config.side, builder.builder_config.rate)
+
+
+@contextlib.contextmanager
+def _quiet_tfds():
+    # TFDS warns of every config that is made in code, and prints of downloads of unknown size.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+class Clips:
+    """The clips of one split: frames and seconds of sound at random, from many threads and processes.
+
+    Attributes:
+        clips: list of dicts, see `prepare`.
+        categories: sorted names; a clip's tag is an index into them.
+        side, rate: of the frames.
+    """
+
+    def __init__(self, builder, split):
+        splits = builder.info.metadata['splits']
+        if split not in splits:
+            raise InputError(f'{builder.data_dir}: has no split {split}, only {", ".join(splits)}')
+        self.clips, self.categories = splits[split], builder.info.metadata['categories']
+        self.side, self.rate = builder.builder_config.side, builder.builder_config.rate
+        self._files = list(builder.info.splits[split].file_instructions) if self.clips else []
+        self._opened = None
+
+    def __len__(self):
+        return len(self.clips)
+
+    def __getstate__(self):
+        return {**self.__dict__, '_opened': None}
+
+    def frame(self, index, k):
+        """uint8 RGB `[side, side, 3]`: frame `k` of clip `index`, beyond its ends the nearest one."""
+        clip = self.clips[index]
+        k = min(max(k, 0), clip['frames'] - 1)
+        return np.asarray(Image.open(io.BytesIO(self._read(clip['first'] + k)['image']), formats=['JPEG']))
+
+    def sound(self, index, centre):
+        """float32 `[16000]`: the second around `centre` seconds, shifted inwards at the ends; zeros without sound."""
+        clip = self.clips[index]
+        start, length = window_around(clip['samples'], centre)
+        end = min(start + length, clip['samples'])
+        starts = sound_starts(clip['frames'], self.rate)
+        window = np.zeros(length, np.float32)
+        for (k, first), last in zip(starts, [s for _, s in starts[1:]] + [clip['samples']], strict=True):
+            lo, hi = max(first, start), min(last, end)
+            if lo < hi:
+                part = np.frombuffer(self._read(clip['first'] + k)['sound'], '<i2')
+                window[lo - start:hi - start] = part[lo - first:hi - first] / np.float32(32768)
+        return window
+
+    def _read(self, record):
+        # Opened here, as neither file handles nor locks outlive a fork.
+        if self._opened is None or self._opened[0] != os.getpid():
+            source = ArrayRecordDataSource(self._files)
+            self._opened = os.getpid(), source, threading.Lock()
+        _, source, lock = self._opened
+        with lock:
+            raw = source[record]
+        # TFDS's own decoding takes four times as long as the read.
+        features = tf_example_pb2.Example.FromString(raw).features.feature
+        return {name: features[name].bytes_list.value[0] for name in ('image', 'sound')}

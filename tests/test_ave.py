@@ -1,0 +1,329 @@
+"""The AVE reader: a small folder that holds what AVE's readers have met, prepared and read at random."""
+import io
+import os
+import pathlib
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from stanet_jax import InputError
+from stanet_jax.audio import read_sound, second_around
+from stanet_jax.data import ave
+from stanet_jax.video import read_frames
+
+ROOT = pathlib.Path(__file__).parents[1]
+MEDIA = ROOT.parent / 'shared' / 'media'
+SIDE, RATE = 48, 8
+LINES = {
+    'trainSet.txt': ['Church bell&with_sound0&good&0&10', 'Male speech, man & dog&opus_sound0&good&0&10',
+                     'Church bell&missing_000&good&0&10', '', 'Bark&-silent_000&good&2&3', 'Bark&truncated00&good&0&1'],
+    'valSet.txt': ['Bark&with_sound0&plain&1&2', 'no separators'],
+    'testSet.txt': ['Church bell&missing_000&good&0&10'],
+    'Annotations.txt': ['Category&VideoID&Quality&StartTime&EndTime', 'Zebra&missing_000&good&0&10'],
+}
+
+
+def write(path, seconds, codec=None, rate=16000, format='mp4', seed=0):
+    """A film of 8 frames a second of soft moving colours, with noise for sound."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 215, (6, 6, 3), np.uint8)
+    with av.open(str(path), 'w', format=format) as container:
+        stream = container.add_stream('libx264', rate=RATE, width=64, height=64, pix_fmt='yuv420p',
+                                      options={'crf': '10'})
+        sound = container.add_stream(codec, rate=rate, layout='mono') if codec else None
+        for i in range(round(seconds * RATE)):
+            image = Image.fromarray(np.roll(coarse, i, axis=i % 2)).resize((64, 64), Image.Resampling.BICUBIC)
+            frame = av.VideoFrame.from_image(image)
+            frame.pts, frame.time_base = i, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if sound:
+            wave = rng.normal(0, .1, (1, round(seconds * rate))).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(wave, format='fltp', layout='mono')
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            if sound.codec_context.format.name != 'fltp':
+                frame = av.AudioResampler(format=sound.codec_context.format.name).resample(frame)[0]
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode())
+
+
+def annotate(root, lines):
+    for name, content in lines.items():
+        (root / name).write_bytes('\r\n'.join(content).encode())
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp('set') / 'AVE_Dataset'
+    videos = root / 'AVE'
+    videos.mkdir(parents=True)
+    annotate(root, LINES)
+    write(videos / 'with_sound0.mp4', 3.5, 'aac')
+    write(videos / 'opus_sound0.mp4', 2, 'libopus', 48000, format='matroska', seed=1)
+    write(videos / '-silent_000.mp4', 1.5, seed=2)
+    (videos / 'truncated00.mp4').write_bytes((videos / 'with_sound0.mp4').read_bytes()[:5000])
+    return root
+
+
+@pytest.fixture(scope='module')
+def built(source, tmp_path_factory):
+    return ave.prepare(source.parent, SIDE, RATE, tmp_path_factory.mktemp('prepared'), workers=2)
+
+
+@pytest.fixture
+def folder(source, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(source, tmp_path / 'AVE_Dataset', ignore=shutil.ignore_patterns('prepared'))
+
+
+def test_read_annotations(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_bytes('\ufeffCategory&VideoID&Quality&StartTime&EndTime\r\n'
+                     'Church bell&-UhOCu3LNXM&good&0&10\r\n\r\n'
+                     'rock & roll&-UhOCu3LNXM&good&1.5&2\r\n'
+                     'too&few\r\na&b&c&x&1\r\na&../b&c&0&1\r\n&b&c&0&1\r\na&&c&0&1'.encode())
+    found, bad = ave.read_annotations(path)
+    assert found == [ave.Annotation(2, 'Church bell', '-UhOCu3LNXM', 'good', 0, 10),
+                     ave.Annotation(4, 'rock & roll', '-UhOCu3LNXM', 'good', 1.5, 2)]
+    assert [(line, reason) for line, _, reason in bad] == [
+        (5, 'not 5 fields with & between'), (6, 'start or end is no number'), (7, 'an id that is no file name'),
+        (8, 'no category'), (9, 'no id')]
+    with pytest.raises(InputError, match='missing.txt'):
+        ave.read_annotations(tmp_path / 'missing.txt')
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
+def test_aves_own_annotations():
+    found, bad = ave.read_annotations(MEDIA / 'ave_annotations.txt')
+    assert len(found) == 4143 and not bad and len({a.category for a in found}) == 28
+    assert len({a.id for a in found}) == 4097 and any(a.id.startswith('-') for a in found)
+
+
+def test_metadata(built, capsys):
+    metadata = built.info.metadata
+    assert metadata['categories'] == ['Bark', 'Church bell', 'Male speech, man & dog', 'Zebra']
+    clips = metadata['splits']
+    assert list(clips) == ['train', 'validation', 'test']
+    assert [(c['id'], c['tag'], c['kind'], c['first'], c['frames']) for c in clips['train']] == [
+        ('with_sound0', 1, 'good', 0, 28), ('opus_sound0', 2, 'good', 28, 16), ('-silent_000', 0, 'good', 44, 12)]
+    assert [(c['id'], c['tag'], c['kind']) for c in clips['validation']] == [('with_sound0', 0, 'plain')]
+    assert clips['test'] == [] and clips['train'][2]['samples'] == 0
+    skipped = [(s['split'], s['id'], s['line'], s['reason']) for s in metadata['skipped']]
+    assert sorted(skipped) == [
+        ('test', 'missing_000', 1, 'missing file'), ('train', 'missing_000', 3, 'missing file'),
+        ('train', 'truncated00', 6, 'cannot be read'), ('validation', 'no separators', 2, 'bad line')]
+    assert built.info.splits['train'].num_examples == 56
+
+
+def test_summary_and_progress(folder, capsys):
+    builder = ave.prepare(folder, SIDE, RATE)
+    out, err = capsys.readouterr()
+    assert out.startswith('prepared 4 clips, 84 frames; skipped 4: bad line (1): no separators (')
+    assert 'missing file (2): missing_000, missing_000' in out and 'cannot be read (1): truncated00 (' in out
+    assert out.count('\n') == 1 and 'Preparing train: 5/5 clips' in err
+    assert builder.data_dir.startswith(str(folder / 'prepared'))
+
+
+def test_frames(built, source):
+    clips = ave.Clips(built, 'train')
+    assert len(clips) == 3 and clips.categories[clips.clips[1]['tag']] == 'Male speech, man & dog'
+    rng = np.random.default_rng(0)
+    for index, clip in enumerate(clips.clips):
+        expected = list(read_frames(source / 'AVE' / f'{clip["id"]}.mp4', RATE, SIDE))
+        assert len(expected) == clip['frames']
+        for k in [-1, 0, 1, clip['frames'] - 1, clip['frames'], 99, *rng.integers(0, clip['frames'], 9).tolist()]:
+            frame = clips.frame(index, k)
+            assert frame.shape == (SIDE, SIDE, 3) and frame.dtype == np.uint8
+            right = expected[min(max(k, 0), len(expected) - 1)]
+            assert abs(frame.astype(int) - right).mean() < 2
+
+
+@pytest.mark.parametrize('split', ['train', 'validation'])
+def test_sound(built, source, split):
+    clips = ave.Clips(built, split)
+    rng = np.random.default_rng(1)
+    for index, clip in enumerate(clips.clips):
+        wave = read_sound(source / 'AVE' / f'{clip["id"]}.mp4')
+        assert clip['samples'] == (0 if wave is None else len(wave))
+        for centre in [0, .5, clip['frames'] / RATE, *rng.uniform(-.5, clip['frames'] / RATE + .5, 20)]:
+            sound = clips.sound(index, centre)
+            assert sound.shape == (16000,) and sound.dtype == np.float32
+            expected = np.zeros(16000) if wave is None else second_around(wave, centre)
+            np.testing.assert_allclose(sound, expected, atol=1 / 32768)
+
+
+def test_a_second_of_sound_is_few_reads(built, monkeypatch):
+    clips = ave.Clips(built, 'train')
+    reads = []
+    monkeypatch.setattr(clips, '_read', lambda record, read=clips._read: (reads.append(record), read(record))[1])
+    for centre in np.linspace(0, 3.5, 30):
+        reads.clear()
+        clips.sound(0, centre)
+        assert len(reads) <= 3
+
+
+@pytest.mark.parametrize('rate', [8, 29.97, .4, 3])
+def test_every_sample_stands_in_one_record(rate):
+    frames, sound = round(10 * rate), np.arange(163000)
+    records = list(ave._records(0, [b''] * frames, sound, rate))
+    np.testing.assert_array_equal(np.concatenate([record['sound'] for record in records]), sound)
+    assert sum(len(record['sound']) > 0 for record in records) <= 10
+
+
+def test_without_sound_files(built):
+    assert not ave.Clips(built, 'train').sound(2, .7).any()
+    assert len(ave.Clips(built, 'test')) == 0
+    with pytest.raises(InputError, match='no split dev'):
+        ave.Clips(built, 'dev')
+
+
+def test_tfds_reads_the_records(built):
+    decoders = {'image': ave.tfds.decode.SkipDecoding()}
+    source = built.as_data_source('train', decoders=decoders)
+    assert len(source) == 56
+    assert [(r['clip'], r['frame']) for r in source][27:29] == [(0, 27), (1, 0)]
+    assert source[0]['sound'].dtype == np.int16 and len(source[0]['sound']) == 16000 and len(source[1]['sound']) == 0
+    image = Image.open(io.BytesIO(source[30]['image']))
+    assert image.size == (SIDE, SIDE)
+
+
+def test_clips_travel_to_workers(built, monkeypatch):
+    clips = ave.Clips(built, 'train')
+    frame, sound = clips.frame(0, 8), clips.sound(1, 1.)
+    copy = pickle.loads(pickle.dumps(clips))
+    np.testing.assert_array_equal(copy.frame(0, 8), frame)
+    np.testing.assert_array_equal(copy.sound(1, 1.), sound)
+    # After a fork the files are opened anew.
+    opened = clips._opened
+    pid = os.getpid() + 1
+    monkeypatch.setattr(ave.os, 'getpid', lambda: pid)
+    np.testing.assert_array_equal(clips.frame(0, 8), frame)
+    assert clips._opened is not opened
+
+
+def test_second_call_does_not_decode(built, source, monkeypatch, capsys):
+    monkeypatch.setattr(ave, 'read_clip', None)
+    again = ave.prepare(source, SIDE, RATE, pathlib.Path(built.data_dir).parents[2])
+    assert again.info.metadata == built.info.metadata and capsys.readouterr().out == ''
+
+
+def test_changed_annotations_are_refused(folder):
+    prepared = ave.prepare(folder, SIDE, RATE).data_dir
+    with open(folder / 'valSet.txt', 'a') as f:
+        f.write('\r\nBark&opus_sound0&good&0&1')
+    with pytest.raises(InputError, match=f'{prepared}: prepared from other annotation files'):
+        ave.prepare(folder, SIDE, RATE)
+    assert len(ave.Clips(ave.prepare(folder, 32, RATE), 'validation')) == 2
+
+
+def test_incomplete_is_refused(folder):
+    builder = ave.prepare(folder, SIDE, RATE)
+    next(pathlib.Path(builder.data_dir).glob('ave-train*')).unlink()
+    with pytest.raises(InputError, match='not complete; delete it'):
+        ave.prepare(folder, SIDE, RATE)
+
+
+def test_killed_preparation(folder):
+    slow = ('import time; from stanet_jax.data import ave; read = ave.read_clip\n'
+            'ave.read_clip = lambda p, **k: time.sleep(99) if "opus" in p else read(p, **k)\n'
+            f'ave.prepare({str(folder)!r}, {SIDE}, {RATE}, workers=1)')
+    process = subprocess.Popen([sys.executable, '-c', slow], cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not list(folder.glob('prepared/ave/*/*incomplete*/*train*')) and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(.05)
+    finally:
+        process.kill()
+        process.wait()
+    assert list(folder.glob('prepared/ave/*/*incomplete*/*train*'))
+    assert len(ave.Clips(ave.prepare(folder, SIDE, RATE), 'train')) == 3
+
+
+def test_interrupted_preparation_leaves_nothing(folder, monkeypatch):
+    def stop(path, **_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(ave, 'read_clip', stop)
+    with pytest.raises(KeyboardInterrupt):
+        ave.prepare(folder, SIDE, RATE)
+    assert not [path for path in (folder / 'prepared').rglob('*') if path.is_file()]
+
+
+def test_unexpected_failure_of_one_clip(folder, monkeypatch):
+    def read(path, real=ave.read_clip, **settings):
+        if 'opus' in path:
+            raise MemoryError('too large')
+        return real(path, **settings)
+    monkeypatch.setattr(ave, 'read_clip', read)
+    builder = ave.prepare(folder, SIDE, RATE)
+    assert {'opus_sound0': 'MemoryError: too large'}.items() <= {
+        s['id']: s['detail'] for s in builder.info.metadata['skipped']}.items()
+
+
+@pytest.mark.parametrize('number', [13, 15])
+def test_order_is_the_annotations(folder, monkeypatch, number):
+    # More clips than a shard holds, the first ones the slowest.
+    monkeypatch.setattr(ave, '_CLIPS_PER_SHARD', 5)
+    annotate(folder, {'trainSet.txt': [f'Bark&{i:03d}&good&0&1' for i in range(number)]})
+    calls = iter(range(1000))
+
+    def read(path, **_):
+        time.sleep(.05 if next(calls) % 3 == 0 else 0)
+        which = int(pathlib.Path(path).stem) if pathlib.Path(path).stem.isdigit() else 0
+        return [b'image'] * (which % 3 + 1), np.full(100, which, np.int16)
+    monkeypatch.setattr(ave, 'read_clip', read)
+    monkeypatch.setattr(ave.os.path, 'exists', lambda path, real=os.path.exists: '/AVE/' in str(path) or real(path))
+    clips = ave.Clips(ave.prepare(folder, SIDE, RATE, workers=4), 'train')
+    assert [c['id'] for c in clips.clips] == [f'{i:03d}' for i in range(number)]
+    assert len(list((folder / 'prepared').rglob('ave-train*'))) == 3
+    for i in range(number):
+        np.testing.assert_allclose(clips.sound(i, 0)[:100], i / 32768)
+
+
+def test_annotations_alone(folder):
+    for name in ave.SPLITS.values():
+        (folder / name).unlink()
+    annotate(folder, {'Annotations.txt': LINES['Annotations.txt'] + LINES['trainSet.txt']})
+    builder = ave.prepare(folder, SIDE, RATE)
+    assert list(builder.info.metadata['splits']) == ['train'] and len(ave.Clips(builder, 'train')) == 3
+
+
+def test_wrong_input(folder, tmp_path):
+    with pytest.raises(InputError, match='nowhere: holds no Annotations.txt.*get AVE_Dataset.zip') as caught:
+        ave.prepare(tmp_path / 'nowhere', SIDE, RATE)
+    assert '\n' not in str(caught.value)
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match='file/.*cannot be written'):
+        ave.prepare(folder, SIDE, RATE, tmp_path / 'file' / 'prepared')
+    for side, rate in ((0, 8), (48, 0)):
+        with pytest.raises(InputError, match='side and rate'):
+            ave.prepare(folder, side, rate)
+    shutil.rmtree(folder / 'AVE')
+    with pytest.raises(InputError, match=r'no clip can be used \(.*missing file \(7\)'):
+        ave.prepare(folder, SIDE, RATE)
+    with pytest.raises(InputError, match='no clip can be used'):  # Nothing of the first try is taken for prepared.
+        ave.prepare(folder, SIDE, RATE)
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
+def test_shared_media(tmp_path):
+    videos = tmp_path / 'AVE'
+    videos.mkdir()
+    for name, clip_id in (('cockatoo.mp4', 'cockatoo000'), ('pancake_opus.mkv', '-pancake000'),
+                          ('bikes_silent.mp4', 'bikes000000')):
+        shutil.copy(MEDIA / name, videos / f'{clip_id}.mp4')
+    annotate(tmp_path, {'Annotations.txt': [
+        f'{category}&{clip_id}&good&0&10' for category, clip_id in
+        (('Bird', 'cockatoo000'), ('Frying', '-pancake000'), ('Bike', 'bikes000000'), ('Bike', 'cockatoo000'))]})
+    clips = ave.Clips(ave.prepare(tmp_path, 32, 4), 'train')
+    assert [c['frames'] for c in clips.clips] == [56, 42, 40, 56]
+    wave = read_sound(MEDIA / 'pancake_opus.mkv')
+    np.testing.assert_allclose(clips.sound(1, 5.3), second_around(wave, 5.3), atol=1 / 32768)

@@ -1,0 +1,238 @@
+"""Fragments and batches of them: a small SynthAVE, prepared and read at random, in any number of processes."""
+import itertools
+
+import av
+import numpy as np
+import PIL.Image
+import pytest
+from absl import flags
+
+from stanet_jax.audio import log_spectrogram
+from stanet_jax.data import ave, synthave
+from stanet_jax.data.fragments import batches, crop, fragment, target
+
+SIDE, RATE, FRAMES = 48, 8, 8
+SILENT = 'no_sound_00'
+
+
+def write_silent(path):
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=RATE, width=SIDE, height=SIDE, pix_fmt='yuv420p')
+        for i in range(10):
+            image = np.full((SIDE, SIDE, 3), 20 * i, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope='module')
+def clips(tmp_path_factory):
+    """Four clips of 8 frames with sound and one of 10 without."""
+    root = tmp_path_factory.mktemp('fragments') / 'world'
+    settings = synthave.Settings(categories=3, train=4, validation=0, test=0, seconds=1.0, side=SIDE)
+    synthave.generate(root, settings, workers=1)
+    write_silent(root / 'AVE_Dataset' / 'AVE' / f'{SILENT}.mp4')
+    with open(root / 'AVE_Dataset' / 'trainSet.txt', 'a') as f:
+        f.write(f'category_01&{SILENT}&good&0&1\n')
+    found = ave.Clips(ave.prepare(root, SIDE, RATE), 'train')
+    assert [clip['frames'] for clip in found.clips] == [FRAMES] * 4 + [10] and found.clips[4]['samples'] == 0
+    return found
+
+
+class Numbered:
+    """Stands for `ave.Clips`: seven clips of nine frames; what is read says which clip and frame it is."""
+    categories, rate = ['a', 'b'], 8
+    clips = [{'tag': i % 2, 'frames': 9, 'samples': 0} for i in range(7)]
+
+    def __len__(self):
+        return 7
+
+    def frame(self, index, k):
+        return np.full((2, 2, 3), 10 * index + min(max(k, 0), 8), np.uint8)
+
+
+def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, **fields):
+    slots = range(batch) if slots is None else slots
+    return list(batches(clips or Numbered(), batch=batch, per_clip=per_clip, frames=frames, sound=sound, slots=slots, **fields))
+
+
+def assert_equal(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.keys() == y.keys()
+        for key in x:
+            assert x[key].dtype == y[key].dtype
+            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+
+
+def seen(found):
+    """(clip, frame) of all examples that the mask marks, in order."""
+    values = np.concatenate([b['frames'][b['mask'], 0, 0, 0, 0] for b in found])
+    return [divmod(int(v), 10) for v in values]
+
+
+def test_target_without_rng_is_the_middle(clips):
+    assert [target(clips, 1, i) for i in range(5)] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 5)]
+    assert [target(clips, 4, i) for i in range(16, 20)] == [(4, 1), (4, 3), (4, 6), (4, 8)]
+    assert [target(clips, 16, i)[1] for i in range(16)] == [i // 2 for i in range(16)]  # more parts than frames
+
+
+@pytest.mark.parametrize('per_clip', [1, 3, 4])
+def test_targets_cover_their_parts(clips, per_clip):
+    rng = np.random.default_rng(0)
+    for index in range(len(clips) * per_clip):
+        clip, part = divmod(index, per_clip)
+        number = clips.clips[clip]['frames']
+        drawn = [target(clips, per_clip, index, rng) for _ in range(200)]
+        first, last = part * number / per_clip, (part + 1) * number / per_clip
+        assert {c for c, _ in drawn} == {clip}
+        assert {k for _, k in drawn} == set(range(int(first), int(np.ceil(last)))) <= set(range(number))
+
+
+@pytest.mark.parametrize('frame, frames, expected', [
+    (4, 3, [3, 4, 5]), (4, 1, [4]), (0, 5, [0, 0, 0, 1, 2]), (7, 5, [5, 6, 7, 7, 7]), (1, 3, [0, 1, 2])])
+def test_neighbours(clips, frame, frames, expected):
+    found = fragment(clips, 1, frame, frames)
+    assert found.keys() == {'tags', 'clip', 'frames'} and found['frames'].dtype == np.uint8
+    np.testing.assert_array_equal(found['frames'], [clips.frame(1, k) for k in expected])
+    assert (clips.frame(1, 4) != clips.frame(1, 5)).any()
+    np.testing.assert_array_equal(found['frames'][frames // 2], clips.frame(1, frame))
+
+
+def test_tags(clips):
+    for index, clip in enumerate(clips.clips):
+        found = fragment(clips, index, 0, frames=0)
+        assert found.keys() == {'tags', 'clip'} and found['clip'] == index
+        assert found['tags'].dtype == np.float32 and found['tags'].tolist() == [k == clip['tag'] for k in range(3)]
+
+
+def test_sound(clips):
+    assert {clips.categories[clip['tag']] for clip in clips.clips} > {'category_00'}
+    for index in range(5):
+        found = fragment(clips, index, 6, frames=0, sound=True)
+        assert found['audio'].shape == (257, 98) and found['audio'].dtype == np.float32
+        np.testing.assert_array_equal(found['audio'], log_spectrogram(clips.sound(index, 6 / RATE)))
+        assert found['phi'].dtype == np.float32 and found['phi'] == (index < 4)
+        assert found['audio'].any() == (index < 4)
+
+
+def test_the_second_is_around_the_target():
+    class Long(Numbered):
+        def sound(self, index, centre):
+            asked.append((index, centre))
+            return np.zeros(16000, np.float32)
+    asked = []
+    fragment(Long(), 3, 6, frames=0, sound=True)
+    assert asked == [(3, .75)]
+
+
+def test_crop_takes_the_same_box_from_all_frames():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    image = np.asarray(PIL.Image.fromarray(coarse).resize((40, 32)))
+    for seed in range(20):
+        found = crop(np.stack([image, 255 - image, image]), .5, np.random.default_rng(seed))
+        assert found.shape == (3, 32, 40, 3) and found.dtype == np.uint8
+        np.testing.assert_array_equal(found[0], found[2])
+        assert abs(255 - found[1].astype(int) - found[0]).max() <= 1
+
+
+def test_boxes_are_of_least_to_all_of_the_side():
+    # Red grows along x and green along y: the ends of a crop tell its box.
+    ramp = np.zeros((1, 200, 200, 3), np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.arange(200), np.arange(200)[:, None]
+    scales, starts, mirrored = [], [], 0
+    for seed in range(200):
+        found = crop(ramp, .4, np.random.default_rng(seed))[0].astype(int)
+        width, height = found[0, -1, 0] - found[0, 0, 0], found[-1, 0, 1] - found[0, 0, 1]
+        assert height > 0 and abs(abs(width) - height) <= 3  # never upside down, and as wide as high
+        scales.append(height / 200)
+        starts.append((min(found[0, 0, 0], found[0, -1, 0]), found[0, 0, 1]))
+        mirrored += width < 0
+    assert .38 < min(scales) < .45 and .93 < max(scales) <= 1 and 70 < mirrored < 130
+    assert np.max(starts, axis=0).min() > 70 and np.min(starts, axis=0).max() < 5
+
+
+def test_whole_crop_is_the_image_or_its_mirror():
+    image = np.random.default_rng(1).integers(0, 256, (2, 6, 5, 3)).astype(np.uint8)
+    found = {crop(image, 1., np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    assert found == {image.tobytes(), image[:, :, ::-1].tobytes()}
+
+
+def test_one_pass_in_order():
+    found = load()
+    assert [b['mask'].tolist() for b in found] == [[True] * 5] * 2 + [[True] * 4 + [False]]
+    assert seen(found) == [(clip, frame) for clip in range(7) for frame in (2, 6)]
+    assert found[0]['frames'].shape == (5, 1, 2, 2, 3) and found[0]['tags'].shape == (5, 2)
+    for key, value in found[-1].items():
+        assert not value[-1].any(), key
+    np.testing.assert_array_equal(np.concatenate([b['clip'] for b in found])[:14], np.repeat(np.arange(7), 2))
+
+
+def test_one_pass_is_as_it_is(clips):
+    """Nothing is cropped or mirrored without a seed."""
+    found = load(clips, per_clip=1, frames=3, sound=True, least_crop=.3)
+    assert len(found) == 1 and found[0]['mask'].all()
+    for i in range(5):
+        for key, value in fragment(clips, *target(clips, 1, i), 3, True).items():
+            np.testing.assert_array_equal(found[0][key][i], value)
+
+
+def test_seeds(clips):
+    fields = {'frames': 3, 'sound': True, 'least_crop': .6, 'steps': 4}
+    first = load(clips, seed=1, **fields)
+    assert_equal(load(clips, seed=1, **fields), first)
+    other = load(clips, seed=2, **fields)
+    assert len(first) == len(other) == 4
+    for a, b in zip(first, other, strict=True):
+        assert (a['frames'] != b['frames']).mean() > .5 and a['mask'].all()
+
+
+@pytest.mark.parametrize('batch', [5, 7])
+def test_an_epoch_holds_every_example_once(batch):
+    found = load(batch=batch, seed=3, steps=28)
+    assert all(b['mask'].all() for b in found)
+    examples = seen(found)
+    epochs = [examples[i:i + 14] for i in range(0, 140 - 14 + 1, 14)]
+    # Of a clip's two parts, one ends and the other starts within frame 4.
+    for epoch in epochs:
+        frames = [sorted(k for c, k in epoch if c == clip) for clip in range(7)]
+        assert all(len(f) == 2 and f[0] <= 4 <= f[1] for f in frames)
+    orders = [[clip for clip, _ in epoch] for epoch in epochs]
+    assert all(a != b for a, b in itertools.combinations(orders, 2))
+    assert {k for _, k in examples} == set(range(9))
+
+
+@pytest.mark.parametrize('start', [1, 3, 6])
+def test_resuming_goes_on_where_it_stopped(start):
+    fields = {'seed': 4, 'frames': 3, 'least_crop': .5, 'steps': 8}
+    assert_equal(load(start=start, **fields), load(**fields)[start:])
+
+
+def test_resuming_the_one_pass():
+    assert_equal(load(start=2), load()[2:])
+
+
+@pytest.mark.parametrize('seed', [None, 5])
+def test_processes_together_hold_the_batch(clips, seed):
+    fields = {'seed': seed, 'frames': 3, 'sound': True, 'least_crop': .7, 'steps': 2}
+    whole = load(clips, **fields)
+    parts = [load(clips, slots=slots, **fields) for slots in (range(0, 3), range(3, 6))]  # 5 do not divide by 2
+    for one, *pieces in zip(whole, *parts, strict=True):
+        for key in one:
+            together = np.concatenate([piece[key] for piece in pieces])
+            np.testing.assert_array_equal(together[:5], one[key], err_msg=key)
+            assert not together[5].any()
+
+
+def test_what_was_drawn_does_not_depend_on_the_batch():
+    """A run on other hardware, with another batch, sees the same examples of an epoch in the same order."""
+    fields = {'seed': 6, 'frames': 3, 'least_crop': .5}
+    small, large = load(batch=2, steps=14, **fields), load(batch=7, steps=4, **fields)
+    for key in ('frames', 'clip'):
+        np.testing.assert_array_equal(*(np.concatenate([b[key] for b in found]) for found in (small, large)))
+
+
+def test_reading_processes(clips):
+    flags.FLAGS.mark_as_parsed()
+    fields = {'seed': 7, 'frames': 3, 'sound': True, 'least_crop': .7, 'steps': 3}
+    assert_equal(load(clips, workers=1, **fields), load(clips, **fields))

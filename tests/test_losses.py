@@ -1,0 +1,33 @@
+"""The losses against NumPy in float64."""
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+
+from stanet_jax import losses
+
+
+class MultilabelSoftMargin(chex.TestCase):
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(0, 1, 2)
+    def test_is_equation_7(self, seed):
+        rng = np.random.default_rng(seed)
+        logits, labels = rng.normal(0, 5, (6, 28)), rng.integers(0, 2, (6, 28))
+        p = 1 / (1 + np.exp(-logits))
+        expected = -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean(1)
+        result = self.variant(losses.multilabel_soft_margin)(jnp.float32(logits), jnp.float32(labels))
+        chex.assert_shape(result, (6,))
+        np.testing.assert_allclose(result, expected, rtol=2e-5)
+
+    def test_is_finite_at_large_logits(self):
+        result = losses.multilabel_soft_margin(jnp.array([[1e4, -1e4]]), jnp.array([[0., 1.]]))
+        np.testing.assert_allclose(result, [1e4])
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match='one shape'):
+        losses.multilabel_soft_margin(jnp.zeros((2, 3)), jnp.zeros((2, 4)))
+    with pytest.raises(ValueError, match='one shape'):
+        losses.multilabel_soft_margin(jnp.zeros(3), jnp.zeros(3))

@@ -1,0 +1,215 @@
+"""The update step, its optimizer and the loop's parts."""
+import functools
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from stanet_jax import InputError, checkpoint, classification, training
+
+STEPS, RATE = 4, 0.1
+
+
+def test_multipliers_are_the_papers_four():
+    params = {'encoder': {'conv1': {'kernel': 0, 'bias': 0}}, 'audio_encoder': {'dense': {'kernel': 0}},
+              'classifier': {'kernel': 0, 'bias': 0}}
+    assert training.multipliers(params) == {
+        'encoder': {'conv1': {'kernel': 1, 'bias': 2}}, 'audio_encoder': {'dense': {'kernel': 1}},
+        'classifier': {'kernel': 10, 'bias': 20}}
+
+
+def test_sgd_is_torchs_with_nesterov_momentum():
+    rng = np.random.default_rng(0)
+    gradients, p = rng.normal(size=(STEPS, 3)), rng.normal(size=3)
+    optimizer = training.make_optimizer('sgd', RATE, {'w': 10.0}, 0.9, 5e-4)
+    params = {'w': jnp.float32(p)}
+    state, buffer = optimizer.init(params), 0
+    for gradient in gradients:
+        updates, state = optimizer.update({'w': jnp.float32(gradient)}, state, params)
+        params = optax.apply_updates(params, updates)
+        g = gradient + 5e-4 * p  # torch.optim.SGD(momentum=0.9, weight_decay=5e-4, nesterov=True), in its documented order
+        buffer = 0.9 * buffer + g
+        p = p - 10 * RATE * (g + 0.9 * buffer)
+    np.testing.assert_allclose(params['w'], p, rtol=1e-5)
+
+
+def test_schedules():
+    assert training.schedule('constant', 0.1, 50, 100)(77) == 0.1
+    cosine = training.schedule('cosine', 0.1, 20, 100)
+    np.testing.assert_allclose([cosine(0), cosine(10), cosine(20), cosine(60), cosine(100)], [0, .05, .1, .05, 0], atol=1e-7)
+    assert np.isfinite(training.schedule('cosine', 0.1, 50, 1)(0))
+
+
+def quadratic(variables, batch, key):
+    """Losses [b] of a linear model, with noise from the key."""
+    noise = jax.random.normal(key, ())
+    return (batch['x'] @ variables['params']['classifier']['kernel'] - batch['y']) ** 2 + 0 * noise, {}
+
+
+def linear_batch(seed, b=8):
+    rng = np.random.default_rng(seed)
+    return {'x': np.float32(rng.normal(size=(b, 3))), 'y': np.float32(rng.normal(size=b)), 'mask': np.ones(b, bool)}
+
+
+def linear_state(optimizer):
+    variables = {'params': {'classifier': {'kernel': jnp.ones(3)}}, 'batch_stats': {}}
+    return training.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+
+
+def test_masked_examples_change_nothing():
+    optimizer = optax.sgd(0.1)
+    step = jax.jit(functools.partial(training.update, loss_fn=quadratic, optimizer=optimizer))
+    batch = linear_batch(0, 5)
+    padded = {k: np.concatenate([v, np.full_like(v[:3], 9)]) for k, v in batch.items()}
+    padded['mask'] = np.arange(8) < 5
+    (a, metrics_a), (b, metrics_b) = (step(linear_state(optimizer), x, jax.random.key(0)) for x in (batch, padded))
+    chex.assert_trees_all_close(a, b, rtol=1e-6)
+    np.testing.assert_allclose(metrics_a['loss'], metrics_b['loss'], rtol=1e-6)
+    expected = ((batch['x'].sum(1) - batch['y']) ** 2).mean()
+    np.testing.assert_allclose(metrics_a['loss'], expected, rtol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def small_config():
+    from configs import scam_coarse
+    config = scam_coarse.get_config()
+    config.data.side, config.batch, config.width, config.jitter = 32, 4, 8, (0.0, 0.0, 0.0, 0.0)
+    config.batch_norm, config.start_from = 'running', {}
+    return config
+
+
+def random_batch(config, source, classes, b, seed=0):
+    rng = np.random.default_rng(seed)
+    batch = classification.example_batch(config, source, classes, b)
+    batch['frames'] = rng.integers(0, 256, batch['frames'].shape, np.uint8)
+    batch['tags'] = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, b)]
+    if 'audio' in batch:
+        batch['audio'] = np.float32(rng.normal(size=batch['audio'].shape))
+    return batch
+
+
+@pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
+def test_update_learns_a_batch_by_heart_with_one_trace(small_config, source):
+    model = classification.make_model(small_config, source, 3)
+    variables = classification.initial_variables(small_config, source, model, 3, None)
+    optimizer = training.make_optimizer('adam', 1e-2, training.multipliers(variables['params'], new=1.0))
+    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=(0.1, 0.1, 0.1, 0.1))
+    chex.clear_trace_counter()
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    @chex.assert_max_traces(n=1)
+    def step(state, batch, key):
+        return training.update(state, batch, key, loss_fn=loss_fn, optimizer=optimizer)
+    state = training.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+    batch, losses = random_batch(small_config, source, 3, 4), []
+    for _ in range(20):
+        state, metrics = step(state, batch, jax.random.key(0))
+        losses.append(float(metrics['loss']))
+    assert losses[-1] < 0.3 * losses[0] and int(state.step) == 20
+
+
+def test_pmap_gives_the_same_gradients(small_config):
+    """One device here; two in test_distributed."""
+    check_pmap(small_config)
+
+
+def check_pmap(config):
+    """Compiles the update step by jit and by pmap over all devices, and compares what they make of a batch."""
+    n = jax.local_device_count()
+    model = classification.make_model(config, 'S', 3)
+    variables = classification.initial_variables(config, 'S', model, 3, None)
+    optimizer = optax.sgd(1.0)  # so that parameters change by the gradient
+    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=(0.0, 0.0, 0.0, 0.0))
+    update = functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer)
+    state = training.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+    batch, key = random_batch(config, 'S', 3, 4), jax.random.key(0)
+    expected, metrics = jax.jit(update)(state, batch, key)
+    split = jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)
+    mapped, metrics_mapped = jax.pmap(functools.partial(update, axis='data'), 'data', in_axes=(None, 0, None))(state, split, key)
+    for i in range(n):
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], mapped.variables['params']), expected.variables['params'],
+                                    rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics_mapped['loss'], np.full(n, metrics['loss']), rtol=1e-5)
+
+
+@pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
+def test_the_papers_step_at_its_real_size_by_shape(source):
+    from configs import scam_coarse
+    config = scam_coarse.get_config('paper')
+    model = classification.make_model(config, source, 28)
+    batch = classification.example_batch(config, source, 28, config.batch)
+    assert batch['frames'].shape == (20, classification.classifiers.FRAMES[source], 256, 256, 3)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(batch)))
+    optimizer = classification.make_optimizer(config, source, variables['params'], 100)
+    state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})
+    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))
+    new, metrics = jax.eval_shape(functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer), state, batch,
+                                  jax.random.key(0))
+    assert jax.tree.map(lambda x: x.shape, new.variables) == jax.tree.map(lambda x: x.shape, state.variables)
+    assert metrics['loss'].shape == ()
+    maps = jax.eval_shape(lambda v: model.apply(v, **classification.inputs(batch))[1]['maps'], variables)
+    assert maps.shape == (20, 8, 8, 28)
+
+
+# ------------------------------------------------------------------------------------------------------- folders and files
+
+
+def test_a_workdir_keeps_its_config(tmp_path):
+    config = ConfigDict({'seed': 1, 'data': {'side': 96}})
+    training.open_workdir(config, tmp_path / 'run')
+    training.open_workdir(config, tmp_path / 'run')
+    assert training.read_config(tmp_path / 'run').data.side == 96
+    config.data.side = 64
+    with pytest.raises(InputError, match=r'run: belongs to a run of another config \(data.side was 96 and is 64\)'):
+        training.open_workdir(config, tmp_path / 'run')
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError, match='file/run: cannot be written'):
+        training.open_workdir(config, tmp_path / 'file' / 'run')
+    with pytest.raises(InputError, match='not a run'):
+        training.read_config(tmp_path)
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path):
+    state = {'params': {'a': jnp.ones((2, 3)), 'b': jnp.zeros(4)}}
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    assert checkpoints.restore(state) is None
+    checkpoints.save(7, state, {'next_step': 7})
+    checkpoints.close()
+    restored, data = checkpoint.Checkpoints(tmp_path).restore(jax.tree.map(jnp.zeros_like, state))
+    chex.assert_trees_all_equal(restored, state)
+    assert data == {'next_step': 7}
+    for other in ({'params': {'a': jnp.ones((2, 3))}}, {'params': {'a': jnp.ones((2, 3)), 'b': jnp.zeros(5)}}):
+        with pytest.raises(InputError, match='7: a checkpoint of another model .*b'):
+            checkpoint.Checkpoints(tmp_path).restore(other)
+
+
+def test_variables_come_back_and_parts_are_replaced(tmp_path):
+    trained = {'params': {'conv': {'kernel': np.ones((2, 2), np.float32)}, 'head': {'bias': np.zeros(1, np.float32)}},
+               'batch_stats': {'bn': {'mean': np.ones(2, np.float32)}}}
+    checkpoint.save_variables(tmp_path / 'weights', trained)
+    loaded = checkpoint.load_variables(tmp_path / 'weights')
+    chex.assert_trees_all_equal(loaded, trained)
+    fresh = {'params': {'encoder': {'conv': {'kernel': np.zeros((2, 2))}}, 'classifier': {'bias': 5}},
+             'batch_stats': {'encoder': {'bn': {'mean': np.zeros(2)}}}}
+    result = checkpoint.replace_part(fresh, 'encoder', loaded, 'weights')
+    assert result['params']['encoder']['conv']['kernel'].sum() == 4 and result['params']['classifier'] == {'bias': 5}
+    assert result['batch_stats']['encoder']['bn']['mean'].sum() == 2
+    fresh['params']['encoder']['conv']['kernel'] = np.zeros((3, 3))
+    with pytest.raises(InputError, match='weights: its params do not fit the encoder'):
+        checkpoint.replace_part(fresh, 'encoder', loaded, 'weights')
+    with pytest.raises(InputError, match='nowhere: no such weights'):
+        checkpoint.load_variables(tmp_path / 'nowhere')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(InputError, match='empty: not the weights of a net'):
+        checkpoint.load_variables(tmp_path / 'empty')
+
+
+def test_the_log_drops_what_a_restart_does_again(tmp_path):
+    (tmp_path / 'log.jsonl').write_text('{"step": 10, "loss": 1}\n{"step": 20, "loss": 2}\n{"step": 30, "lo')
+    training.Log(tmp_path, 10).close()
+    assert [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()] == [{'step': 10, 'loss': 1}]
