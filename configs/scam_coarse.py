@@ -10,7 +10,10 @@ from ml_collections import ConfigDict
 
 
 def get_config(recipe='synthave'):
-    config = {'synthave': synthave, 'paper': paper}[recipe]()
+    recipes = {'synthave': synthave, 'paper': paper}
+    if recipe not in recipes:
+        raise ValueError(f'--config=...:{recipe}: no such recipe; choose one of {", ".join(recipes)}')
+    config = recipes[recipe]()
     config.recipe = recipe
     return config
 
@@ -36,10 +39,10 @@ def synthave():
         'width': 64,  # inner width of the fusions
         'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
         'batch': 32,
-        'epochs': {'A': 0.6, 'S': 3.1, 'SA': 2.2, 'ST': 2.2},
+        'epochs': {'A': 0.6, 'S': 3.1, 'SA': 2.8, 'ST': 2.2},
         'optimizer': {'A': 'sgd', 'S': 'sgd', 'SA': 'adam', 'ST': 'adam'},
-        'learning_rate': {'A': 0.2, 'S': 0.5, 'SA': 1e-3, 'ST': 1e-3},  # of the encoders' weights
-        'new_multiplier': {'A': 10.0, 'S': 10.0, 'SA': 5.0, 'ST': 5.0},  # for all other parts
+        'learning_rate': {'A': 0.2, 'S': 0.5, 'SA': 2e-3, 'ST': 2e-3},  # of the encoders' weights
+        'new_multiplier': {'A': 10.0, 'S': 10.0, 'SA': 3.0, 'ST': 3.0},  # for all other parts
         'bias_multiplier': 2.0,
         'schedule': 'cosine',  # with a warm-up; or 'constant'
         'warmup': 50,

@@ -1,6 +1,7 @@
 """Trains the classifiers S, SA and ST on clips' tags, measures them on held-out clips, shows what they look at (TPAMI Sec. 3)."""
 import functools
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,34 @@ import numpy as np
 
 from stanet_jax import InputError, augment, checkpoint, losses, scam, sharding, training, visualize
 from stanet_jax.data import fragments
-from stanet_jax.models import classifiers
+from stanet_jax.models import backbones, classifiers
+
+
+def check(config):
+    """Refuses a config whose fields cannot be meant, with the field's name."""
+    def need(field, value, allowed, why):
+        if not allowed:
+            raise InputError(f'config.{field}={value!r}: {why}')
+
+    need('nets', config.nets, config.nets and set(config.nets) <= set(classifiers.FRAMES),
+         f'must name nets out of {", ".join(classifiers.FRAMES)}')
+    need('data.name', config.data.name, config.data.name in ('ave', 'synthave'), 'must be ave or synthave')
+    for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
+        need(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
+    for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine')),
+                           ('dtype', ('auto', 'float32', 'bfloat16'))):
+        need(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')
+    for field in ('batch', 'width', 'held_out_frames', 'evaluate_every', 'save_every', 'log_every'):
+        need(field, config[field], config[field] > 0, 'must be above 0')
+    for field in ('side', 'rate', 'frames_per_clip'):
+        need(f'data.{field}', config.data[field], config.data[field] > 0, 'must be above 0')
+    need('data.least_crop', config.data.least_crop, 0 < config.data.least_crop <= 1, 'must be above 0, and 1 at most')
+    need('data.workers', config.data.workers, config.data.workers >= 0, 'must be 0 or more')
+    for net in config.nets:
+        for field in ('epochs', 'learning_rate', 'new_multiplier'):
+            need(f'{field}.{net}', config[field].get(net), (config[field].get(net) or 0) > 0, 'must be a number above 0')
+        need(f'optimizer.{net}', config.optimizer.get(net), config.optimizer.get(net) in ('sgd', 'adam'), 'must be sgd or adam')
+    need('jitter', config.jitter, len(config.jitter) == 4 and min(config.jitter) >= 0, 'must be four numbers of at least 0')
 
 
 def make_model(config, source, classes):
@@ -112,11 +140,8 @@ def make_evaluation(model, clips, config, mesh, per_clip):
 
 
 def held_out_batches(source, clips, config, per_clip):
-    size = sharding.padded(config.batch)
-    local = size // jax.process_count()
-    slots = range(jax.process_index() * local, (jax.process_index() + 1) * local)
     return fragments.batches(clips, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source],
-                             sound=source in classifiers.SOUND, slots=slots)
+                             sound=source in classifiers.SOUND, slots=sharding.slots(config.batch))
 
 
 def accuracy(tallies, clips):
@@ -148,8 +173,6 @@ def train_net(config, source, train, held_out, workdir, mesh):
     variables = initial_variables(config, source, model, classes, workdir)
     per_clip = config.data.frames_per_clip
     steps = training.number_of_steps(config.epochs[source], len(train) * per_clip, config.batch)
-    local = sharding.padded(config.batch) // jax.process_count()
-    slots = range(jax.process_index() * local, (jax.process_index() + 1) * local)
     evaluation = make_evaluation(model, held_out, config, mesh, config.held_out_frames) if held_out else None
 
     def evaluate(variables):
@@ -159,9 +182,10 @@ def train_net(config, source, train, held_out, workdir, mesh):
         return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
 
     def data(start):
-        return fragments.batches(train, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source],
-                                 sound=source in classifiers.SOUND, slots=slots, seed=config.seed, least_crop=config.data.least_crop,
-                                 start=start, steps=steps, workers=config.data.workers)
+        return fragments.batches(
+            train, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source], sound=source in classifiers.SOUND,
+            slots=sharding.slots(config.batch), seed=config.seed, least_crop=config.data.least_crop, start=start, steps=steps,
+            workers=config.data.workers)
 
     variables = training.fit(
         folder, name=source, steps=steps, variables=variables, data=data, evaluate=evaluate, config=config, mesh=mesh,
@@ -184,6 +208,7 @@ def open_data(config):
 
 def run(config, workdir):
     """Trains the config's nets one after the other in `workdir`; one that was begun goes on, one that is done is left."""
+    check(config)
     workdir = training.open_workdir(config, workdir)
     splits = open_data(config)
     if 'train' not in splits:
@@ -203,6 +228,7 @@ def evaluate(config, workdir, splits, split=''):
 
     Writes `accuracy.json` and `cams.png` into the workdir and prints the table.
     """
+    workdir = pathlib.Path(workdir)
     split = split or ('test' if 'test' in splits else 'validation')
     if split not in splits:
         raise InputError(f'--split={split}: the set holds {", ".join(splits)}')
@@ -220,9 +246,10 @@ def evaluate(config, workdir, splits, split=''):
             visualize.contact_sheet(workdir / source / 'cams.png', cam_rows({source: shown[source]}, clips))
     if jax.process_index() == 0:
         training.replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
-        visualize.contact_sheet(workdir / 'cams.png', cam_rows(shown, clips))
         print(table(results, split))
-        print(f'what they look at: {workdir / "cams.png"}')
+        if shown:
+            visualize.contact_sheet(workdir / 'cams.png', cam_rows(shown, clips))
+            print(f'what they look at: {workdir / "cams.png"}')
 
 
 def table(results, split):

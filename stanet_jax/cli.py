@@ -21,6 +21,8 @@ def run(main, required=()):
 def _parse(argv):
     try:
         return flags.FLAGS(argv)
+    except (AttributeError, KeyError) as error:  # ml_collections: an override of a field that is not there
+        _fail(f'--config has no such field: {error.args[0]}'.replace('\\n', ' ').replace("\\'", '').replace("'", ''))
     except Exception as error:  # absl's own, and what a config file raises while it is read
         _fail(error)
 

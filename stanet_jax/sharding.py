@@ -44,6 +44,12 @@ def padded(batch):
     return -(-batch // jax.device_count()) * jax.device_count()
 
 
+def slots(batch):
+    """This process's places in a padded batch, a range."""
+    local = padded(batch) // jax.process_count()
+    return range(jax.process_index() * local, (jax.process_index() + 1) * local)
+
+
 def put(batch, mesh):
     """This process's slice of a batch (a tree of arrays, axis 0 the examples) -> the global batch, split over the devices."""
     sharding = NamedSharding(mesh, PartitionSpec('data'))

@@ -13,7 +13,6 @@ import chex
 import flax
 import jax
 import jax.numpy as jnp
-import numpy as np
 import ml_collections
 import optax
 import tensorboardX

@@ -9,13 +9,9 @@ from stanet_jax.models.backbones.tiny import Tiny, TinyAudio
 from stanet_jax.models.backbones.vgg import VGG16
 from stanet_jax.models.backbones.vggsound import VGGSound
 
-BACKBONES = {
-    'tiny': Tiny,
-    'tiny_audio': TinyAudio,
-    'vgg16': VGG16,
-    'resnext101_32x8d': ResNeXt,
-    'vggsound': VGGSound,
-}
+IMAGE = {'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt}
+SOUND = {'tiny_audio': TinyAudio, 'vggsound': VGGSound}
+BACKBONES = {**IMAGE, **SOUND}
 
 
 def create(name, /, **fields):

@@ -44,8 +44,9 @@ class TinyAudio(nn.Module):
     """Four convolutions over frequency and time, pooled over time only: pitch is a position in frequency.
 
     Takes standardised log-spectrograms [b, f, t] or [b, f, t, 1] and returns `embedding` [b, 128] and `logits`
-    [b, classes], which `classes=0` leaves out. Any t will do; f must be that of the initialisation, or Linen raises ScopeParamShapeError. The last
-    convolution runs along time and sees 0.6 s (61 columns of 159 samples at 16 kHz), enough for a rhythm.
+    [b, classes], which `classes=0` leaves out. Any t will do; f must be that of the initialisation, or Linen raises
+    ScopeParamShapeError. The last convolution runs along time and sees 0.6 s (61 columns of 159 samples at 16 kHz),
+    enough for a rhythm.
     """
 
     classes: int = 309

@@ -1,0 +1,209 @@
+"""The scripts as a user runs them: real processes, on a tiny SynthAVE; kills, several devices, several hosts, and mistakes."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from stanet_jax import checkpoint
+from stanet_jax.data import ave, synthave
+
+ROOT = pathlib.Path(__file__).parents[1]
+MEDIA = ROOT.parent / 'shared' / 'media'
+SMALL = ['--config.data.side=48', '--config.width=8', '--config.batch=6', '--config.held_out_frames=1',
+         '--config.data.frames_per_clip=4', '--config.log_every=1']
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """A tiny SynthAVE, prepared at 48 pixels."""
+    root = tmp_path_factory.mktemp('world') / 'synthave'
+    synthave.generate(root, synthave.Settings(train=12, validation=6, test=6, seconds=2.0, side=48), workers=2)
+    ave.prepare(root, 48, 8.0)
+    return root
+
+
+def command(world, workdir, nets, steps, *more):
+    epochs = [f'--config.epochs.{net}={(steps - 0.5) * 6 / 48}' for net in nets]
+    return [sys.executable, 'train.py', '--config=configs/scam_coarse.py', f'--config.data.root={world}', f'--workdir={workdir}',
+            f'--config.nets={tuple(nets)!r}', *epochs, *SMALL, *more]
+
+
+def environment(devices=1):
+    return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
+
+
+def run(arguments, devices=1):
+    return subprocess.run(arguments, cwd=ROOT, env=environment(devices), capture_output=True, text=True, timeout=300)
+
+
+def losses(workdir, net):
+    lines = [json.loads(line) for line in (workdir / net / 'log.jsonl').read_text().splitlines()]
+    return [line['loss'] for line in lines if 'loss' in line]
+
+
+def parameters(workdir, net):
+    variables = checkpoint.load_variables(workdir / net / 'variables')
+    return np.concatenate([np.ravel(x) for x in __import__('jax').tree.leaves(variables)])
+
+
+def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
+    done = run(command(world, tmp_path, ['A', 'S', 'SA', 'ST'], 1))
+    assert done.returncode == 0, done.stderr
+    for net in ('A', 'S', 'SA', 'ST'):
+        assert len(losses(tmp_path, net)) == 1 and (tmp_path / net / 'variables').is_dir()
+        assert list((tmp_path / net).glob('events*'))
+    results = json.loads((tmp_path / 'accuracy.json').read_text())
+    assert results['split'] == 'test' and results['nets']['ST']['all']['count'] == 6
+    assert set(results['nets']['S']) == {'all', *synthave.KINDS}
+    for picture in ('S/cams.png', 'cams.png'):
+        assert PIL.Image.open(tmp_path / picture).size[0] > 256
+    again = run(command(world, tmp_path, ['A', 'S', 'SA', 'ST'], 1))
+    assert again.returncode == 0 and again.stdout.count('done already') == 4
+
+    measured = run([sys.executable, 'evaluate.py', f'--workdir={tmp_path}', '--split=validation'])
+    assert measured.returncode == 0 and 'accuracy on validation' in measured.stdout, measured.stderr
+    maps = run([sys.executable, 'distill.py', f'--workdir={tmp_path}', f'--out={tmp_path / "maps"}', '--split=test'])
+    assert maps.returncode == 0, maps.stderr
+    written = sorted((tmp_path / 'maps').glob('*/maps/eyeMap_*.png'))
+    assert len(written) == 6 * 16 and written[0].name == 'eyeMap_00001.png'
+    picture = PIL.Image.open(written[0])
+    assert picture.mode == 'L' and picture.size == (48, 48)
+
+
+def test_sigterm_saves_sigkill_does_no_harm_and_the_end_is_the_same_to_the_bit(world, tmp_path):
+    steps, more = 60, ['--config.save_every=7', '--config.evaluate_every=1000']
+    assert run(command(world, tmp_path / 'unbroken', ['S'], steps, *more)).returncode == 0
+    broken = tmp_path / 'broken'
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
+        before = len(losses(broken, 'S')) if (broken / 'S' / 'log.jsonl').exists() else 0
+        process = subprocess.Popen(command(world, broken, ['S'], steps, *more), cwd=ROOT, env=environment(), text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 120
+        while not (broken / 'S' / 'log.jsonl').exists() or len(losses_so_far(broken)) < before + 12:
+            assert time.time() < deadline and process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        output = process.communicate(timeout=120)[0]
+        assert process.returncode == code
+        if number == signal.SIGTERM:
+            assert 'stopped and saved at step' in output
+        assert not (broken / 'S' / 'variables').exists()
+    assert run(command(world, broken, ['S'], steps, *more)).returncode == 0
+    np.testing.assert_array_equal(parameters(broken, 'S'), parameters(tmp_path / 'unbroken', 'S'))
+    assert losses(broken, 'S') == losses(tmp_path / 'unbroken', 'S')
+
+
+def losses_so_far(workdir):
+    return [line for line in (workdir / 'S' / 'log.jsonl').read_text().splitlines() if line.endswith('}')]
+
+
+def test_devices_and_hosts_agree(world, tmp_path):
+    """One device, four, and two processes of two; the batch of 6 does not divide by four. Statistics span the whole batch."""
+    steps, more = 20, ['--config.save_every=10', '--config.evaluate_every=20']
+    one, four, two = (tmp_path / name for name in ('one', 'four', 'two'))
+    assert run(command(world, one, ['S'], steps, *more)).returncode == 0
+    # Four devices go on from what one device saved at step 10.
+    assert run(command(world, four, ['S'], steps, *more), devices=4).returncode == 0
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        port = s.getsockname()[1]
+    hosts = [subprocess.Popen([*command(world, two, ['S'], steps, *more), f'--coordinator=localhost:{port}', '--processes=2',
+                               f'--process={i}'], cwd=ROOT, env=environment(2), text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) for i in range(2)]
+    outputs = [host.communicate(timeout=300) for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], outputs
+    assert len(losses(one, 'S')) == steps
+    np.testing.assert_allclose(losses(four, 'S'), losses(one, 'S'), atol=1e-5)
+    np.testing.assert_allclose(losses(two, 'S'), losses(one, 'S'), atol=1e-5)
+
+
+def test_a_checkpoint_goes_on_with_another_number_of_devices(world, tmp_path):
+    steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000']
+    assert run(command(world, tmp_path / 'one', ['S'], steps, *more)).returncode == 0
+    process = subprocess.Popen(command(world, tmp_path / 'moved', ['S'], steps, *more), cwd=ROOT, env=environment(),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / 'moved' / 'S' / 'checkpoints' / '4').exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert run(command(world, tmp_path / 'moved', ['S'], steps, *more), devices=4).returncode == 0
+    np.testing.assert_allclose(losses(tmp_path / 'moved', 'S'), losses(tmp_path / 'one', 'S'), atol=1e-5)
+
+
+def test_pmap_on_two_devices():
+    code = ('import warnings; warnings.simplefilter("error")\n'
+            'from tests import test_training\nfrom configs import scam_coarse\n'
+            'config = scam_coarse.get_config()\n'
+            'config.data.side, config.width, config.batch_norm, config.start_from = 32, 8, "running", {}\n'
+            'import jax; assert jax.device_count() == 2\n'
+            'test_training.check_pmap(config)')
+    done = run([sys.executable, '-c', code], devices=2)
+    assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ real media
+
+
+def test_ave_from_real_clips_trains_and_says_what_it_skips(tmp_path):
+    if not MEDIA.is_dir():
+        pytest.skip('the real clips are not here')
+    videos = tmp_path / 'AVE_Dataset' / 'AVE'
+    videos.mkdir(parents=True)
+    for name, clip in (('cockatoo000', 'cockatoo.mp4'), ('pancake0000', 'pancake_opus.mkv'), ('-silent0000', 'bikes_silent.mp4')):
+        (videos / f'{name}.mp4').write_bytes((MEDIA / clip).read_bytes())
+    (videos / 'truncated00.mp4').write_bytes((MEDIA / 'cockatoo.mp4').read_bytes()[:3000])
+    lines = ['Bird&cockatoo000&good&0&10', 'Frying (food)&pancake0000&good&0&10', 'Motorcycle&-silent0000&good&0&10',
+             'Bird&truncated00&good&0&10', 'Bird&nowhere0000&good&0&10', 'Parrot&cockatoo000&good&2&4']
+    for name, part in (('trainSet.txt', lines), ('valSet.txt', lines[:2]), ('testSet.txt', lines[2:3])):
+        (videos.parent / name).write_text('\n'.join(part) + '\n')
+    nets = ('A', 'S', 'SA', 'ST')
+    done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', nets, 2, '--config.data.name=ave', '--config.batch=4'))
+    assert done.returncode == 0, done.stderr
+    assert 'skipped 2' in done.stdout and 'missing file (1): nowhere0000' in done.stdout
+    assert 'cannot be read (1): truncated00' in done.stdout
+    assert 'wrote' not in done.stderr and len(losses(tmp_path / 'run', 'SA')) >= 2
+
+
+# -------------------------------------------------------------------------------------------------------------- mistakes
+
+
+def mistakes(world, tmp_path):
+    locked = tmp_path / 'file'
+    locked.write_text('')
+    ok = ['--config=configs/scam_coarse.py', f'--config.data.root={world}', f'--workdir={tmp_path / "w"}']
+    return {
+        'bach': [*ok, '--config.bach=3'],
+        'config.batch': [*ok, '--config.batch=many'],
+        'config.batch=0': [*ok, '--config.batch=0'],
+        "encoder.name='resnet'": [*ok, '--config.encoder.name=resnet'],
+        'configs/none.py': ['--config=configs/none.py'],
+        'synthave, paper': ['--config=configs/scam_coarse.py:papers'],
+        'get AVE_Dataset.zip': ['--config=configs/scam_coarse.py:paper', f'--config.data.root={tmp_path / "none"}',
+                                f'--workdir={tmp_path / "w"}'],
+        'file/run: cannot be written': [*ok[:2], f'--workdir={locked / "run"}'],
+        '--config': [],
+    }
+
+
+@pytest.mark.parametrize('names', ['bach', 'config.batch', 'config.batch=0', "encoder.name='resnet'", 'configs/none.py',
+                                   'synthave, paper', 'get AVE_Dataset.zip', 'file/run: cannot be written', '--config'])
+def test_a_mistake_ends_in_one_line(world, tmp_path, names):
+    done = run([sys.executable, 'train.py', *mistakes(world, tmp_path)[names]])
+    assert done.returncode not in (0, None)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith('error: ') and names in lines[0], done.stderr
+
+
+def test_a_workdir_of_another_config_is_refused(world, tmp_path):
+    assert run(command(world, tmp_path, ['A'], 1)).returncode == 0
+    done = run(command(world, tmp_path, ['A'], 1, '--config.seed=1'))
+    assert done.returncode == 1 and done.stderr.count('\n') == 1
+    assert 'seed was 0 and is 1' in done.stderr and 'another --workdir' in done.stderr
