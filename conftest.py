@@ -1,4 +1,9 @@
-"""Lets tests import `configs` and `benchmarks` from the repository's root; flags count as parsed, which grain's workers need."""
-from absl import flags
+"""Lets tests import `configs` and `benchmarks` from the repository's root, and compile quickly rather than well."""
+import os
 
-flags.FLAGS.mark_as_parsed()
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true ' + os.environ.get('XLA_FLAGS', '')
+
+from absl import flags  # noqa: E402
+
+flags.FLAGS.mark_as_parsed()  # grain's workers ask for that

@@ -27,14 +27,6 @@ from stanet_jax.models import classifiers
 ROUNDS = 5
 
 
-def feeder(config, source, clips):
-    """`n -> iterator` over the first n batches of a training, as `classification.train_net` reads them."""
-    return lambda n: fragments.batches(
-        clips, batch=config.batch, per_clip=config.data.frames_per_clip, frames=classifiers.FRAMES[source],
-        sound=source in classifiers.SOUND, slots=range(sharding.padded(config.batch)), seed=config.seed,
-        least_crop=config.data.least_crop, steps=n, workers=config.data.workers)
-
-
 def consumer(config, source, clips, batch):
     """`n -> None`: n updates of a fresh net, one after the other, on the same batch."""
     mesh, classes = sharding.make_mesh(), len(clips.categories)
@@ -62,11 +54,14 @@ def measure(config, source, clips, seconds):
         run(n)
         return n * config.batch / (time.perf_counter() - start)
 
-    feed = feeder(config, source, clips)
-    runs = [lambda n: sum(1 for _ in feed(n)), consumer(config, source, clips, next(feed(1)))]
+    feed = functools.partial(  # as classification.train_net reads
+        fragments.batches, clips, batch=config.batch, per_clip=config.data.frames_per_clip, frames=classifiers.FRAMES[source],
+        sound=source in classifiers.SOUND, slots=range(sharding.padded(config.batch)), seed=config.seed,
+        least_crop=config.data.least_crop, workers=config.data.workers)
+    runs = [lambda n: sum(1 for _ in feed(steps=n)), consumer(config, source, clips, next(feed(steps=1)))]
     for run in runs:
         run(4)  # compiles, and opens the files
-    steps = [max(4, round(seconds / ROUNDS * rate(run, 4) / config.batch)) for run in runs]
+    steps = [max(1, round(seconds / ROUNDS * rate(run, 4) / config.batch)) for run in runs]
     rounds = [[rate(run, n) for run, n in zip(runs, steps, strict=True)] for _ in range(ROUNDS)]
     return [statistics.median(rates) for rates in zip(*rounds, strict=True)]
 

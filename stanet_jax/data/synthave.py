@@ -56,12 +56,12 @@ class Settings:
     side: int = 96
     observers: int = 16
     seed: int = 0
-    plain: float = 0.15  # shares of the kinds
+    plain: float = 0.12  # shares of the kinds
     still: float = 0.12
     foreign_sound: float = 0.12
-    sound_decides: float = 0.23
-    motion_decides: float = 0.23
-    context_decides: float = 0.15
+    sound_decides: float = 0.26
+    motion_decides: float = 0.26
+    context_decides: float = 0.12
 
     @property
     def frames(self):
