@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
@@ -52,7 +53,7 @@ def losses(workdir, net):
 
 def parameters(workdir, net):
     variables = checkpoint.load_variables(workdir / net / 'variables')
-    return np.concatenate([np.ravel(x) for x in __import__('jax').tree.leaves(variables)])
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(variables)])
 
 
 def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
@@ -80,7 +81,7 @@ def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
 
 
 def test_sigterm_saves_sigkill_does_no_harm_and_the_end_is_the_same_to_the_bit(world, tmp_path):
-    steps, more = 60, ['--config.save_every=7', '--config.evaluate_every=1000']
+    steps, more = 150, ['--config.save_every=7', '--config.evaluate_every=1000']
     assert run(command(world, tmp_path / 'unbroken', ['S'], steps, *more)).returncode == 0
     broken = tmp_path / 'broken'
     for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
@@ -111,7 +112,6 @@ def test_devices_and_hosts_agree(world, tmp_path):
     steps, more = 20, ['--config.save_every=10', '--config.evaluate_every=20']
     one, four, two = (tmp_path / name for name in ('one', 'four', 'two'))
     assert run(command(world, one, ['S'], steps, *more)).returncode == 0
-    # Four devices go on from what one device saved at step 10.
     assert run(command(world, four, ['S'], steps, *more), devices=4).returncode == 0
     with socket.socket() as s:
         s.bind(('localhost', 0))
@@ -166,11 +166,11 @@ def test_ave_from_real_clips_trains_and_says_what_it_skips(tmp_path):
     for name, part in (('trainSet.txt', lines), ('valSet.txt', lines[:2]), ('testSet.txt', lines[2:3])):
         (videos.parent / name).write_text('\n'.join(part) + '\n')
     nets = ('A', 'S', 'SA', 'ST')
-    done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', nets, 2, '--config.data.name=ave', '--config.batch=4'))
+    done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', nets, 8, '--config.data.name=ave', '--config.batch=4'))
     assert done.returncode == 0, done.stderr
     assert 'skipped 2' in done.stdout and 'missing file (1): nowhere0000' in done.stdout
     assert 'cannot be read (1): truncated00' in done.stdout
-    assert 'wrote' not in done.stderr and len(losses(tmp_path / 'run', 'SA')) >= 2
+    assert len(losses(tmp_path / 'run', 'SA')) == 4
 
 
 # -------------------------------------------------------------------------------------------------------------- mistakes

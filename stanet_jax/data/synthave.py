@@ -48,10 +48,10 @@ SET = 'SynthAVE'  # its name among the fixation sets
 class Settings:
     """What can be chosen of the world. Sizes of things are shares of `side`, the frame's side in pixels."""
     categories: int = 8  # up to 28
-    train: int = 640  # clips
+    train: int = 960  # clips
     validation: int = 96
     test: int = 96
-    seconds: float = 3.0
+    seconds: float = 2.0
     rate: int = 8  # frames a second
     side: int = 96
     observers: int = 16
