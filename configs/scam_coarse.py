@@ -41,7 +41,7 @@ def synthave():
         'batch': 32,
         'epochs': {'A': 0.4, 'S': 2.1, 'SA': 2.2, 'ST': 1.7},
         'optimizer': {'A': 'sgd', 'S': 'sgd', 'SA': 'adam', 'ST': 'adam'},
-        'learning_rate': {'A': 0.2, 'S': 0.5, 'SA': 2e-3, 'ST': 2e-3},  # of the encoders' weights
+        'learning_rate': {'A': 0.2, 'S': 0.5, 'SA': 2e-3, 'ST': 1e-3},  # of the encoders' weights
         'new_multiplier': {'A': 10.0, 'S': 10.0, 'SA': 3.0, 'ST': 3.0},  # for all other parts
         'bias_multiplier': 2.0,
         'schedule': 'cosine',  # with a warm-up; or 'constant'

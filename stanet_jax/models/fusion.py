@@ -53,8 +53,11 @@ def differences(key, shape, dtype=jnp.float32):
 
 
 def positive(key, shape, dtype=jnp.float32):
-    """Initial weights without a sign, so that a gate over rectified features begins open where they are active."""
-    return jnp.abs(nn.initializers.lecun_normal()(key, shape, dtype))
+    """Initial weights without a sign, so that a gate over rectified features begins open where they are active.
+
+    A tenth of the usual size: all of one sign they add up, and would leave the sigmoid no slope to learn by.
+    """
+    return 0.1 * jnp.abs(nn.initializers.lecun_normal()(key, shape, dtype))
 
 
 class TimeMap(nn.Module):
