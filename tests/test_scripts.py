@@ -66,7 +66,8 @@ def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
     assert results['split'] == 'test' and results['nets']['ST']['all']['count'] == 6
     assert {'plain', 'sound_decides', 'motion_decides'} <= set(results['nets']['S']) <= {'all', *synthave.KINDS}
     for picture in ('S/cams.png', 'cams.png'):
-        assert PIL.Image.open(tmp_path / picture).size[0] > 256
+        with PIL.Image.open(tmp_path / picture) as image:
+            assert image.size[0] > 256
     again = run(command(world, tmp_path, ['A', 'S', 'SA', 'ST'], 1))
     assert again.returncode == 0 and again.stdout.count('done already') == 4
 
@@ -76,8 +77,8 @@ def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
     assert maps.returncode == 0, maps.stderr
     written = sorted((tmp_path / 'maps').glob('*/maps/eyeMap_*.png'))
     assert len(written) == 6 * 16 and written[0].name == 'eyeMap_00001.png'
-    picture = PIL.Image.open(written[0])
-    assert picture.mode == 'L' and picture.size == (48, 48)
+    with PIL.Image.open(written[0]) as image:
+        assert image.mode == 'L' and image.size == (48, 48)
 
 
 def test_sigterm_saves_sigkill_does_no_harm_and_the_end_is_the_same_to_the_bit(world, tmp_path):

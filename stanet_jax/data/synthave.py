@@ -301,7 +301,8 @@ def gaze(clip, settings, rng):
     """Where each simulated observer looks: [observers, t, 2] (y, x) in pixels.
 
     An observer dwells on one thing for a few frames, then picks the next: the tag's head (0.64), another thing in view (0.14),
-    the frame's centre (0.12) or anywhere (0.10). The eye follows what moves, 1 or 2 frames late, and starts at the centre.
+    the frame's centre (0.12) or anywhere (0.10). The eye gets there 1 or 2 frames after, then follows what moves; it starts at the
+    centre.
     """
     side, frames = settings.side, settings.frames
     points = np.empty((settings.observers, frames, 2))
@@ -324,7 +325,7 @@ def gaze(clip, settings, rng):
             else:
                 target = np.broadcast_to(side * rng.uniform(0, 1, 2), (frames, 2))
             stop = min(t + dwell, frames - lag)
-            observer[t + lag:stop + lag] = target[t:stop]
+            observer[t + lag:stop + lag] = target[t + lag:stop + lag]
             t = stop
     return np.clip(points + rng.normal(0, .02 * side, points.shape), 0, side - 1)
 
