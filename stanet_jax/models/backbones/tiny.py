@@ -70,7 +70,9 @@ class TinyAudio(nn.Module):
         x = nn.relu(norm(name='bn3')(x, mask=mask))
         x = conv(32, (1, 3), padding=((0, 0), (1, 1)), name='conv4')(x)
         x = nn.relu(norm(name='bn4')(x, mask=mask))
-        x = jnp.concatenate([x.mean(axis=2), x.max(axis=2)], axis=-1).reshape(b, -1)
+        # Not x.max: its gradient divides by how often x equals it, nan where XLA computes x twice and rounds differently.
+        loudest = nn.max_pool(x, (1, x.shape[2]))[:, :, 0]
+        x = jnp.concatenate([x.mean(axis=2), loudest], axis=-1).reshape(b, -1)
         x = nn.Dense(128, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype, name='dense')(x)
         embedding = nn.relu(norm(name='bn5')(x, mask=rows))
         if not self.classes:
