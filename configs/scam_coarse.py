@@ -1,10 +1,11 @@
 """The coarse classifiers S, SA and ST, trained on category tags.
 
     python train.py --config=configs/scam_coarse.py --workdir=runs/coarse
-        SynthAVE with a small encoder from nothing.
+        SynthAVE with a small encoder from nothing; about 6 minutes on two CPU cores. Expect S right on 0.9 or more of the test
+        frames with one object, SA on about 0.9 of `sound_decides`, ST on about 0.85 of `motion_decides` (S: about 0.4 on both).
 
     python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
-        AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1).
+        AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1), for a GPU or more. Not run yet: its steps are checked by shape.
 """
 from ml_collections import ConfigDict
 
