@@ -64,9 +64,9 @@ class TimeMap(nn.Module):
     """`v` of Eq. 6: a 3D convolution over three frames' features that collapses time: (3, 1, 1), then (1, 3, 3) twice.
 
     On three frames, without padding, (3, 1, 1) is one weighted sum over time and channels; (1, 3, 3) is a 2D convolution of each
-    moment: written so, they run fast on a CPU too. At an inner width (at full width it would hold 88 M parameters), and with a 1x1
+    moment, and written so. At an inner width (at full width it would hold 88 M parameters), and with a 1x1
     convolution to the channels of `s`. It begins as a detector of change: 0 where nothing moves, positive where something does.
-    From random signs ST did not find that in the few hundred steps of the embedded default.
+    From random signs ST learned it too, but unreliably, in the few hundred steps of the embedded default.
     """
     width: int
     dtype: jnp.dtype = jnp.float32
