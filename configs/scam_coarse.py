@@ -1,7 +1,7 @@
 """The coarse classifiers S, SA and ST, trained on category tags.
 
     python train.py --config=configs/scam_coarse.py --workdir=runs/coarse
-        SynthAVE with a small encoder from nothing, on two CPU cores (docs/performance.md has the time). Expect S right on 0.9 or more of the test
+        SynthAVE with a small encoder from nothing, on two CPU cores (time: docs/performance.md). Expect S right on 0.9 or more of the test
         frames with one object, SA on about 0.9 of `sound_decides`, ST on about 0.85 of `motion_decides` (S: about 0.4 on both).
 
     python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper

@@ -111,7 +111,7 @@ def head_colours(category, categories):
 def motion(category, t, phase):
     """Displacement [t, 2] in [-1, 1]: closed curves that differ by category and seldom stand still; t in seconds.
 
-    At the default size a head moves by about 10 pixels a frame, more than the 8 between two places of the small encoder's features.
+    At the default size a head moves by about 10 pixels a frame; places of the small encoder are 8 apart.
     """
     fy, fx, lead = [(1, 1, .25), (1, 1, -.25), (1.2, .6, .0), (.6, 1.2, .0), (1.1, .8, .25), (.8, 1.1, .1)][category % 6]
     turn = 2 * np.pi * 1.7 * (t + phase)
