@@ -41,10 +41,14 @@ def check(config):
 
 def make_model(config, source, classes):
     """The net `source` ('S', 'SA' or 'ST') as the config has it."""
-    dtype = {'auto': jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16,
-             'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[config.dtype]
     return classifiers.Classifier(source, classes, config.encoder.name, config.audio_encoder.name, config.width,
-                                  config.batch_norm, dtype)
+                                  config.batch_norm, compute_dtype(config))
+
+
+def compute_dtype(config):
+    """The type to compute in; 'auto' is bfloat16 on accelerators."""
+    auto = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
+    return {'auto': auto, 'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[config.dtype]
 
 
 def example_batch(config, source, classes, batch):

@@ -1,4 +1,5 @@
 """Class activation maps and their selective fusion, as pure functions on arrays (TPAMI Sec. 3)."""
+import jax
 import jax.numpy as jnp
 
 
@@ -60,3 +61,67 @@ def scam(cams, weights, eps=1e-4):
         raise ValueError(f'cams {cams.shape} and weights {weights.shape} must be [b, s, h, w] and [b, s]')
     total = weights.sum(axis=1)[:, None, None]
     return min_max((jnp.einsum('bshw,bs->bhw', cams, weights) + eps) / (total + eps))
+
+
+def average(cams):
+    """The plain average of the sources, kept for comparison (Eq. 22): `Z(mean_s cam_s)`, [b, s, h, w] -> [b, h, w]."""
+    if cams.ndim != 4:
+        raise ValueError(f'cams {cams.shape} must be [b, s, h, w]')
+    return min_max(cams.mean(axis=1))
+
+
+def smooth(maps, valid, reach=2):
+    """The mean of each map over the frames `t - reach ... t + reach` (Sec. 3.2); at a clip's ends over those that there are.
+
+    Args:
+        maps: [t, h, w], a clip's.
+        valid: [t], False at what only pads the clip to a length.
+    Returns:
+        [t, h, w]; zeros where not valid.
+    """
+    valid = valid.astype(maps.dtype)
+    near = jnp.abs(jnp.arange(len(maps))[:, None] - jnp.arange(len(maps))) <= reach
+    weights = near * valid[:, None] * valid
+    return jnp.einsum('tu,uhw->thw', weights / jnp.maximum(weights.sum(1, keepdims=True), 1), maps, precision='highest')
+
+
+def tight_box(map, factor=2.0):
+    """The tightest box around all pixels strictly above `factor` times the map's mean (Sec. 3.2).
+
+    Args:
+        map: [h, w].
+    Returns:
+        int32 [4], `(y0, x0, y1, x1)`, end-exclusive; the whole frame where no pixel is above.
+    """
+    if map.ndim != 2:
+        raise ValueError(f'map {map.shape} must be [h, w]')
+    above = map > factor * map.mean()
+
+    def extent(hit):
+        start, end = jnp.argmax(hit), hit.size - jnp.argmax(hit[::-1])
+        return jnp.where(hit.any(), start, 0), jnp.where(hit.any(), end, hit.size)
+
+    (y0, y1), (x0, x1) = extent(above.any(axis=1)), extent(above.any(axis=0))
+    return jnp.stack([y0, x0, y1, x1]).astype(jnp.int32)
+
+
+def widen_box(box, shape, least=1 / 8):
+    """The box, around its centre and within the frame, with no side under `least` of the frame's `shape` (h, w); int32 [4]."""
+    box, sides = jnp.asarray(box), jnp.array(shape)
+    size = jnp.maximum(box[2:] - box[:2], jnp.ceil(sides * least).astype(jnp.int32))
+    start = jnp.clip((box[:2] + box[2:] - size) // 2, 0, sides - size)
+    return jnp.concatenate([start, start + size]).astype(jnp.int32)
+
+
+def crop(image, box, shape):
+    """Cuts `box` (y0, x0, y1, x1), which may be traced, out of image [h, w, ...] and resizes it to `shape` (h', w'), bilinear."""
+    box = jnp.asarray(box, jnp.float32)
+    scale = jnp.array(shape, jnp.float32) / (box[2:] - box[:2])
+    return jax.image.scale_and_translate(image, (*shape, *image.shape[2:]), (0, 1), scale, -box[:2] * scale, 'linear')
+
+
+def paste(map, box, shape):
+    """The inverse of `crop`: map [h', w'], resized to `box`, in a zero frame of `shape` (h, w)."""
+    box = jnp.asarray(box, jnp.float32)
+    scale = (box[2:] - box[:2]) / jnp.array(map.shape, jnp.float32)
+    return jax.image.scale_and_translate(map, shape, (0, 1), scale, box[:2], 'linear')

@@ -1,4 +1,4 @@
-"""How a spatial feature takes in sound and time: SA fuse (TPAMI Eq. 5) and ST fuse (Eq. 6)."""
+"""How a spatial feature takes in sound and time: SA fuse (TPAMI Eq. 5), ST fuse (Eq. 6) and STA fuse (Eq. 15)."""
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,11 @@ def fuse(s, gate):
         [b, h, w, 2c]
     """
     return jnp.concatenate([nn.relu(nn.sigmoid(gate) * s + s), s], axis=-1)
+
+
+def fuse_both(s, audio_gate, time_gate):
+    """`concat(sigmoid(audio_gate) * s + s, sigmoid(time_gate) * s + s)`: what Eq. 15 convolves; all [b, h, w, c] -> [b, h, w, 2c]."""
+    return jnp.concatenate([nn.sigmoid(gate) * s + s for gate in (audio_gate, time_gate)], axis=-1)
 
 
 def he_normal(gain=1.0):

@@ -1,0 +1,8 @@
+"""Trains the student STA on pseudo-fixations (TPAMI Sec. 5, Eq. 17); no tag enters it."""
+from stanet_jax import classification
+from stanet_jax.models import students
+
+
+def make_student(config):
+    """The student as the config has it."""
+    return students.STA(config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, classification.compute_dtype(config))
