@@ -1,15 +1,45 @@
-"""Measures trained nets on held-out clips, by kind: `python evaluate.py --workdir=runs/coarse --split=test`."""
+"""Scores fixation maps, or measures classifiers.
+
+    python evaluate.py --maps=DIR --data=DIR --set=NAME --protocol=stavis --out=FILE.json          a folder of maps
+    python evaluate.py --checkpoint=RUN --data=DIR --set=NAME --protocol=stavis --out=FILE.json    a student's
+    python evaluate.py --workdir=runs/coarse --split=test                      trained nets' accuracy on held-out clips, by kind
+"""
 from absl import flags
 
-from stanet_jax import classification, cli, training
+from stanet_jax import InputError, classification, cli, evaluation, training
 
+MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers.')
+CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Folder of a student\'s run, to score what it predicts.')
+DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release.')
+SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default.')
+PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
+OUT = flags.DEFINE_string('out', '', 'File to write, .json; a .csv is written beside it.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of a run that train.py made.')
 SPLIT = flags.DEFINE_string('split', '', 'Which clips: validation or test; the test part where there is one, by default.')
 
 
+def check():
+    """Refuses flags that do not go together."""
+    scored = [flag for flag in (MAPS, CHECKPOINT) if flag.value]
+    if len(scored) == 2:
+        raise InputError('--maps, --checkpoint: one of them at a time')
+    wrong = [WORKDIR, SPLIT] if scored else [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT]
+    wrong = [f'--{flag.name}' for flag in wrong if flag.present]
+    if wrong:
+        raise InputError(f'{", ".join(wrong)}: not with --{scored[0].name}' if scored else
+                         f'{", ".join(wrong)}: needs a value, and --maps or --checkpoint to say what to score')
+    for flag in (DATA, OUT):
+        if scored and not flag.value:
+            raise InputError(f'--{flag.name}: needed with --{scored[0].name}')
+    return bool(scored)
+
+
 def main():
-    config = training.read_config(WORKDIR.value)
-    classification.evaluate(config, WORKDIR.value, classification.open_data(config), SPLIT.value)
+    if check():
+        evaluation.run(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value)
+    else:
+        config = training.read_config(WORKDIR.value)
+        classification.evaluate(config, WORKDIR.value, classification.open_data(config), SPLIT.value)
 
 
 if __name__ == '__main__':

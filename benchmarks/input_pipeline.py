@@ -22,7 +22,6 @@ from absl import logging
 from configs import scam_coarse
 from stanet_jax import classification, sharding, training
 from stanet_jax.data import fragments
-from stanet_jax.models import classifiers
 
 ROUNDS = 5
 
@@ -33,7 +32,7 @@ def consumer(config, source, clips, batch):
     model = classification.make_model(config, source, classes)
     variables = classification.initial_variables(config, source, model, classes, workdir=None)
     steps = training.number_of_steps(config.epochs[source], len(clips) * config.data.frames_per_clip, config.batch)
-    optimizer = classification.make_optimizer(config, source, variables['params'], steps)
+    optimizer = training.optimizer_of(config, source, variables['params'], steps)
     loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))
     step_fn = jax.jit(functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer), donate_argnums=0)
     state = training.State(jax.numpy.int32(0), variables, optimizer.init(variables['params']))
@@ -54,10 +53,9 @@ def measure(config, source, clips, seconds):
         run(n)
         return n * config.batch / (time.perf_counter() - start)
 
-    feed = functools.partial(  # as classification.train_net reads
-        fragments.batches, clips, batch=config.batch, per_clip=config.data.frames_per_clip, frames=classifiers.FRAMES[source],
-        sound=source in classifiers.SOUND, slots=range(sharding.padded(config.batch)), seed=config.seed,
-        least_crop=config.data.least_crop, workers=config.data.workers)
+    examples = classification.examples_of(config, source, clips, config.data.frames_per_clip)
+    feed = functools.partial(fragments.batches, examples, batch=config.batch, slots=range(sharding.padded(config.batch)),
+                             seed=config.seed, workers=config.data.workers)  # as training.train reads
     runs = [lambda n: sum(1 for _ in feed(steps=n)), consumer(config, source, clips, next(feed(steps=1)))]
     for run in runs:
         run(4)  # compiles, and opens the files

@@ -1,4 +1,6 @@
 """Sound: out of media files, into the second around a frame, into the log spectrogram that VGGSound is trained on."""
+import itertools
+
 import av
 import numpy as np
 import scipy.fft
@@ -100,6 +102,11 @@ def window_around(samples, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
     return min(max(start, 0), max(samples - length, 0)), length
 
 
+def sound_stream(container):
+    """The first audio stream that can be decoded, or None."""
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+
+
 def read_sound(path):
     """The sound of a media file, in step with its video.
 
@@ -115,7 +122,7 @@ def read_sound(path):
         InputError: the file is missing, empty or no media.
     """
     with open_media(path) as container:
-        stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        stream = sound_stream(container)
         if stream is None:
             return None
         film = video_stream(container)
@@ -129,20 +136,68 @@ def read_sound(path):
     if not sounds:
         return None
     rate = sounds[0][1]
-    return np.clip(resample(_joined(sounds, sounds[0][0] if origin is None else origin, rate), rate), -1, 1)
+    wave = np.concatenate(list(_joined(sounds, sounds[0][0] if origin is None else origin, rate)))
+    return np.clip(resample(wave, rate), -1, 1)
+
+
+class SoundWindow:
+    """What `read_sound` reads, with little more than a second of it in memory: for films of any length.
+
+    Attributes:
+        silent: the file has no audio stream, or nothing of it decodes from the origin on.
+    """
+
+    def __init__(self, path, origin):
+        """Opens the sound of a media file; `origin`: the time of the first video frame, in seconds on the file's clock."""
+        self._pieces = _stream_sound(path, origin)
+        self._held, self._first = np.zeros(0, np.float32), 0  # samples, and the number of the first of them
+        self.around(0.0)
+        self.silent = not len(self._held)
+
+    def around(self, centre):
+        """The second around a time, float32 [16000], as `second_around(read_sound(path), centre)`; the times must not fall."""
+        start = max(round(centre * SAMPLE_RATE) - SAMPLE_RATE // 2, 0)
+        while (end := self._first + len(self._held)) < start + SAMPLE_RATE and (piece := next(self._pieces, None)) is not None:
+            # The last second read stays, as the sound may end here and the window is then shifted inwards.
+            drop = max(min(start, end + len(piece) - SAMPLE_RATE) - self._first, 0)
+            self._held, self._first = np.concatenate([self._held, piece])[drop:], self._first + drop
+        start = min(start, max(end - SAMPLE_RATE, 0)) - self._first
+        window = self._held[start:start + SAMPLE_RATE]
+        return np.pad(window, (0, SAMPLE_RATE - len(window)))
+
+
+def _stream_sound(path, origin):
+    """Yields what `read_sound` returns, piece by piece."""
+    import soxr  # Librosa's resampler, which can go on where a piece ended.
+    with open_media(path) as container:
+        stream = sound_stream(container)
+        sounds = ((start, frame.sample_rate, _mono(frame)) for frame, start, _ in (decode(container, [stream]) if stream else ()))
+        first = next(sounds, None)
+        if first is None:
+            return
+        rate = first[1]
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, quality='HQ')
+        for piece in _joined(itertools.chain([first], sounds), origin, rate):
+            yield np.clip(piece if rate == SAMPLE_RATE else resampler.resample_chunk(piece), -1, 1)
+        if rate != SAMPLE_RATE:
+            yield np.clip(resampler.resample_chunk(np.zeros(0, np.float32), last=True), -1, 1)
 
 
 def _joined(sounds, origin, rate):
-    pieces, end = [], 0
+    """(start in seconds, sample rate, samples) of each piece -> pieces at `rate` without gaps from the origin on."""
+    end = 0
     for start, its_rate, piece in sounds:
         start = round((start - origin) * rate)
         piece = resample(piece, its_rate, rate)
         if not end or abs(start - end) > _JITTER * rate:
-            # A gap is filled with zeros; of an overlap, or what lies before the origin, the later part is kept.
-            piece = np.pad(piece, (max(0, start - end), 0))[max(0, end - start):]
-        pieces.append(piece)
+            # A gap is filled with zeros, a second at a time; of an overlap, or what lies before the origin, the later part is kept.
+            while end < start:
+                zeros = np.zeros(min(start - end, rate), np.float32)
+                end += len(zeros)
+                yield zeros
+            piece = piece[end - start:]
         end += len(piece)
-    return np.concatenate(pieces)
+        yield piece
 
 
 def _mono(frame):

@@ -102,12 +102,6 @@ def initial_variables(config, source, model, classes, workdir):
     return variables
 
 
-def make_optimizer(config, source, params, steps):
-    rate = training.schedule(config.schedule, config.learning_rate[source], config.warmup, steps)
-    scale = training.multipliers(params, config.new_multiplier[source], config.bias_multiplier)
-    return training.make_optimizer(config.optimizer[source], rate, scale, config.momentum, config.weight_decay)
-
-
 def begin_classifier(fused, plain):
     """The classifier of SA or ST such that the net begins by answering about as S does.
 
@@ -134,18 +128,21 @@ def make_evaluation(model, clips, config, mesh, per_clip):
         add = {'right': right * mask, 'frames': mask, 'confidence': jax.nn.softmax(logits) * mask[:, None]}
         return jax.tree.map(lambda s, a: s.at[batch['clip']].add(a), sums, add)
 
+    examples = examples_of(config, source, clips, per_clip)
+
     def evaluate(variables):
         sums = {'right': np.zeros(n, np.float32), 'frames': np.zeros(n, np.float32), 'confidence': np.zeros((n, c), np.float32)}
         sums = jax.device_put(sums, sharding.replicated(mesh))
-        for batch in held_out_batches(source, clips, config, per_clip):
+        for batch in fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch)):
             sums = tally(sums, variables, sharding.put(batch, mesh))
         return jax.device_get(sums)
     return evaluate
 
 
-def held_out_batches(source, clips, config, per_clip):
-    return fragments.batches(clips, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source],
-                             sound=source in classifiers.SOUND, slots=sharding.slots(config.batch))
+def examples_of(config, source, clips, per_clip, annotations=None):
+    """The fragments that the net `source` learns from or is measured on."""
+    return fragments.Examples(clips, per_clip, classifiers.FRAMES[source], source in classifiers.SOUND, annotations,
+                              side=config.data.side, least_crop=config.data.least_crop)
 
 
 def accuracy(tallies, clips):
@@ -165,18 +162,11 @@ def accuracy(tallies, clips):
 # -------------------------------------------------------------------------------------------------------------------- runs
 
 
-def train_net(config, source, train, held_out, workdir, mesh):
-    """Trains one net, unless that is done already, and leaves its `variables` in its folder."""
-    folder = workdir / source
-    if (folder / 'variables').exists():
-        print(f'{source}: done already, in {folder}')
-        return
-    folder.mkdir(exist_ok=True)
-    classes = len(train.categories)
+def train_net(config, source, splits, workdir, mesh):
+    """Trains one net on `splits` ({name: Clips}), unless that is done already, and leaves its `variables` in its folder."""
+    train, held_out = splits['train'], splits.get('validation') or splits.get('test')
+    classes, per_clip = len(train.categories), config.data.frames_per_clip
     model = make_model(config, source, classes)
-    variables = initial_variables(config, source, model, classes, workdir)
-    per_clip = config.data.frames_per_clip
-    steps = training.number_of_steps(config.epochs[source], len(train) * per_clip, config.batch)
     evaluation = make_evaluation(model, held_out, config, mesh, config.held_out_frames) if held_out else None
 
     def evaluate(variables):
@@ -185,17 +175,9 @@ def train_net(config, source, train, held_out, workdir, mesh):
         result = accuracy(evaluation(variables), held_out)
         return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
 
-    def data(start):
-        return fragments.batches(
-            train, batch=config.batch, per_clip=per_clip, frames=classifiers.FRAMES[source], sound=source in classifiers.SOUND,
-            slots=sharding.slots(config.batch), seed=config.seed, least_crop=config.data.least_crop, start=start, steps=steps,
-            workers=config.data.workers)
-
-    variables = training.fit(
-        folder, name=source, steps=steps, variables=variables, data=data, evaluate=evaluate, config=config, mesh=mesh,
-        loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)),
-        optimizer=make_optimizer(config, source, variables['params'], steps))
-    checkpoint.save_variables(folder / 'variables', variables)
+    training.train(workdir / source, source, config, mesh, examples=examples_of(config, source, train, per_clip), evaluate=evaluate,
+                   initial=lambda: initial_variables(config, source, model, classes, workdir),
+                   loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)))
 
 
 def open_data(config):
@@ -217,11 +199,10 @@ def run(config, workdir):
     splits = open_data(config)
     if 'train' not in splits:
         raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
-    held_out = splits.get('validation') or splits.get('test')
     mesh = sharding.make_mesh()
     for source in config.nets:
-        train_net(config, source, splits['train'], held_out, workdir, mesh)
-    if held_out:
+        train_net(config, source, splits, workdir, mesh)
+    if len(splits) > 1:
         evaluate(config, workdir, splits)
     else:
         print('no validation or test split: nothing is held out to measure on')

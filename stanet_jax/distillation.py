@@ -5,4 +5,5 @@ from stanet_jax.models import students
 
 def make_student(config):
     """The student as the config has it."""
-    return students.STA(config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, classification.compute_dtype(config))
+    dtype = classification.compute_dtype(config)
+    return students.STA(config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, dtype)

@@ -19,6 +19,7 @@ import tensorboardX
 import tqdm
 
 from stanet_jax import InputError, checkpoint, sharding
+from stanet_jax.data import fragments
 
 
 @flax.struct.dataclass
@@ -65,6 +66,13 @@ def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4):
                        optax.stateless(lambda updates, params=None: jax.tree.map(lambda u, m: u * m, updates, scale)))
 
 
+def optimizer_of(config, name, params, steps):
+    """The optimizer of the net `name`, as the config has it."""
+    rate = schedule(config.schedule, config.learning_rate[name], config.warmup, steps)
+    scale = multipliers(params, config.new_multiplier[name], config.bias_multiplier)
+    return make_optimizer(config.optimizer[name], rate, scale, config.momentum, config.weight_decay)
+
+
 # ------------------------------------------------------------------------------------------------------------- update step
 
 
@@ -99,6 +107,31 @@ def update(state, batch, key, *, loss_fn, optimizer, axis=None):
 
 
 # -------------------------------------------------------------------------------------------------------------------- loop
+
+
+def train(folder, name, config, mesh, *, examples, initial, loss_fn, evaluate):
+    """Trains one net as the config's fields of its name have it, unless that is done, and leaves its `variables` in `folder`.
+
+    Args:
+        folder: of this net, made in the folder of the run.
+        name: the net's, a key of `epochs`, `optimizer`, `learning_rate` and `new_multiplier` in the config.
+        examples: a `fragments.Examples`.
+        initial: `() -> variables` to begin from.
+        loss_fn: see `update`; evaluate: see `fit`.
+    """
+    if (folder / 'variables').exists():
+        print(f'{name}: done already, in {folder}')
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    variables, steps = initial(), number_of_steps(config.epochs[name], len(examples), config.batch)
+
+    def data(start):
+        return fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch), seed=config.seed, start=start,
+                                 steps=steps, workers=config.data.workers)
+
+    variables = fit(folder, name=name, steps=steps, variables=variables, loss_fn=loss_fn, data=data, evaluate=evaluate,
+                    optimizer=optimizer_of(config, name, variables['params'], steps), config=config, mesh=mesh)
+    checkpoint.save_variables(folder / 'variables', variables)
 
 
 def fit(folder, *, name, steps, variables, loss_fn, optimizer, data, evaluate, config, mesh):

@@ -22,7 +22,8 @@ def open_media(path):
         raise InputError(f'{path}: the file is empty; fetch it again')
     try:
         # Names and comments of a file need not be UTF-8, and nothing here reads them.
-        return av.open(path, metadata_errors='replace')
+        # The whole path, as FFmpeg takes what comes before a colon for a protocol.
+        return av.open(os.path.abspath(path), metadata_errors='replace')
     except (av.FFmpegError, OSError) as e:
         raise InputError(f'{path}: cannot be read as video or sound ({e.strerror}); fetch it again') from None
 
@@ -45,7 +46,7 @@ def decode(container, streams, skip=()):
     for stream in streams:
         # One thread: clips are decoded side by side, and a threaded decoder drops other frames of a damaged file.
         stream.codec_context.thread_count = 1
-    for stream, packet in _packets(container, streams):
+    for stream, packet in packets(container, streams):
         if stream in skip:
             continue
         try:
@@ -59,7 +60,8 @@ def decode(container, streams, skip=()):
             yield frame, start, end
 
 
-def _packets(container, streams):
+def packets(container, streams):
+    """Yields `(stream, packet)` as they are stored, up to where the file breaks off, then `(stream, None)` for each stream."""
     try:
         for packet in container.demux(streams):
             if packet.size:
@@ -102,7 +104,7 @@ def read_frames(path, rate=None, side=None):
         last, image = None, None
         for frame in frames:
             if frame is not last:
-                last, image = frame, _to_rgb(frame, side, scaler)
+                last, image = frame, to_rgb(frame, side, scaler)
             yield image
         if last is None:
             raise InputError(f'{path}: no frame of it decodes; fetch it again')
@@ -123,7 +125,8 @@ def _at_rate(decoded, rate):
         count += 1
 
 
-def _to_rgb(frame, side, scaler):
+def to_rgb(frame, side, scaler):
+    """A decoded frame as uint8 RGB [h, w, 3], turned as the file says it is to be shown; side: see `read_frames`."""
     width, height = (side, side) if side else (frame.width, frame.height)
     # Area averages all pixels that a smaller picture merges; for enlarging it repeats pixels, so cubic there.
     method = 'AREA' if width <= frame.width and height <= frame.height else 'BICUBIC'

@@ -21,3 +21,15 @@ def test_input_pipeline(tmp_path):
     for _, fed, consumed, ratio in rows:
         assert min(float(fed), float(consumed)) > 0
         assert abs(float(ratio) - float(fed) / float(consumed)) < 0.01 + 0.001 * float(ratio)
+
+
+def test_metrics():
+    # Both sides agree, or the benchmark would end in an error; the ratio is that of the two columns.
+    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.metrics', '--frames=2', '--height=60', '--width=80']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    rows = lines[lines.index(['predicted', 'plain', 'batched', 'ratio']) + 1:]
+    assert [row[0] for row in rows] == ['80x60', '40x30']
+    for _, plain, batched, ratio in rows:
+        assert float(plain) > 0 and abs(float(ratio) - float(batched) / float(plain)) < 0.01 + 0.01 * float(ratio)

@@ -9,7 +9,7 @@ from absl import flags
 
 from stanet_jax.audio import log_spectrogram
 from stanet_jax.data import ave, synthave
-from stanet_jax.data.fragments import batches, crop, fragment, target
+from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, random_box, target
 
 SIDE, RATE, FRAMES = 48, 8, 8
 SILENT = 'no_sound_00'
@@ -50,9 +50,15 @@ class Numbered:
         return np.full((2, 2, 3), 10 * index + min(max(k, 0), 8), np.uint8)
 
 
-def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, **fields):
+def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, least_crop=1.0, annotations=None, **fields):
     slots = range(batch) if slots is None else slots
-    return list(batches(clips or Numbered(), batch=batch, per_clip=per_clip, frames=frames, sound=sound, slots=slots, **fields))
+    examples = Examples(clips or Numbered(), per_clip, frames, sound, annotations, least_crop=least_crop)
+    return list(batches(examples, batch=batch, slots=slots, **fields))
+
+
+def random_crop(images, least, rng):
+    """As `Examples` crops for training."""
+    return crop(images, random_box(WHOLE, least, rng), None, rng.uniform() < 0.5)
 
 
 def assert_equal(a, b):
@@ -130,7 +136,7 @@ def test_crop_takes_the_same_box_from_all_frames():
     coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
     image = np.asarray(PIL.Image.fromarray(coarse).resize((40, 32)))
     for seed in range(20):
-        found = crop(np.stack([image, 255 - image, image]), .5, np.random.default_rng(seed))
+        found = random_crop(np.stack([image, 255 - image, image]), .5, np.random.default_rng(seed))
         assert found.shape == (3, 32, 40, 3) and found.dtype == np.uint8
         np.testing.assert_array_equal(found[0], found[2])
         assert abs(255 - found[1].astype(int) - found[0]).max() <= 1
@@ -142,7 +148,7 @@ def test_boxes_are_of_least_to_all_of_the_side():
     ramp[..., 0], ramp[..., 1] = np.arange(200), np.arange(200)[:, None]
     scales, starts, mirrored = [], [], 0
     for seed in range(200):
-        found = crop(ramp, .4, np.random.default_rng(seed))[0].astype(int)
+        found = random_crop(ramp, .4, np.random.default_rng(seed))[0].astype(int)
         width, height = found[0, -1, 0] - found[0, 0, 0], found[-1, 0, 1] - found[0, 0, 1]
         assert height > 0 and abs(abs(width) - height) <= 3  # never upside down, and as wide as high
         scales.append(height / 200)
@@ -154,8 +160,34 @@ def test_boxes_are_of_least_to_all_of_the_side():
 
 def test_whole_crop_is_the_image_or_its_mirror():
     image = np.random.default_rng(1).integers(0, 256, (2, 6, 5, 3)).astype(np.uint8)
-    found = {crop(image, 1., np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    found = {random_crop(image, 1., np.random.default_rng(seed)).tobytes() for seed in range(20)}
     assert found == {image.tobytes(), image[:, :, ::-1].tobytes()}
+
+
+def test_a_box_is_cut_out_and_resized():
+    image = np.zeros((1, 40, 80, 3), np.uint8)
+    image[:, 10:30, 20:40] = 200
+    cut = crop(image, (.25, .25, .75, .5), 16)
+    assert cut.shape == (1, 16, 16, 3) and (cut[:, 2:-2, 2:-2] == 200).all() and cut.min() > 150  # Pillow's filter reaches over the edge
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        y0, x0, y1, x1 = random_box((.2, .4, .6, .5), .5, rng)
+        assert .2 <= y0 < y1 <= .6 and .4 <= x0 < x1 <= .5
+        assert y1 - y0 >= .2 - 1e-9 and abs((y1 - y0) - 4 * (x1 - x0)) < 1e-9
+
+
+@pytest.mark.parametrize('seed', [None, 8])
+def test_annotations_replace_add_and_crop(clips, seed):
+    def annotations(clip, frame):
+        target = clips.frame(clip, frame)[..., 0]
+        return {'phi': np.float32(.5), 'mask': np.bool_(clip != 2), 'box': (0, 0, .5, .5), 'target': target}
+    found, = load(clips, per_clip=1, sound=True, annotations=annotations, seed=seed, least_crop=.6, steps=1)
+    assert (found['phi'] == .5).all() and 'box' not in found
+    np.testing.assert_array_equal(found['mask'], found['clip'] != 2)
+    np.testing.assert_array_equal(found['target'], found['frames'][:, 0, ..., 0])  # the map's view is the frame's
+    if seed is None:
+        small = np.stack([clips.frame(i, clips.clips[i]['frames'] // 2)[:SIDE // 2, :SIDE // 2] for i in range(5)])
+        assert abs(found['frames'][:, 0, ::2, ::2].astype(int) - small).mean() < 6
 
 
 def test_one_pass_in_order():

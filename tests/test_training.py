@@ -145,7 +145,7 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
     batch = classification.example_batch(config, source, 28, config.batch)
     assert batch['frames'].shape == (20, classification.classifiers.FRAMES[source], 256, 256, 3)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(batch)))
-    optimizer = classification.make_optimizer(config, source, variables['params'], 100)
+    optimizer = training.optimizer_of(config, source, variables['params'], 100)
     state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})
     loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))
     new, metrics = jax.eval_shape(functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer), state, batch,

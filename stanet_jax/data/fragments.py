@@ -3,6 +3,9 @@
 Which frames an epoch draws, in which order, and how each is cropped is a pure function of (seed, epoch, index): a resumed or
 re-sharded run sees the same examples.
 """
+import dataclasses
+from typing import Any
+
 import grain
 import numpy as np
 import PIL.Image
@@ -39,36 +42,89 @@ def fragment(clips, clip, frame, frames=1, sound=False):
     return result
 
 
-def crop(frames, least, rng):
-    """Cuts the same random box, of `least` to all of the side, from frames [t, h, w, 3], mirrors half of them, and resizes back."""
-    t, h, w, _ = frames.shape
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+def random_box(box, least, rng):
+    """A random box, of `least` to all of each side of `box` (y0, x0, y1, x1, shares of the frame), within it."""
+    y0, x0, y1, x1 = box
     scale = rng.uniform(least, 1)
     x, y = rng.uniform(0, 1 - scale, 2)
-    box = (x * w, y * h, (x + scale) * w, (y + scale) * h)
-    images = [PIL.Image.fromarray(f).resize((w, h), PIL.Image.Resampling.BILINEAR, box=box) for f in frames]
-    if rng.uniform() < 0.5:  # by Pillow: a mirrored view takes ten times as long to batch
-        images = [image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) for image in images]
-    return np.stack(images)
+    height, width = y1 - y0, x1 - x0
+    return y0 + y * height, x0 + x * width, y0 + (y + scale) * height, x0 + (x + scale) * width
 
 
-def batches(clips, *, batch, per_clip, frames, sound, slots, seed=None, least_crop=1.0, start=0, steps=None, workers=0):
+def crop(images, box=WHOLE, side=None, mirror=False):
+    """Cuts `box` out of uint8 images [t, h, w, 3] or [t, h, w] and resizes it to `side` pixels (by default theirs)."""
+    h, w = images.shape[1:3]
+    if side in (None, h) and tuple(box) == WHOLE and not mirror:
+        return images
+    y0, x0, y1, x1 = box
+    size, pixels = (side or w, side or h), (x0 * w, y0 * h, x1 * w, y1 * h)
+    cut = [PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.BILINEAR, box=pixels) for image in images]
+    if mirror:  # by Pillow: a mirrored view takes ten times as long to batch
+        cut = [image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) for image in cut]
+    return np.stack(cut)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The examples of a training: a pure function of their index and, for augmentation, of a random generator.
+
+    Attributes:
+        clips: an `ave.Clips`.
+        per_clip: examples that a clip gives in an epoch.
+        frames, sound: see `fragment`.
+        annotations: `(clip, frame) -> dict` of what else is known of a moment, see `annotations.Annotations`: it replaces `phi` or
+            `tags`, `mask` False takes the example out; `target`, uint8 [h, w], is cropped like the frames; `box` (y0, x0, y1, x1,
+            shares of the frame) is what the frames are cropped to, and is not handed on.
+        draw: `(index, rng) -> (clip, frame)` in place of `target`.
+        side: of the frames, in pixels; by default as they are stored.
+        least_crop: side of the smallest random crop, as a share.
+    """
+    clips: Any
+    per_clip: int
+    frames: int = 0
+    sound: bool = False
+    annotations: Any = None
+    draw: Any = None
+    side: int | None = None
+    least_crop: float = 1.0
+
+    def __len__(self):
+        return len(self.clips) * self.per_clip
+
+    def example(self, index, rng=None):
+        """Example `index` as a dict of arrays, augmented by `rng`; with `mask`, whether it counts."""
+        clip, frame = self.draw(index, rng) if self.draw else target(self.clips, self.per_clip, index, rng)
+        result = {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound)}
+        if self.annotations:
+            result |= self.annotations(clip, frame)
+        box, mirror = result.pop('box', WHOLE), False
+        if rng is not None:
+            box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
+        if self.frames:
+            result['frames'] = crop(result['frames'], box, self.side, mirror)
+        if 'target' in result:
+            result['target'] = crop(result['target'][None], box, self.side, mirror)[0]
+        return result
+
+
+def batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0):
     """Yields batches by way of grain, from step `start` on.
 
     Every process loads its own slice: the places `slots` of the batch, of which the first `batch` are filled; the others, which
     round the batch up to a multiple of the devices, are zeros with `mask` False.
 
     Args:
-        clips: an `ave.Clips`.
+        examples: `Examples`.
         batch: examples of a global batch.
-        per_clip: examples that a clip gives in an epoch.
-        frames, sound: see `fragment`.
         slots: range of this process's places in a batch, see `sharding.slots`.
         seed: for training, shuffled and augmented, epoch after epoch; None for one pass in order, as it is.
-        least_crop: smallest side of the random crop, as a share.
         start, steps: the first step and the one to stop before, both counted from 0 (by default all of one epoch).
         workers: processes that read; 0 reads in threads of this one.
     """
-    size = len(clips) * per_clip
+    size = len(examples)
     order = grain.MapDataset.range(size)
     if seed is not None:
         order = order.seed(seed).shuffle().repeat()
@@ -78,16 +134,9 @@ def batches(clips, *, batch, per_clip, frames, sound, slots, seed=None, least_cr
         step, slot = divmod(place, len(slots))
         number = step * batch + slots[slot]
         if slots[slot] >= batch or seed is None and number >= size:
-            return {**{k: np.zeros_like(v) for k, v in example(0, None).items()}, 'mask': np.False_}
+            return {k: np.zeros_like(v) for k, v in examples.example(0).items()}
         index = order[number]
-        rng = None if seed is None else np.random.default_rng([seed, number // size, index])
-        return {**example(index, rng), 'mask': np.True_}
-
-    def example(index, rng):
-        result = fragment(clips, *target(clips, per_clip, index, rng), frames, sound)
-        if rng is not None and frames:
-            result['frames'] = crop(result['frames'], least_crop, rng)
-        return result
+        return examples.example(index, None if seed is None else np.random.default_rng([seed, number // size, index]))
 
     loaded = grain.MapDataset.range(start * len(slots), steps * len(slots)).map(load).batch(len(slots))
     reading = loaded.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=8))

@@ -50,7 +50,7 @@ class Settings:
     categories: int = 8  # up to 28
     train: int = 960  # clips
     validation: int = 96
-    test: int = 96
+    test: int = 192
     seconds: float = 2.0
     rate: int = 8  # frames a second
     side: int = 96

@@ -30,19 +30,7 @@ class Classifier(nn.Module):
     batch_norm: str = 'running'
     dtype: jnp.dtype = jnp.float32
 
-    def setup(self):
-        fields = {'batch_norm': self.batch_norm, 'dtype': self.dtype}
-        if self.source in SOUND:
-            self.audio_encoder_net = backbones.create(
-                self.audio_encoder, classes=self.classes if self.source == 'A' else 0, name='audio_encoder', **fields)
-        if self.source == 'A':
-            return
-        self.encoder_net = backbones.create(self.encoder, name='encoder', **fields)
-        if self.source == 'SA':
-            self.audio_map = fusion.AudioMap(self.width, self.dtype)
-        if self.source == 'ST':
-            self.time_map = fusion.TimeMap(self.width, self.dtype)
-        self.classifier = nn.Conv(self.classes, (1, 1), dtype=self.dtype)
+    @nn.compact
     def __call__(self, frames=None, audio=None, phi=None, *, train=False, mask=None):
         """Classifies fragments.
 
@@ -57,38 +45,26 @@ class Classifier(nn.Module):
         Raises:
             ValueError: not the number of frames that the net looks at.
         """
-        heard = self.audio_encoder_net(audio, train=train, mask=mask) if self.source in SOUND else None
+        fields = {'batch_norm': self.batch_norm, 'dtype': self.dtype}
+        heads = self.classes if self.source == 'A' else 0
+        if self.source in SOUND:
+            listen = backbones.create(self.audio_encoder, classes=heads, name='audio_encoder', **fields)
+            heard = listen(audio, train=train, mask=mask)
         if self.source == 'A':
             return heard['logits'].astype(jnp.float32), {}
-        if frames.shape[1] != FRAMES[self.source]:
-            raise ValueError(f'{self.source} looks at {FRAMES[self.source]} frames, got {frames.shape[1]}')
-        return self._classify(self._encode(frames, train, mask), heard, phi)
 
-    def along(self, frames, audio=None, phi=None):
-        """Classifies every inner frame of stretches of video; each frame is encoded once, however many fragments it is part of.
-
-        Args:
-            frames: [b, n + 2, h, w, 3], n consecutive frames with one more at each end.
-            audio, phi: of the inner frames, [b n, 257, T] and [b n].
-        Returns:
-            As `__call__` of the b n fragments.
-        """
-        heard = self.audio_encoder_net(audio) if self.source in SOUND else None
-        encoded, n, reach = self._encode(frames), frames.shape[1] - 2, FRAMES[self.source] // 2
-        fragments = jnp.stack([encoded[:, 1 + k:1 + k + n] for k in range(-reach, reach + 1)], axis=2)
-        return self._classify(fragments.reshape(-1, *fragments.shape[2:]), heard, phi)
-
-    def _encode(self, frames, train=False, mask=None):
         b, t = frames.shape[:2]
-        mask = None if mask is None else jnp.repeat(mask, t)
-        encoded = self.encoder_net(frames.reshape(b * t, *frames.shape[2:]), train=train, mask=mask)['C5']
-        return encoded.reshape(b, t, *encoded.shape[1:])
-
-    def _classify(self, encoded, heard, phi):
-        features = s = encoded[:, encoded.shape[1] // 2]
+        if t != FRAMES[self.source]:
+            raise ValueError(f'{self.source} looks at {FRAMES[self.source]} frames, got {t}')
+        encoder = backbones.create(self.encoder, name='encoder', **fields)
+        encoded = encoder(frames.reshape(b * t, *frames.shape[2:]), train=train,
+                          mask=None if mask is None else jnp.repeat(mask, t))['C5']
+        encoded = encoded.reshape(b, t, *encoded.shape[1:])
+        features = s = encoded[:, t // 2]
         if self.source == 'SA':
-            features = fusion.fuse(s, self.audio_map(heard['embedding'], phi, s))
+            gate = fusion.AudioMap(self.width, self.dtype, name='audio_map')(heard['embedding'], phi, s)
+            features = fusion.fuse(s, gate)
         elif self.source == 'ST':
-            features = fusion.fuse(s, self.time_map(encoded))
-        maps = self.classifier(features).astype(jnp.float32)
+            features = fusion.fuse(s, fusion.TimeMap(self.width, self.dtype, name='time_map')(encoded))
+        maps = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')(features).astype(jnp.float32)
         return maps.mean(axis=(1, 2)), {'maps': maps, 'features': features}

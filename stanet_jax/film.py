@@ -1,0 +1,154 @@
+"""Maps of a video as pictures, and as a film of them over its frames, with its sound in step."""
+import concurrent.futures
+import io
+import itertools
+import os
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, VideoReformatter
+from PIL import Image
+
+from stanet_jax import visualize
+from stanet_jax.audio import sound_stream
+from stanet_jax.video import decode, open_media, packets, to_rgb, video_stream
+
+COPIED = ('aac', 'ac3', 'alac', 'flac', 'mp3', 'opus')  # sound that goes into an mp4 as it is
+
+
+def _blend():
+    """`visualize.overlay` as tables, as it is the same for all maps: the palette and the opacities of Image.composite."""
+    ramp = np.linspace(0, 1, 256)[None]
+    black, white = (visualize.overlay(np.full((1, 256, 3), level, np.uint8), ramp)[0].astype(float) for level in (0, 255))
+    opacity = 255 - (white - black).mean(axis=1)
+    return np.uint8(black * 255 / opacity[:, None]).ravel().tolist(), np.uint8(opacity).tolist()
+
+
+PALETTE, OPACITY = _blend()
+
+
+def paint(moment, map_, path, size):
+    """Writes a map as a picture of the frame's size, its least value 0 and its greatest 255, and shows it over the frame.
+
+    Args:
+        moment: a `prediction.Moment`; map_: [h, w]; path: of the PNG.
+        size: (width, height) of the film, whose frames may come in several sizes.
+    Returns:
+        A VideoFrame in yuv420p; an odd side grows by one pixel, as that format needs even ones.
+    """
+    picture = Image.fromarray(to_rgb(moment.frame, None, VideoReformatter()))
+    map_ = np.asarray(Image.fromarray(np.float32(map_)).resize(picture.size, Image.Resampling.BILINEAR))
+    low, high = map_.min(), map_.max()
+    levels = Image.fromarray(np.uint8(np.rint((map_ - low) * (255 / (high - low) if high > low else 0))))
+    levels.save(path, compress_level=1)
+    heat, mask = levels.copy(), levels.point(OPACITY)
+    heat.putpalette(PALETTE)
+    picture = Image.composite(heat.convert('RGB'), picture, mask)
+    if picture.size != size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    image = np.pad(picture, [(0, size[1] % 2), (0, size[0] % 2), (0, 0)], 'edge')
+    return av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709)
+
+
+def write(folder, video, batches, progress):
+    """Writes `maps/` and `overlay.mp4`, with the times and the first sound stream of the video, into a folder.
+
+    `batches`: see `prediction.answers`; `progress`: a tqdm. Times count from the first frame or sound, whichever comes first.
+    """
+    (folder / 'maps').mkdir(parents=True)
+    path = os.path.abspath(folder / 'overlay.mp4')
+    with (open_media(video) as source, av.open(path, 'w', options={'movflags': '+faststart'}) as container,
+          concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
+        stream, count, pts = None, 0, -1
+        for group, maps in batches:
+            if stream is None:
+                stream, size = _add_film(container, video_stream(source), group[0].frame)
+                sound, origin = _add_sound(container, source, group[0].start)
+                tick, durations, due = float(stream.codec_context.time_base), {}, next(sound, None)
+            paths = [folder / 'maps' / f'eyeMap_{count + k + 1:05d}.png' for k in range(len(group))]
+            for moment, picture in zip(group, pool.map(paint, group, maps, paths, itertools.repeat(size)), strict=True):
+                pts = max(pts + 1, round((moment.start - origin) / tick))
+                picture.pts, picture.time_base = pts, stream.codec_context.time_base
+                durations[pts] = round((moment.end - moment.start) / tick)
+                _mux(container, stream.encode(picture), durations)
+                while due is not None and due.dts * due.time_base <= moment.start - origin:
+                    container.mux(due)
+                    due = next(sound, None)
+                progress.update()
+            count += len(group)
+        _mux(container, stream.encode(), durations)
+        for packet in itertools.chain([due] if due else [], sound):
+            container.mux(packet)
+
+
+def _mux(container, encoded, durations):
+    for packet in encoded:
+        packet.duration = durations.pop(packet.pts)  # the encoder drops it; it is how long the last frame is shown
+        container.mux(packet)
+
+
+def _add_film(container, source, frame):
+    """Adds an H.264 stream of the times and shape of the source's -> the stream, (width, height) that it shows."""
+    turned = round(frame.rotation / 90) % 2
+    size = (frame.height, frame.width) if turned else (frame.width, frame.height)
+    film = container.add_stream('libx264', rate=source.average_rate or 25, options={'preset': 'veryfast', 'crf': '20'})
+    film.width, film.height, film.pix_fmt = size[0] + size[0] % 2, size[1] + size[1] % 2, 'yuv420p'
+    codec = film.codec_context
+    codec.time_base = source.time_base
+    codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = 1  # BT.709, 16 to 235
+    aspect = source.sample_aspect_ratio or Fraction(1)
+    codec.sample_aspect_ratio = 1 / aspect if turned else aspect
+    return film, size
+
+
+def _add_sound(container, source, first):
+    """Adds the source's first sound stream -> its packets, ready for the container, and the time that is to become 0."""
+    stream = sound_stream(source)
+    if stream is None:
+        return iter(()), first
+    start = first if stream.start_time is None else float(stream.start_time * stream.time_base)
+    origin = min(first, start)
+    if _fits_mp4(stream):
+        return _copied(source, stream, container.add_stream_from_template(stream), origin), origin
+    rate = stream.sample_rate if stream.sample_rate in av.Codec('aac', 'w').audio_rates else 48000
+    layout = stream.layout.name if stream.layout.name in ('mono', 'stereo', '5.1', '7.1') else 'stereo'
+    return _transcoded(source, stream, container.add_stream('aac', rate=rate, layout=layout), origin), origin
+
+
+def _fits_mp4(stream):
+    try:
+        if stream.codec_context.codec.canonical_name in COPIED:
+            with av.open(io.BytesIO(), 'w', format='mp4') as trial:
+                trial.add_stream_from_template(stream)
+                trial.start_encoding()
+                return True
+    except (av.FFmpegError, ValueError):
+        pass  # such as MP3 of fewer than 16,000 samples a second
+    return False
+
+
+def _copied(source, stream, target, origin):
+    shift, last, following = round(origin / float(stream.time_base)), None, 0
+    for _, packet in packets(source, [stream]):
+        if packet is None:
+            return
+        start = following if packet.dts is None else packet.dts - shift
+        if last is not None and start <= last:
+            continue  # what falls back (a spliced file) cannot be written
+        packet.pts = packet.dts = last = start
+        following = start + max(packet.duration or 0, 1)
+        packet.stream = target
+        yield packet
+
+
+def _transcoded(source, stream, target, origin):
+    codec = target.codec_context
+    resampler = av.AudioResampler('fltp', codec.layout, codec.sample_rate)
+    for frame, start, _ in decode(source, [stream]):
+        frame.pts, frame.time_base = round((start - origin) * frame.sample_rate), Fraction(1, frame.sample_rate)
+        for resampled in resampler.resample(frame):
+            yield from target.encode(resampled)
+    for resampled in resampler.resample(None):
+        yield from target.encode(resampled)
+    yield from target.encode()

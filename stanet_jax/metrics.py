@@ -1,0 +1,299 @@
+"""How well a saliency map tells where people looked: six scores, as the MIT saliency benchmark's MATLAB functions define them.
+
+`auc_judd`, `shuffled_auc`, `nss`, `cc`, `sim` and `kl_div` score one map, in float64. `score_batch` behind them scores many under
+`jit`, in the type of what it is given; `targets` makes its arrays of the fixated pixels. A saliency map of another size than
+the ground truth is resized to it (`resize`). What is undefined is NaN:
+
+    no fixations            auc_judd, shuffled_auc, nss
+    no negatives            shuffled_auc
+    a constant map          shuffled_auc, nss, cc, sim (and cc, sim of a constant density)
+    a density of zero mass  cc, sim, kl_div
+    a value below zero      kl_div
+"""
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+METRICS = ('auc_judd', 'shuffled_auc', 'nss', 'cc', 'sim', 'kl_div')
+EPS = 2.0 ** -52  # MATLAB's
+CHUNK = 32  # fixations that are compared with all pixels in one pass over them
+
+# ------------------------------------------------------------------------------------------------------------ single maps
+
+
+def auc_judd(saliency, fixations):
+    """AUC-Judd: the area under the ROC curve with thresholds at the fixated values, ties in expectation.
+
+    Mann-Whitney with ties counted half, plus `E[fp_N]/(2N)`: the random order of ties that MATLAB's noise makes, averaged exactly.
+
+    Args:
+        saliency: [h', w'], any finite numbers.
+        fixations: [h, w], binary.
+    Returns:
+        A float; NaN without fixations (and where every pixel is fixated).
+    Raises:
+        ValueError: an argument is not two-dimensional or not finite.
+    """
+    return _score('auc_judd', saliency, fixations=fixations)
+
+
+def shuffled_auc(saliency, fixations, negatives, splits=100, step=0.1, seed=0):
+    """Shuffled AUC: fixated pixels against others' fixations, at thresholds 0, step, 2 step ... of the min-max normalised map.
+
+    Args:
+        saliency: [h', w'], any finite numbers.
+        fixations: [h, w], binary; N pixels.
+        negatives: [h, w], binary. Each split draws min(N, negatives) of them without replacement.
+        splits: how many draws the score is averaged over.
+        step: of the thresholds; a pixel counts at or above.
+        seed: of the draws.
+    Returns:
+        A float; NaN without fixations, without negatives and for a constant map.
+    Raises:
+        ValueError: an argument is not two-dimensional or not finite, the shapes of the binary maps differ, splits or step make no sense.
+    """
+    if splits < 1 or not 0 < step <= 1:
+        raise ValueError(f'splits={splits} must be 1 or more, step={step} above 0 and 1 at most')
+    return _score('shuffled_auc', saliency, fixations=fixations, negatives=negatives, splits=splits, step=step, seed=seed)
+
+
+def nss(saliency, fixations):
+    """Normalised scanpath saliency: the map minus its mean, over its sample deviation (n - 1), averaged over fixated pixels.
+
+    Arguments, result and errors as `auc_judd`; NaN without fixations and for a constant map.
+    """
+    return _score('nss', saliency, fixations=fixations)
+
+
+def cc(saliency, density):
+    """Pearson's correlation of saliency [h', w'] and density [h, w]; NaN where either is constant. Errors as `auc_judd`."""
+    return _score('cc', saliency, density=density)
+
+
+def sim(saliency, density):
+    """Similarity: each map min-max normalised, then divided by its sum, then the sum of the smaller.
+
+    Arguments, NaN and errors as `cc`.
+    """
+    return _score('sim', saliency, density=density)
+
+
+def kl_div(saliency, density):
+    """Kullback-Leibler divergence: `sum q log(eps + q/(p + eps))`, q density, p saliency, each divided by its sum, eps = 2^-52.
+
+    Args:
+        saliency: [h', w'], non-negative. Where resizing it overshoots below zero it counts as zero.
+        density: [h, w], non-negative.
+    Returns:
+        A float, natural logarithm; NaN for a density of zero mass and where a value of either is below zero.
+    Raises:
+        ValueError: as `auc_judd`.
+    """
+    return _score('kl_div', saliency, density=density)
+
+
+def _score(metric, saliency, fixations=None, negatives=None, density=None, splits=1, step=0.1, seed=0):
+    saliency = _as_map('saliency', saliency)
+    fixations, negatives, density = (None if x is None else _as_map(name, x) for name, x in
+                                     (('fixations', fixations), ('negatives', negatives), ('density', density)))
+    shape = (density if fixations is None else fixations).shape
+    none = np.zeros(shape)
+    fixations, negatives, density = (none if x is None else x for x in (fixations, negatives, density))
+    if negatives.shape != shape:
+        raise ValueError(f'fixations {shape} and negatives {negatives.shape} must have one shape [h, w]')
+    rows = targets([np.flatnonzero(fixations)], [np.flatnonzero(negatives)], splits, [seed])
+    with jax.enable_x64(True):
+        fitted = _fit(saliency, shape)
+        scores = score_batch(fitted[None], density[None], **rows, signed=saliency.min() < 0, step=step, metrics=(metric,))
+        return float(scores[metric][0])
+
+
+def _as_map(name, x):
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
+        raise ValueError(f'{name} must be a map [h, w] of finite numbers, got shape {x.shape}')
+    return x
+
+
+def _fit(saliency, shape):
+    if saliency.min() == saliency.max():
+        return np.full(shape, saliency[0, 0])  # the weights' rounding would make it vary
+    return saliency if saliency.shape == shape else np.asarray(resize(saliency, shape))
+
+
+# ------------------------------------------------------------------------------------------------------------------ resize
+
+
+@functools.lru_cache(256)
+def resize_matrix(size, new):
+    """Weights float64 [new, size] of MATLAB's `imresize` along one axis: bicubic (a = -0.5), widened when shrinking, symmetric border."""
+    scale = new / size
+    shrink = min(scale, 1)
+    centre = (np.arange(new) + 0.5) / scale - 0.5
+    taps = (np.floor(centre - 2 / shrink)[:, None] + np.arange(math.ceil(4 / shrink) + 2)).astype(int)
+    x = np.abs((centre[:, None] - taps) * shrink)
+    weights = np.where(x <= 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+    weights /= weights.sum(1, keepdims=True)
+    taps = taps % (2 * size)
+    matrix = np.zeros((new, size))
+    np.add.at(matrix, (np.arange(new)[:, None], np.minimum(taps, 2 * size - 1 - taps)), weights)
+    matrix.flags.writeable = False  # it is shared
+    return matrix
+
+
+def resize(maps, shape):
+    """Maps [..., h', w'] to `shape` (h, w) as MATLAB's `imresize` does; untouched where that is their size."""
+    maps = jnp.asarray(maps)
+    for axis, new in zip((-2, -1), shape, strict=True):
+        if maps.shape[axis] != new:
+            matrix = resize_matrix(maps.shape[axis], new).astype(maps.dtype)
+            maps = jnp.moveaxis(jnp.einsum('ij,...j->...i', matrix, jnp.moveaxis(maps, axis, -1), precision='highest'), -1, axis)
+    return maps
+
+
+# ----------------------------------------------------------------------------------------------------------- batches of maps
+
+
+def draw(count, n, splits, seed):
+    """Which of `count` negatives each split draws, n of them without replacement: bool [splits, count]."""
+    # Floyd's algorithm for all splits at once: its time does not grow with count.
+    last = np.arange(count - n, count)
+    picks = np.random.default_rng(seed).integers(0, last[:, None] + 1, (n, splits))
+    drawn, row = np.zeros(splits * count, bool), np.arange(splits) * count
+    for j, pick in zip(last, picks, strict=True):
+        drawn[row + np.where(drawn[row + pick], j, pick)] = True
+    return drawn.reshape(splits, count)
+
+
+def targets(fixated, negatives, splits=100, seeds=None):
+    """What `score_batch` needs of fixations and negatives, on the host.
+
+    Args:
+        fixated: list of b arrays, the flat indices of each frame's fixated pixels.
+        negatives: list of b arrays, likewise.
+        splits: see `shuffled_auc`.
+        seeds: list of b seeds of the draws; by default 0 to b - 1.
+    Returns:
+        A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 to powers of two (so that few sizes are
+        compiled), and `weights` float64 [b, m], how often a negative is drawn: each row that has both sums to 1.
+    """
+    weights = []
+    for points, others, seed in zip(fixated, negatives, range(len(fixated)) if seeds is None else seeds, strict=True):
+        n = min(len(points), len(others))
+        weights.append(draw(len(others), n, splits, seed).sum(0) / (splits * max(n, 1)))
+    return {'points': _pad(fixated, -1, np.int32), 'negatives': _pad(negatives, -1, np.int32), 'weights': _pad(weights, 0, np.float64)}
+
+
+def _pad(rows, fill, dtype):
+    longest = max([CHUNK, *map(len, rows)])
+    padded = np.full((len(rows), 1 << (longest - 1).bit_length()), fill, dtype)
+    for place, row in zip(padded, rows, strict=True):
+        place[:len(row)] = row
+    return padded
+
+
+@functools.partial(jax.jit, static_argnames=('step', 'metrics'))
+def score_batch(saliency, density, points, negatives, weights, signed, step=0.1, metrics=METRICS):
+    """The scores of b maps; see the functions of one map.
+
+    In float32 they are within 1e-5 of float64's, if no value lies just at one of the thresholds of `shuffled_auc`.
+
+    Args:
+        saliency: [b, h, w], at the ground truth's size; a constant map has to be so to the bit.
+        density: [b, h, w].
+        points, negatives, weights: [b, k], [b, m], [b, m], see `targets`.
+        signed: bool, or [b]: whether the map had negative values before it was resized, where `kl_div` is undefined.
+        step: see `shuffled_auc`.
+        metrics: names of the scores, those of `METRICS` or some of them.
+    Returns:
+        A dict of [b] arrays.
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if saliency.ndim != 3 or saliency.shape != density.shape:
+        raise ValueError(f'saliency {saliency.shape} and density {density.shape} must have one shape [b, h, w]')
+    b = len(saliency)
+    if not points.shape[0] == negatives.shape[0] == b or weights.shape != negatives.shape:
+        raise ValueError(f'points {points.shape}, negatives {negatives.shape} and weights {weights.shape} must be [{b}, k], '
+                         f'[{b}, m] and [{b}, m]')
+    p, q = saliency.reshape(b, -1), density.reshape(b, -1)
+    (s, flat), (d, flat_density) = _min_max(p), _min_max(q)
+    valid = points >= 0
+    n, fixated = valid.sum(1), jnp.take_along_axis(p, points, 1)
+    undefined_density = flat | flat_density | (_total(q) == 0)
+    scores = {
+        'auc_judd': (lambda: _auc_judd(p, jnp.where(valid, fixated, jnp.inf), n), n == 0),
+        'shuffled_auc': (lambda: _shuffled_auc(_exact_min_max(fixated, p), valid, _exact_min_max(jnp.take_along_axis(p, negatives, 1), p),
+                                               weights.astype(p.dtype), step), (n == 0) | flat | (weights.sum(1) == 0)),
+        'nss': (lambda: _nss(s, jnp.take_along_axis(s, points, 1), valid), (n == 0) | flat),
+        'cc': (lambda: _cc(s, d), undefined_density),
+        'sim': (lambda: _total(jnp.minimum(_distribution(s), _distribution(d))), undefined_density),
+        'kl_div': (lambda: _kl_div(p, q), (_total(q) == 0) | (q.min(1) < 0) | signed)}
+    return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
+
+
+def _total(x):
+    """Sums over the last axis; as a dot product, which adds in many lanes and so keeps float32's digits."""
+    return jnp.einsum('bp,p->b', x, jnp.ones(x.shape[-1], x.dtype), precision='highest')
+
+
+def _min_max(x):
+    low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
+    return (x - low) / jnp.where(high > low, high - low, 1), (high == low)[:, 0]
+
+
+def _exact_min_max(x, of):
+    """Values x [b, n] of maps [b, p], normalised by a true division: of one by a broadcast number XLA makes a product with its
+    inverse, which puts the highest value, and those of 8-bit maps, below a threshold that they are at."""
+    low = of.min(1, keepdims=True)
+    return (x - low) / jax.lax.optimization_barrier(jnp.broadcast_to(of.max(1, keepdims=True) - low, x.shape))
+
+
+def _distribution(x):
+    total = _total(x)[:, None]
+    return x / jnp.where(total == 0, 1, total)
+
+
+def _auc_judd(s, fixated, n):
+    """s [b, p], fixated [b, k] with inf where there is none, n [b] fixations."""
+    def compare(total, values):  # an unrolled loop over the values, as XLA then keeps a pixel in its register
+        ranks = sum((s > v[:, None]).astype(jnp.int32) + (s >= v[:, None]) for v in values)
+        return total + ranks.sum(1).astype(s.dtype), None
+
+    chunks = jnp.moveaxis(fixated.reshape(len(s), -1, CHUNK), 0, -1)
+    wins, _ = jax.lax.scan(compare, jnp.zeros(len(s), s.dtype), chunks)  # twice the pairs that a pixel wins; ties are half won
+    lowest = fixated.min(1, keepdims=True)
+    a = (fixated == lowest).sum(1)
+    b = (s == lowest).sum(1) - a
+    above = (s > lowest).sum(1) - (n - a)
+    n, others = n.astype(s.dtype), (s.shape[1] - n).astype(s.dtype)
+    # Among themselves the fixated pixels win n * n / 2 pairs.
+    return 1 - (wins - n * n) / (2 * n * others) + (above + b * (a / (a + 1)).astype(s.dtype)) / others / (2 * n)
+
+
+def _shuffled_auc(fixated, valid, negatives, weights, step):
+    """Values at the fixated pixels [b, k] and at the negatives [b, m]. The trapezoids are linear in fp, so the draws' mean will do."""
+    thresholds = jnp.asarray(np.arange(math.floor(1 / step + 1e-9), -1, -1) * step, fixated.dtype)
+    tp = ((fixated[..., None] >= thresholds) & valid[..., None]).sum(1) / valid.sum(1, keepdims=True)
+    fp = ((negatives[..., None] >= thresholds) * weights[..., None]).sum(1)
+    tp, fp = (jnp.pad(jnp.pad(x, ((0, 0), (1, 0))), ((0, 0), (0, 1)), constant_values=1) for x in (tp.astype(fp.dtype), fp))
+    return (jnp.diff(fp, axis=1) * (tp[:, 1:] + tp[:, :-1])).sum(1) / 2
+
+
+def _nss(s, fixated, valid):
+    mean = _total(s)[:, None] / s.shape[1]
+    deviation = jnp.sqrt(_total((s - mean)**2) / (s.shape[1] - 1))
+    return jnp.where(valid, fixated - mean, 0).sum(1) / valid.sum(1) / deviation
+
+
+def _cc(s, d):
+    s, d = (x - _total(x)[:, None] / x.shape[1] for x in (s, d))
+    return _total(s * d) / jnp.sqrt(_total(s * s) * _total(d * d))
+
+
+def _kl_div(p, q):
+    p, q = jnp.maximum(_distribution(p), 0), _distribution(q)
+    return _total(q * jnp.log(EPS + q / (p + EPS)))

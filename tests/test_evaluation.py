@@ -1,0 +1,272 @@
+"""Whole evaluations: the protocol's stages against NumPy, SynthAVE read from disk, what goes wrong, and the script itself."""
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+import scipy.ndimage
+
+from benchmarks import metrics as plain
+from stanet_jax import InputError, audio, evaluation, metrics, protocols
+from stanet_jax.data import fixation_sets, synthave
+
+ROOT = pathlib.Path(__file__).parents[1]
+STAVIS = protocols.PROTOCOLS['stavis']
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp('made') / 'set'
+    synthave.generate(root, synthave.Settings(train=2, validation=0, test=3, seconds=2.0, side=48, observers=6), workers=1)
+    return root
+
+
+@pytest.fixture
+def world(made, tmp_path):
+    return shutil.copytree(made, tmp_path / 'set')
+
+
+def write_maps(folder, videos, side=32, seed=0):
+    """Random smooth maps of every frame, as `distill.py` writes them."""
+    rng = np.random.default_rng(seed)
+    for video in videos:
+        (folder / video.name / 'maps').mkdir(parents=True)
+        for k in range(video.frames):
+            map_ = scipy.ndimage.gaussian_filter(rng.random((side, side)), 3)
+            map_ = np.uint8(255 * (map_ - map_.min()) / (map_.max() - map_.min()))
+            PIL.Image.fromarray(map_).save(folder / video.name / 'maps' / f'eyeMap_{k + 1:05d}.png')
+
+
+# ---------------------------------------------------------------------------------------------------------------- protocol
+
+
+@pytest.mark.parametrize('shape', [(40, 50), (20, 26), (61, 33)])
+def test_stavis_blurs_then_resizes(shape):
+    maps = np.random.default_rng(0).random((2, 20, 26)) * 90 - 30
+    maps[1, 5:9] = 200
+    offsets = np.arange(-6, 7)
+    kernel = np.exp(-(offsets[:, None]**2 + offsets**2) / 8)  # fspecial('gaussian', 13, 2)
+    rows, columns = metrics.resize_matrix(20, shape[0]), metrics.resize_matrix(26, shape[1])
+    expected = [rows @ scipy.ndimage.correlate(plain.min_max(m), kernel / kernel.sum(), mode='reflect') @ columns.T for m in maps]
+    np.testing.assert_allclose(STAVIS.prepare(np.float32(maps), shape), expected, atol=1e-5)
+    assert not np.any(STAVIS.prepare(np.full((1, 20, 26), 0.3, np.float32), shape))
+
+
+def test_stavis_negatives_and_averages():
+    negatives = STAVIS.negatives([np.array([1, 5]), np.array([5, 9]), np.zeros(0, int), np.array([7])])
+    assert [negatives(k).tolist() for k in range(4)] == [[7, 9], [1, 7], [1, 5, 7, 9], [1, 5, 9]]
+    nan = np.nan
+    assert STAVIS.average([np.array([1, 2, nan]), np.array([4.0]), np.array([nan])]) == (1.5 + 4) / 2
+    assert np.isnan(STAVIS.average([np.array([nan])]))
+
+
+# ----------------------------------------------------------------------------------------------------------------- scoring
+
+
+def test_score_is_the_definition_frame_by_frame(made):
+    _, videos, _ = fixation_sets.open_set(made)
+    rng = np.random.default_rng(1)
+    maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
+    results = evaluation.score(lambda video: iter(maps[video.name]), videos, STAVIS)
+    assert results['frames'] == 3 * 8 and not results['failed'] and not any(results['undefined'].values())
+    means = []
+    for number, (video, row) in enumerate(zip(videos, results['videos'], strict=True)):
+        fixations, frames = np.stack([video.fixations(k) for k in range(16)]), []
+        for k in range(8, 16):
+            saliency, density = plain.prepare(maps[video.name][k], (48, 48)), np.float64(video.density(k))
+            negatives = np.delete(fixations, k, 0).any(0) & ~fixations[k]
+            drawn = metrics.draw(negatives.sum(), min(fixations[k].sum(), negatives.sum()), 100, (number, k))
+            frames.append([plain.auc_judd(saliency, fixations[k]), plain.shuffled_auc(saliency, fixations[k], negatives, drawn),
+                           plain.nss(saliency, fixations[k]), plain.cc(saliency, density), plain.sim(saliency, density),
+                           plain.kl_div(saliency, density)])
+        assert row['video'] == video.name and row['frames'] == 8
+        np.testing.assert_allclose(list(row['scores'].values()), np.mean(frames, 0), atol=2e-4)
+        means.append(np.mean(frames, 0))
+    np.testing.assert_allclose([results['scores'][metric] for metric in metrics.METRICS], np.mean(means, 0), atol=2e-4)
+
+
+def test_undefined_frames_are_left_out_and_counted(world):
+    _, videos, _ = fixation_sets.open_set(world)
+    video = videos[0]
+    (video.notes / 'fixMap_00010.mat').unlink()
+    (video.notes / 'maps' / 'eyeMap_00011.jpg').unlink()
+    maps = np.random.default_rng(0).random((16, 12, 12))
+    maps[11] = 0.5
+    results = evaluation.score(lambda video: maps, videos[:1], STAVIS)
+    assert results['frames'] == 8 and np.isfinite(list(results['scores'].values())).all()
+    assert results['undefined'] == {'auc_judd': 1, 'shuffled_auc': 2, 'nss': 2, 'cc': 2, 'sim': 2, 'kl_div': 1}
+
+
+def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
+    _, videos, _ = fixation_sets.open_set(world)
+    (videos[1].notes / 'fixMap_00012.mat').write_bytes(b'broken')
+    good = np.random.default_rng(0).random((17, 12, 12))
+
+    def maps_of_video(video):
+        return good[:16] if video is not videos[2] else good
+    results = evaluation.score(maps_of_video, videos, STAVIS)
+    assert [row['video'] for row in results['videos']] == [videos[0].name]
+    assert [f['video'] for f in results['failed']] == [videos[1].name, videos[2].name]
+    assert 'fixMap_00012.mat: cannot be read' in results['failed'][0]['why'] and 'is not 16' in results['failed'][1]['why']
+    few, gaps, sizes = good[:15], good[:16].copy(), [*good[:15], np.ones((3, 3))]
+    gaps[9, 0, 0] = np.nan
+    for wrong, text in ((few, 'is not 16'), (gaps, 'finite'), (sizes, 'of one size'), (good[:16, None], r'must be \[h, w\]')):
+        with pytest.raises(InputError, match=f'no video could be scored.*{text}'):
+            evaluation.score(lambda video, wrong=wrong: wrong, videos[:1], STAVIS)
+
+
+def test_references(made):
+    _, videos, _ = fixation_sets.open_set(made)
+    rows = evaluation.references(made, videos, STAVIS)
+    assert list(rows) == ['ceiling', 'centre_prior', 'mean_map']
+    assert rows['ceiling']['scores']['nss'] > rows['centre_prior']['scores']['nss'] > 0
+    half = evaluation.Half(videos[0], 1)
+    points = videos[0].observers(9)[1::2]
+    np.testing.assert_array_equal(half.fixations(9), synthave.fixation_map(points, 48) > 0)
+    density = half.density(9)
+    np.testing.assert_allclose(density / density.max(), synthave.density_map(points, 48), atol=1e-9)
+    other = list(evaluation.Half(videos[0], 0).maps())[9]
+    np.testing.assert_allclose(other / other.max(), synthave.density_map(videos[0].observers(9)[::2], 48), atol=1e-9)
+
+
+# ------------------------------------------------------------------------------------------------------------- checkpoints
+
+
+class Recorder:
+    """In a predictor's place: keeps what it is given; its map's level is the target frame's mean."""
+    side, rate = 24, 4.0
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, frames, sounds, phi):
+        assert frames.shape == (16, 3, 24, 24, 3) and frames.dtype == np.uint8
+        assert sounds.shape == (16, 257, 98) and sounds.dtype == phi.dtype == np.float32 and phi.shape == (16,)
+        self.calls.append((frames, sounds, phi))
+        return np.float32(frames[:, 1].mean((1, 2, 3)))[:, None, None] + np.zeros((24, 24), np.float32)
+
+
+def test_a_checkpoint_sees_neighbours_and_sound(made):
+    _, videos, _ = fixation_sets.open_set(made)
+    videos = [videos[0], videos[1]]
+    given = {}
+    for sound in ('own', 'muted', 'other'):
+        predictor = Recorder()
+        maps = list(evaluation.maps_by_checkpoint(predictor, videos, sound)(videos[1]))
+        assert len(maps) == 16 and maps[0].shape == (24, 24)
+        (given[sound],) = predictor.calls
+    frames = [evaluation.squeeze(videos[1].frame(k), 24) for k in range(16)]
+    for k, triple in enumerate(given['own'][0]):  # at 8 frames a second, 4 a second are 2 apart
+        np.testing.assert_array_equal(triple, [frames[max(k - 2, 0)], frames[k], frames[min(k + 2, 15)]])
+    for sound, wave in (('own', videos[1].wave()), ('other', videos[0].wave())):
+        for k in (0, 7, 15):
+            np.testing.assert_allclose(given[sound][1][k], audio.log_spectrogram(audio.second_around(wave, k / 8)))
+        assert (given[sound][2] == 1).all()
+    assert not given['muted'][1].any() and not given['muted'][2].any()
+
+
+def test_long_videos_and_silent_ones(made):
+    class Long:
+        name, frames, fps = 'long', 37, 25.0
+
+        def __init__(self):
+            self.reads = 0
+
+        def wave(self):
+            return None
+
+        def frame(self, k):
+            self.reads += 1
+            return np.full((30, 40, 3), k, np.uint8)
+    video, predictor = Long(), Recorder()
+    maps = list(evaluation.maps_by_checkpoint(predictor, [video])(video))
+    np.testing.assert_array_equal([m[0, 0] for m in maps], np.arange(37))
+    assert video.reads == 37 and len(predictor.calls) == 3  # each frame is read once
+    assert not any(phi.any() or sounds.any() for _, sounds, phi in predictor.calls)
+
+
+# ----------------------------------------------------------------------------------------------------------------- folders
+
+
+def test_folders_of_maps(made, tmp_path):
+    _, videos, _ = fixation_sets.open_set(made)
+    first, second, third = videos
+    write_maps(tmp_path, videos[:1])
+    for name, count in ((second.name, 16), (third.name, 15), ('stranger', 3)):  # numbers without leading zeros
+        (tmp_path / name).mkdir()
+        for k in range(count):
+            PIL.Image.fromarray(np.full((8, 8), k, np.uint8)).save(tmp_path / name / f'{k + 1}.png')
+    files, lines = evaluation.match(tmp_path, videos)
+    assert list(files) == [first.name, second.name]
+    assert lines == [f'{third.name}: 15 maps for 16 frames', 'stranger: maps, but not in the set']
+    assert [path.name for path in files[first.name][:2]] == ['eyeMap_00001.png', 'eyeMap_00002.png']
+    assert [int(fixation_sets.read_image(path, 'L')[0, 0]) for path in files[second.name]] == list(range(16))
+    shutil.rmtree(tmp_path / first.name)
+    shutil.rmtree(tmp_path / second.name)
+    with pytest.raises(InputError, match=f'no video match the set; the first: {first.name}: no maps'):
+        evaluation.match(tmp_path, videos)
+
+
+def script(*arguments):
+    return subprocess.run([sys.executable, '-W', 'error', 'evaluate.py', *map(str, arguments)], cwd=ROOT, capture_output=True,
+                          env={**os.environ, 'JAX_PLATFORMS': 'cpu'}, text=True, timeout=300)
+
+
+def test_the_script(world, tmp_path):
+    _, videos, _ = fixation_sets.open_set(world)
+    write_maps(tmp_path / 'maps', videos)
+    (videos[0].notes / 'fixMap_00009.mat').unlink()
+    shutil.rmtree(tmp_path / 'maps' / videos[1].name)
+    out = tmp_path / 'new' / 'scores.json'
+    done = script(f'--maps={tmp_path / "maps"}', f'--data={world}', '--set=SynthAVE', '--protocol=stavis', f'--out={out}')
+    assert done.returncode == 0, done.stderr
+    for text in ('SynthAVE, protocol stavis', 'ceiling', 'centre_prior', 'mean_map', 'undefined: 1 AUC-J, 1 s-AUC, 1 NSS',
+                 f'{videos[1].name}: no maps'):
+        assert text in done.stdout, done.stdout
+    results = json.loads(out.read_text(), parse_constant=lambda constant: pytest.fail(constant))
+    assert results['protocol'] == 'stavis' and list(results['rows']) == ['maps', 'ceiling', 'centre_prior', 'mean_map']
+    row = results['rows']['maps']
+    assert row['frames'] == 16 and len(row['videos']) == 2 and row['undefined']['nss'] == 1
+    with out.with_suffix('.csv').open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 4 * 3 and float(table[0]['nss']) == row['scores']['nss'] and table[1]['video'] == videos[0].name
+    assert sorted(p.name for p in out.parent.iterdir()) == ['scores.csv', 'scores.json']
+
+
+def test_undefined_scores_are_null(tmp_path):
+    empty = {'frames': 1, 'scores': dict.fromkeys(metrics.METRICS, float('nan')), 'undefined': dict.fromkeys(metrics.METRICS, 1)}
+    results = {'protocol': 'stavis', 'set': 'Ü', 'mismatched': [], 'rows': {'maps': {**empty, 'videos': [{'video': 'é, "b"', **empty}],
+                                                                                    'failed': []}}}
+    evaluation.write(tmp_path / 'x.json', results)
+    assert json.loads((tmp_path / 'x.json').read_text())['rows']['maps']['scores']['nss'] is None
+    lines = list(csv.reader((tmp_path / 'x.csv').read_text().splitlines()))
+    assert lines[2][3] == 'é, "b"' and lines[2][5:11] == [''] * 6
+    assert 'nan' in evaluation.table(results)
+
+
+def test_mistakes_are_told(made, tmp_path):
+    ok = {'data': made, 'set_name': '', 'protocol': 'stavis', 'out': tmp_path / 'x.json', 'maps': tmp_path}
+    for text, wrong in {'must end in .json': {'out': tmp_path / 'x.csv'}, '--protocol=mine: must be one of stavis': {'protocol': 'mine'},
+                        '--set=DIEM': {'set_name': 'DIEM'}, 'nowhere: holds no annotations': {'data': 'nowhere'},
+                        '--maps=nowhere: no such folder': {'maps': 'nowhere'}, 'no video match the set': {}}.items():
+        with pytest.raises(InputError, match=text):
+            evaluation.run(**{**ok, **wrong})
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_flags_end_in_one_line(made, tmp_path):
+    maps, data, out = f'--maps={tmp_path}', f'--data={made}', f'--out={tmp_path / "x.json"}'
+    for text, arguments in {'--maps, --checkpoint: one of them': [maps, '--checkpoint=run', data, out],
+                            '--data: needed with --maps': [maps, out],
+                            '--split: not with --maps': [maps, data, out, '--split=test'],
+                            '--data, --out: needs a value, and --maps or --checkpoint': [data, out],
+                            'no video match the set': [maps, data, out],
+                            'frmaes': ['--frmaes=1']}.items():
+        done = script(*arguments)
+        assert done.returncode == 1 and text in done.stderr and len(done.stderr.strip().splitlines()) == 1, (text, done.stderr)

@@ -1,0 +1,411 @@
+"""Prediction on any video: every frame has its map, the overlay keeps times and sound, and what cannot be read is named."""
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import types
+import weakref
+from fractions import Fraction
+
+import av
+import jax
+import ml_collections
+import numpy as np
+import PIL.Image
+import pytest
+
+from stanet_jax import InputError, checkpoint, distillation, film, prediction, switch, visualize
+from stanet_jax.audio import SoundWindow, read_sound, second_around
+from stanet_jax.prediction import Predictor, predict, predict_video
+from stanet_jax.video import decode, open_media, read_frames, video_stream
+
+ROOT = pathlib.Path(__file__).parents[1]
+MEDIA = ROOT.parent / 'shared' / 'media'
+needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
+SIDE = 48
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """The run of a student and of its switch, of random weights."""
+    return make_run(tmp_path_factory.mktemp('run') / 'sta')
+
+
+def make_run(folder, side=SIDE, width=8, **fields):
+    config = {'data': {'side': side, 'rate': 8.0}, 'encoder': {'name': 'tiny'}, 'audio_encoder': {'name': 'tiny_audio'}, 'batch': 4,
+              'width': width, 'batch_norm': 'batch', 'dtype': 'float32', 'nets': ['STA'], 'student': 'STA', **fields}
+    for where, net, make, t in ((folder, 'STA', distillation.make_student, 3), (folder / 'switch', '', switch.make_model, 1)):
+        where.mkdir(parents=True, exist_ok=True)
+        (where / 'config.json').write_text(json.dumps(config))
+        init = jax.jit(make(ml_collections.ConfigDict(config)).init)
+        inputs = np.zeros((1, t, side, side, 3), np.float32), np.zeros((1, 257, 98), np.float32), np.ones(1, np.float32)
+        variables = init(jax.random.key(1), *inputs)
+        if net:  # its gates, which begin almost without effect, matter
+            gates = {k: jax.tree.map(lambda x: 3 * x, variables['params'][k]) for k in ('audio_map', 'time_map')}
+            variables = {**variables, 'params': {**variables['params'], **gates}}
+        checkpoint.save_variables(where / net / 'variables', variables)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def predictor(run):
+    return Predictor(run)
+
+
+def write(path, frames=24, size=(64, 48), times=None, wave=None, rate=16000, layout='mono', codec='aac', first=0.0, **options):
+    """A white square that moves over grey, 24 frames a second or at times in milliseconds; sound [c, n] that begins at 0."""
+    with av.open(str(path), 'w', **options) as container:
+        picture = container.add_stream('libx264' if size[0] % 2 == 0 else 'ffv1', rate=24, pix_fmt='yuv420p')
+        picture.width, picture.height = size
+        if path.suffix != '.avi':
+            picture.codec_context.time_base = Fraction(1, 24000)
+        sound = container.add_stream(codec, rate=rate, layout=layout) if wave is not None else None
+        for k in range(frames):
+            image = np.full((size[1], size[0], 3), 90, np.uint8)
+            image[8:24, k * 2 % 40:k * 2 % 40 + 16] = 255
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts = round(first * 24000) + (k * 1000 if times is None else times[k] * 24)
+            frame.time_base = Fraction(1, 24000)
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode())
+        if sound is not None:
+            frame = av.AudioFrame.from_ndarray(np.float32(np.atleast_2d(wave)), format='fltp', layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            for resampled in av.AudioResampler(sound.codec_context.format, layout, rate).resample(frame):
+                container.mux(sound.encode(resampled))
+            container.mux(sound.encode())
+    return path
+
+
+def clicks(seconds, rate=16000, channels=1):
+    """Noise at the begin of each second: it fits itself at one place only."""
+    t = np.arange(round(rate * seconds)) / rate
+    wave = np.random.default_rng(0).normal(0, 0.2, t.shape) * (t % 1 < 0.3)
+    return np.stack([wave / (c + 1) for c in range(channels)])
+
+
+def times(path):
+    with open_media(path) as container:
+        return np.array([(start, end) for _, start, end in decode(container, [video_stream(container)])])
+
+
+def lag(a, b):
+    """How many samples of 16 kHz `b` comes before `a`, and how well they correlate there."""
+    n = 2 * max(len(a), len(b))
+    found = np.fft.irfft(np.fft.rfft(a, n) * np.fft.rfft(b, n).conj(), n)
+    best = int(np.argmax(found))
+    return best - n if best > n // 2 else best, found[best] / np.sqrt((a ** 2).sum() * (b ** 2).sum())
+
+
+def check(video, folder, sound_like=0.99):
+    """The folder holds the maps and the overlay of the video, frame by frame and in step with the sound."""
+    assert sorted(p.name for p in folder.iterdir()) == ['maps', 'overlay.mp4']
+    source, shown = times(video), times(folder / 'overlay.mp4')
+    pictures = sorted((folder / 'maps').iterdir())
+    assert [p.name for p in pictures] == [f'eyeMap_{k + 1:05d}.png' for k in range(len(source))]
+    assert len(source) == len(shown)
+    heard = read_sound(video)
+    begin = min(source[0, 0], 0) if heard is not None else source[0, 0]
+    # The end of the others is an encoder's business, and AVI has times in the order of decoding.
+    np.testing.assert_allclose(shown[:, 0], np.sort(source[:, 0]) - begin, atol=2e-3)
+    assert abs(shown[-1, 1] - source[:, 1].max() + begin) < 0.05
+    h, w, _ = next(read_frames(video)).shape
+    assert next(read_frames(folder / 'overlay.mp4')).shape == (h + h % 2, w + w % 2, 3)
+    for picture in pictures[::7]:
+        with PIL.Image.open(picture) as image:
+            assert image.mode == 'L' and image.size == (w, h) and image.getextrema() == (0, 255)
+    kept = read_sound(folder / 'overlay.mp4')
+    assert (heard is None) == (kept is None)
+    if heard is not None and heard.std() > 0:
+        delay, alike = lag(heard, kept)
+        assert abs(delay) <= 16 and alike > sound_like and abs(len(heard) - len(kept)) < 1600  # a frame of AAC
+    return pictures
+
+
+# ----------------------------------------------------------------------------------------------------------- the student
+
+
+def batch(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.integers(0, 256, (n, 3, SIDE, SIDE, 3), np.uint8), rng.normal(size=(n, 257, 98)).astype(np.float32),
+            np.ones(n, np.float32))
+
+
+def test_any_number_of_moments_and_one_trace(predictor):
+    assert (predictor.side, predictor.rate, predictor.batch) == (SIDE, 8.0, 4)
+    inputs = batch(9)
+    maps = predictor(*inputs)
+    assert maps.shape == (9, SIDE, SIDE) and maps.dtype == np.float32 and 0 <= maps.min() < maps.max() <= 1
+    for n in (0, 1, 4, 5):
+        np.testing.assert_array_equal(predictor(*(x[:n] for x in inputs)), maps[:n])
+    for k in range(3):  # the middle frame and both neighbours count
+        changed = inputs[0].copy()
+        changed[:, k] = 255 - changed[:, k]
+        assert abs(predictor(changed, *inputs[1:]) - maps).max() > 1e-4
+    assert predictor.answer._cache_size() == 1
+    with pytest.raises(AssertionError):
+        predictor(inputs[0], inputs[1][:2], inputs[2])
+
+
+def test_maps_are_the_students(run, predictor):
+    config = ml_collections.ConfigDict(json.loads((run / 'config.json').read_text()))
+    frames, audio, phi = batch(4)
+    x = (frames / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    opened, _ = switch.make_model(config).apply(checkpoint.load_variables(run / 'switch' / 'variables'), x[:, 1:2], audio, phi)
+    logits, _ = distillation.make_student(config).apply(
+        checkpoint.load_variables(run / 'STA' / 'variables'), x, audio, np.float32(opened[:, 0] > 0))
+    np.testing.assert_allclose(predictor(frames, audio, phi), 1 / (1 + np.exp(-logits)), atol=1e-4)
+
+
+def test_switch_decides_whether_sound_matters(run, tmp_path):
+    frames, audio, phi = batch(4)
+    for bias, opened in ((-1e3, False), (1e3, True)):
+        copy = tmp_path / str(opened)
+        shutil.copytree(run, copy)
+        variables = checkpoint.load_variables(run / 'switch' / 'variables')
+        variables['params']['classifier']['bias'] = np.full(1, bias, np.float32)
+        checkpoint.save_variables(copy / 'switch' / 'variables', variables)
+        predictor = Predictor(copy)
+        heard, other, muted = predictor(frames, audio, phi), predictor(frames, -audio, phi), predictor(frames, audio, 0 * phi)
+        assert (abs(heard - other).max() > 1e-4) == opened and (abs(heard - muted).max() > 1e-4) == opened
+        np.testing.assert_array_equal(muted, predictor(frames, -audio, 0 * phi))
+
+
+def test_other_runs_are_refused(run, tmp_path):
+    def refused(words, change):
+        copy = tmp_path / str(len(list(tmp_path.iterdir())))
+        shutil.copytree(run, copy)
+        change(copy)
+        with pytest.raises(InputError, match=words) as caught:
+            Predictor(copy)
+        assert '\n' not in str(caught.value) and str(copy) in str(caught.value)
+
+    def edit(copy, **fields):
+        config = json.loads((copy / 'config.json').read_text())
+        (copy / 'config.json').write_text(json.dumps({k: v for k, v in {**config, **fields}.items() if v is not None}))
+
+    refused('a run of S, SA, not of a student', lambda copy: edit(copy, student=None, nets=['S', 'SA']))
+    refused('STA/variables: no such weights', lambda copy: shutil.rmtree(copy / 'STA'))
+    refused('switch/config.json', lambda copy: shutil.rmtree(copy / 'switch'))
+    refused('STA/variables: weights of another net than .* \\(params.audio_map', lambda copy: edit(copy, width=12))
+    refused('switch/variables: weights of another', lambda copy: edit(copy / 'switch', width=12))
+    refused('config.json: makes no net', lambda copy: edit(copy, encoder={'name': 'huge'}))
+    refused('config.json: makes no net .*width', lambda copy: edit(copy, width=None))
+    with pytest.raises(InputError, match='none/config.json'):
+        Predictor(tmp_path / 'none')
+
+
+# ------------------------------------------------------------------------------------------------------------ moments
+
+
+def levels(moment):
+    return [int(frame.mean()) for frame in moment.frames]
+
+
+def numbered(path, milliseconds, rate=1000):
+    """Frames of grey level 5 k at the given times."""
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('ffv1', rate=rate, pix_fmt='gray')
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.width = stream.height = 16
+        for k, time in enumerate(milliseconds):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16), 5 * k, np.uint8), format='gray')
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_neighbours_are_nearest_in_time(tmp_path):
+    at = [0, 40, 130, 250, 260, 500, 620, 2000, 2010]
+    found = list(prediction.moments(numbered(tmp_path / 'a.mkv', at), 16, 8.0))
+    nearest = [[min(range(len(at)), key=lambda k: abs(at[k] - t)) for t in (time - 125, time, time + 125)] for time in at]
+    assert [[round(level / 5) for level in levels(moment)] for moment in found] == nearest
+    assert [round(moment.start * 1000) for moment in found] == at and not any(moment.phi for moment in found)
+
+
+def test_times_that_fall_back_rise(tmp_path):
+    decoded = [(k, start, start + 0.1) for k, start in enumerate((5, 5.1, 5.1, 5.3, 0, 0.1, 0.2))]
+    found = [start for _, start, _ in prediction._rising(decoded, 0.001)]
+    np.testing.assert_allclose(found, [5, 5.1, 5.101, 5.3, 5.4, 5.5, 5.6])
+
+
+def test_few_frames_are_held(tmp_path):
+    video = write(tmp_path / 'a.mp4', 240, wave=clicks(10))
+    alive, most, original = weakref.WeakValueDictionary(), 0, prediction.to_rgb
+
+    def counted(*args):
+        nonlocal most
+        image = original(*args)
+        alive[id(image)] = image
+        most = max(most, len(alive))
+        return image
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction, 'to_rgb', counted)
+        assert sum(1 for _ in prediction.moments(video, 16, 8.0)) == 240
+    assert 6 <= most <= 12
+
+
+@pytest.mark.parametrize(('name', 'rate', 'seconds', 'first'), [
+    ('a.mkv', 16000, 3, 0.0), ('a.mp4', 44100, 3, 0.0), ('a.mkv', 48000, 2.5, 0.48), ('a.mkv', 16000, 0.4, 0.0)])
+def test_sound_as_if_read_whole(tmp_path, name, rate, seconds, first):
+    video = write(tmp_path / name, 60, wave=clicks(seconds, rate), rate=rate, first=first)
+    whole, window = read_sound(video), SoundWindow(video, times(video)[0, 0])
+    assert not window.silent
+    for t in np.arange(0, 5, 0.083):
+        np.testing.assert_allclose(window.around(t), second_around(whole, t), atol=2e-3)
+        assert len(window._held) < 16000 + 3000
+    silent = SoundWindow(write(tmp_path / 'silent.mp4', 5), 0.0)
+    assert silent.silent and not silent.around(3.0).any()
+
+
+def test_late_question_of_a_long_sound(tmp_path):
+    video = write(tmp_path / 'a.mkv', 5, wave=clicks(8))
+    np.testing.assert_array_equal(SoundWindow(video, 0.0).around(6.2), second_around(read_sound(video), 6.2))
+
+
+# ------------------------------------------------------------------------------------------------------------- whole videos
+
+VIDEOS = {
+    'sound.mp4': {'wave': clicks(1.0)},
+    'silent.mp4': {},
+    'one.mp4': {'frames': 1},
+    'one_with_sound.mp4': {'frames': 1, 'wave': clicks(0.5)},
+    'half.mkv': {'frames': 12, 'wave': clicks(0.5, 48000), 'rate': 48000, 'codec': 'libopus'},
+    'odd.mkv': {'size': (97, 55), 'wave': clicks(1.0), 'codec': 'pcm_s16le'},
+    'six.mp4': {'wave': clicks(1.0, 48000, 6), 'rate': 48000, 'layout': '5.1'},
+    'six.mkv': {'wave': clicks(1.0, 48000, 6), 'rate': 48000, 'layout': '5.1', 'codec': 'flac'},
+    'low.avi': {'wave': clicks(1.0, 11025), 'rate': 11025, 'codec': 'libmp3lame'},
+    'silent.avi': {},
+    'broadcast.ts': {'wave': clicks(1.0, 48000), 'rate': 48000},
+    'variable.mkv': {'times': np.cumsum([0, 20, 300, 7, 7, 900, 40, 40, 33, 33, 1000, 21]).tolist(), 'frames': 12, 'wave': clicks(3)},
+    'late.mkv': {'first': 0.5, 'wave': clicks(1.5)},
+    'long_sound.mp4': {'frames': 6, 'wave': clicks(3.0)},
+}
+
+
+@pytest.mark.parametrize('name', VIDEOS)
+def test_videos_of_all_kinds(predictor, tmp_path, name):
+    video = write(tmp_path / name, **VIDEOS[name])
+    count = predict_video(predictor, video, tmp_path / 'out')
+    folder = tmp_path / 'out' / video.stem
+    if name == 'broadcast.ts':  # its clock does not begin at 0
+        np.testing.assert_allclose(np.diff(times(video), axis=0), np.diff(times(folder / 'overlay.mp4'), axis=0), atol=1e-3)
+        assert abs(lag(read_sound(video), read_sound(folder / 'overlay.mp4'))[0]) <= 16
+    else:
+        assert len(check(video, folder, 0.95 if name in ('odd.mkv', 'low.avi') else 0.99)) == count
+    assert os.listdir(tmp_path / 'out') == [video.stem]
+
+
+def test_sound_is_copied_bit_for_bit(predictor, tmp_path):
+    video = write(tmp_path / 'a.mp4', wave=clicks(1.0))
+    predict_video(predictor, video, tmp_path / 'out')
+
+    def packets(path):
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+    assert packets(video) == packets(tmp_path / 'out' / 'a' / 'overlay.mp4')
+
+
+def test_turned_video_and_pixels_that_are_not_square(predictor, tmp_path):
+    video = write(tmp_path / 'a.mp4')
+    content = bytearray(video.read_bytes())
+    matrix, one = content.index(b'tkhd') + 44, 1 << 16
+    content[matrix:matrix + 36] = struct.pack('>9i', 0, one, 0, -one, 0, 0, 48 * one, 0, 1 << 30)
+    video.write_bytes(content)
+    predict_video(predictor, video, tmp_path / 'out')
+    check(video, tmp_path / 'out' / 'a')
+    assert next(read_frames(tmp_path / 'out' / 'a' / 'overlay.mp4')).shape == (64, 48, 3)
+
+
+def test_painted_is_what_visualize_shows(tmp_path):
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    map_ = np.exp(-((np.mgrid[:48, :64] - np.array([12, 16])[:, None, None]) ** 2).sum(0) / 128)  # up and left
+    moment = types.SimpleNamespace(frame=av.VideoFrame.from_ndarray(image, format='rgb24'))
+    painted = film.paint(moment, map_, tmp_path / 'a.png', (64, 48)).reformat(format='rgb24', src_colorspace=1).to_ndarray()
+    z = (map_ - map_.min()) / (map_.max() - map_.min())
+    error = abs(painted.astype(float) - visualize.overlay(image, z))
+    assert np.median(error) < 4 and error.mean() < 8  # yuv420p has a colour for four pixels
+    with PIL.Image.open(tmp_path / 'a.png') as picture:
+        np.testing.assert_allclose(np.asarray(picture), z * 255, atol=1)
+        assert np.unravel_index(np.argmax(picture), (48, 64)) == (12, 16)
+    flat = film.paint(moment, np.full((48, 48), 0.4), tmp_path / 'flat.png', (64, 48))
+    assert (flat.width, flat.height) == (64, 48)
+    with PIL.Image.open(tmp_path / 'flat.png') as picture:
+        assert picture.getextrema() == (0, 0)
+
+
+def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path):
+    video, out = write(tmp_path / 'a.mp4', 3), tmp_path / 'out'
+    predict_video(predictor, video, out)
+    before = (out / 'a' / 'overlay.mp4').read_bytes()
+    write(video, 5)
+
+    def fails(*_):
+        raise OSError('disk full')
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match='disk full'):
+        patch.setattr(film, 'paint', fails)
+        predict_video(predictor, video, out)
+    assert os.listdir(out) == ['a'] and (out / 'a' / 'overlay.mp4').read_bytes() == before
+    assert predict_video(predictor, video, out) == 5
+    assert os.listdir(out) == ['a'] and len(list((out / 'a' / 'maps').iterdir())) == 5
+    (out / 'a' / 'notes.txt').touch()
+    with pytest.raises(InputError, match='holds other things'):
+        predict_video(predictor, video, out)
+
+
+def test_names_do_not_collide():
+    paths = [pathlib.Path(p) for p in ('x/a.mp4', 'x/A.mkv', 'y/a.mp4', 'b.mp4', 'a.mp4.avi')]
+    assert prediction.names(paths) == ['a.mp4', 'A.mkv', 'a.mp4_2', 'b', 'a.mp4_3']
+
+
+def test_script_skips_what_cannot_be_read(run, predictor, tmp_path):
+    """On four devices, whose maps are those of one."""
+    folder = tmp_path / 'videos, all: of them'
+    folder.mkdir()
+    write(folder / 'good.mp4', 5, wave=clicks(0.3))
+    write(folder / 'good.mkv', 3)
+    (folder / 'corrupt.mp4').write_bytes((folder / 'good.mp4').read_bytes()[:300])
+    (folder / 'empty.mp4').touch()
+    (folder / 'notes.txt').write_text('not a video')
+
+    def script(*videos):
+        command = [sys.executable, 'predict.py', f'--checkpoint={run}', f'--out={tmp_path / "out"}', *(f'--video={v}' for v in videos)]
+        four = {**os.environ, 'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=4'}
+        return subprocess.run(command, cwd=ROOT, env=four, capture_output=True, text=True, timeout=120)
+
+    done = script(folder, tmp_path / 'missing.mp4', folder / 'good.mp4')
+    assert done.returncode == 1, done.stderr
+    lines = done.stderr.replace('\r', '\n').splitlines()
+    assert lines[-1].startswith('error: 3 of 5 videos failed')
+    for name in ('corrupt.mp4', 'empty.mp4', 'missing.mp4'):
+        assert sum(line.startswith('skipped: ') and name in line for line in lines) == 1
+    assert 'frame/s' in done.stderr
+    check(folder / 'good.mp4', tmp_path / 'out' / 'good.mp4')
+    check(folder / 'good.mkv', tmp_path / 'out' / 'good.mkv')
+    assert sorted(os.listdir(tmp_path / 'out')) == ['good.mkv', 'good.mp4']
+    predict_video(predictor, folder / 'good.mp4', tmp_path / 'one')
+    for one in (tmp_path / 'one' / 'good' / 'maps').iterdir():
+        with PIL.Image.open(one) as a, PIL.Image.open(tmp_path / 'out' / 'good.mp4' / 'maps' / one.name) as b:
+            np.testing.assert_allclose(np.asarray(a, int), np.asarray(b, int), atol=1)
+
+
+def test_one_bad_video_is_one_line(predictor, tmp_path, capsys):
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'folder').mkdir()
+    for video, words in ((tmp_path / 'empty.mp4', 'empty.mp4: the file is empty'), (tmp_path / 'folder', 'no video in this folder')):
+        with pytest.raises(InputError, match=words):
+            predict(predictor, [video], tmp_path / 'out')
+    assert 'skipped' not in capsys.readouterr().err
+
+
+@needs_media
+@pytest.mark.parametrize('name', ['cockatoo.mp4', 'pancake_opus.mkv', 'bikes_silent.mp4'])
+def test_shared_media(predictor, tmp_path, name):
+    assert predict_video(predictor, MEDIA / name, tmp_path) == len(check(MEDIA / name, tmp_path / pathlib.Path(name).stem))
+    assert predictor.answer._cache_size() == 1
