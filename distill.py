@@ -1,16 +1,17 @@
-"""Turns clips into pseudo-fixations with the trained nets: `python distill.py --workdir=runs/coarse --out=runs/coarse/maps`."""
+"""Makes pseudo-fixations and trains students on them: `python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt`."""
 from absl import flags
+from ml_collections import config_flags
 
-from stanet_jax import cli, pseudo_gt, training
+from stanet_jax import cli, distillation, pseudo_gt
 
-WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of a run that train.py made.')
-OUT = flags.DEFINE_string('out', 'runs/coarse/maps', 'Folder to write; maps that are there already are left.')
-SPLIT = flags.DEFINE_string('split', 'train', 'Which clips: train, validation or test.')
+TASKS = {'pseudo_gt': pseudo_gt.run, 'student': distillation.run}
+CONFIG = config_flags.DEFINE_config_file('config', None, 'What to make or train; override fields as --config.batch=16.')
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; a run that is there goes on.')
 
 
 def main():
-    pseudo_gt.run(training.read_config(WORKDIR.value), WORKDIR.value, OUT.value, SPLIT.value)
+    cli.choose(CONFIG.value, TASKS)(CONFIG.value, WORKDIR.value)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    cli.run(main, required=['config', 'workdir'])

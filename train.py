@@ -2,14 +2,15 @@
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import classification, cli
+from stanet_jax import classification, cli, switch
 
+TASKS = {'classifiers': classification.run, 'switch': switch.run}
 CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; override fields as --config.batch=16.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of the run; a run that is there goes on.')
 
 
 def main():
-    classification.run(CONFIG.value, WORKDIR.value)
+    cli.choose(CONFIG.value, TASKS)(CONFIG.value, WORKDIR.value)
 
 
 if __name__ == '__main__':

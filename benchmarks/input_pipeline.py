@@ -22,6 +22,7 @@ from absl import logging
 from configs import scam_coarse
 from stanet_jax import classification, sharding, training
 from stanet_jax.data import fragments
+from stanet_jax.models import classifiers
 
 ROUNDS = 5
 
@@ -30,7 +31,8 @@ def consumer(config, source, clips, batch):
     """`n -> None`: n updates of a fresh net, one after the other, on the same batch."""
     mesh, classes = sharding.make_mesh(), len(clips.categories)
     model = classification.make_model(config, source, classes)
-    variables = classification.initial_variables(config, source, model, classes, workdir=None)
+    example = classification.example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, classes, 1)
+    variables = classification.initial_variables(config, source, model, example, workdir='')
     steps = training.number_of_steps(config.epochs[source], len(clips) * config.data.frames_per_clip, config.batch)
     optimizer = training.optimizer_of(config, source, variables['params'], steps)
     loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))

@@ -9,6 +9,7 @@ import numpy as np
 
 from stanet_jax import InputError, augment, checkpoint, losses, scam, sharding, training, visualize
 from stanet_jax.data import fragments
+from stanet_jax.data.annotations import Annotations
 from stanet_jax.models import backbones, classifiers
 
 
@@ -51,13 +52,13 @@ def compute_dtype(config):
     return {'auto': auto, 'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[config.dtype]
 
 
-def example_batch(config, source, classes, batch):
+def example_batch(config, frames, sound, classes, batch):
     """Zeros in the shapes of a batch, as `fragments.batches` gives them."""
-    side, t = config.data.side, classifiers.FRAMES[source]
+    side = config.data.side
     result = {'tags': np.zeros((batch, classes), np.float32), 'clip': np.zeros(batch, np.int32), 'mask': np.ones(batch, bool)}
-    if t:
-        result['frames'] = np.zeros((batch, t, side, side, 3), np.uint8)
-    if source in classifiers.SOUND:
+    if frames:
+        result['frames'] = np.zeros((batch, frames, side, side, 3), np.uint8)
+    if sound:
         result |= {'audio': np.zeros((batch, 257, 98), np.float32), 'phi': np.ones(batch, np.float32)}
     return result
 
@@ -84,21 +85,25 @@ def predict(variables, batch, *, model):
     return logits, scam.class_activation(out['maps'], batch['tags']) if 'maps' in out else None
 
 
-def initial_variables(config, source, model, classes, workdir):
-    """Fresh variables, with the encoders' from trained weights where the config names some."""
-    batch = example_batch(config, source, classes, 1)
+def initial_variables(config, name, model, batch, workdir):
+    """Fresh variables of the net `name`, of which the config may begin some from trained nets.
+
+    `config.start_from[name]` is the folder of a trained net of the same shape, or a dict of a folder for each part; a net of this
+    run (`S`) is meant by its name alone. `config.encoder.weights` and `config.audio_encoder.weights` are folders of encoders' own.
+    """
     variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(config.seed), **inputs(batch))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
-    for part in ('encoder', 'audio_encoder'):
-        net = config.start_from.get(source, {}).get(part)
-        if net:
-            trained = checkpoint.load_variables(workdir / net / 'variables')
-            variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, workdir / net)
-            if part == 'encoder':
+    given = config.start_from.get(name, {})
+    parts = {part: given for part in variables['params']} if isinstance(given, str) else given
+    for part in variables['params']:
+        if parts.get(part):
+            folder = pathlib.Path(workdir) / parts[part] if parts[part] in classifiers.FRAMES else pathlib.Path(parts[part])
+            trained = checkpoint.load_variables(folder / 'variables')
+            variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
+            if part == 'encoder' and name in ('SA', 'ST') and not isinstance(given, str):
                 variables['params']['classifier'] = begin_classifier(variables['params']['classifier'], trained['params']['classifier'])
-        elif config[part].weights and part in variables['params']:
-            trained = checkpoint.load_variables(config[part].weights)
-            variables = checkpoint.replace_part(variables, part, trained, config[part].weights)
+        elif part in ('encoder', 'audio_encoder') and config[part].weights:
+            variables = checkpoint.replace_part(variables, part, checkpoint.load_variables(config[part].weights), config[part].weights)
     return variables
 
 
@@ -139,10 +144,12 @@ def make_evaluation(model, clips, config, mesh, per_clip):
     return evaluate
 
 
-def examples_of(config, source, clips, per_clip, annotations=None):
-    """The fragments that the net `source` learns from or is measured on."""
+def examples_of(config, source, clips, per_clip):
+    """The fragments that the net `source` learns from or is measured on: cropped to `config.boxes`, with `config.switch`'s labels."""
+    switch = config.switch if source == 'SA' else ''
+    annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
     return fragments.Examples(clips, per_clip, classifiers.FRAMES[source], source in classifiers.SOUND, annotations,
-                              side=config.data.side, least_crop=config.data.least_crop)
+                              least_crop=config.data.least_crop)
 
 
 def accuracy(tallies, clips):
@@ -175,8 +182,9 @@ def train_net(config, source, splits, workdir, mesh):
         result = accuracy(evaluation(variables), held_out)
         return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
 
+    example = example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, classes, 1)
     training.train(workdir / source, source, config, mesh, examples=examples_of(config, source, train, per_clip), evaluate=evaluate,
-                   initial=lambda: initial_variables(config, source, model, classes, workdir),
+                   initial=lambda: initial_variables(config, source, model, example, workdir),
                    loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)))
 
 
@@ -227,7 +235,7 @@ def evaluate(config, workdir, splits, split=''):
             jax.device_put(variables, sharding.replicated(mesh)))
         results[source] = accuracy(tallies, clips)
         if jax.process_index() == 0 and classifiers.FRAMES[source]:
-            shown[source] = look(model, variables, clips)
+            shown[source] = look(config, model, variables, clips)
             visualize.contact_sheet(workdir / source / 'cams.png', cam_rows({source: shown[source]}, clips))
     if jax.process_index() == 0:
         training.replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
@@ -247,7 +255,7 @@ def table(results, split):
     return '\n'.join(lines)
 
 
-def look(model, variables, clips, per_kind=2):
+def look(config, model, variables, clips, per_kind=2):
     """What the net makes of a few clips' middle frames: a list of (clip, frame [h, w, 3], confidence, cam [h', w'])."""
     kinds, chosen = {}, []
     for i, clip in enumerate(clips.clips):
@@ -255,7 +263,8 @@ def look(model, variables, clips, per_kind=2):
             kinds[clip['kind']] += 1
             chosen.append(i)
     t = classifiers.FRAMES[model.source]
-    examples = [fragments.fragment(clips, i, clips.clips[i]['frames'] * 5 // 8, t, model.source in classifiers.SOUND) for i in chosen]
+    examples = examples_of(config, model.source, clips, 1)
+    examples = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
     batch = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
     logits, cams = jax.jit(functools.partial(predict, model=model))(variables, batch)
     confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)

@@ -18,6 +18,14 @@ def run(main, required=()):
     app.run(lambda _: _guarded(main), flags_parser=_parse)
 
 
+def choose(config, tasks):
+    """What the config's `task` names; InputError where it is none of these."""
+    if config.get('task') not in tasks:
+        raise InputError(f'config.task={config.get("task")!r}: this script does {", ".join(tasks)}; train.py trains classifiers and the '
+                         'switch, distill.py makes pseudo-fixations and trains students')
+    return tasks[config.task]
+
+
 def _parse(argv):
     try:
         return flags.FLAGS(argv)

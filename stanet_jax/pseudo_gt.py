@@ -1,68 +1,257 @@
-"""Pseudo-fixations: the coarse SCAM of S, SA and ST for every frame of a data set (TPAMI Sec. 3.1, 3.2)."""
+"""Pseudo-fixations: SCAM of every frame of a data set, coarse to fine (CVPR Sec. 3.1, 3.2; TPAMI Sec. 3.1, 3.2).
+
+Coarse: SCAM of S, SA and ST, a mean over neighbouring frames, and the tightest box around what stands out. Fine: three nets that
+were trained on the boxes' crops, SCAM again, pasted back into the frame, a mean over neighbouring frames. Each stage writes
+
+    <stage>/<split>/<clip>/maps/eyeMap_%05d.png     8 bit, one for each frame, scaled to its maximum
+    <stage>/<split>/manifest.jsonl                  a line for each frame: sources, weights, box
+
+A clip's folder appears when all of it is there; what a kill interrupts is done again, the rest is left.
+"""
+import concurrent.futures
 import functools
-import os
+import hashlib
+import json
 import pathlib
 import shutil
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import tqdm
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from stanet_jax import InputError, checkpoint, classification, scam
-from stanet_jax.data import fragments
+from stanet_jax import InputError, audio, checkpoint, classification, scam, sharding, training
+from stanet_jax.data.annotations import Annotations, clip_names, map_path
+from stanet_jax.data.fragments import WHOLE
 from stanet_jax.models import classifiers
 
+FUSIONS = ('selective', 'average')  # Eq. 2 and Eq. 22
 
-def coarse_maps(variables, batch, *, models):
-    """The SCAM of a batch of fragments (three frames, sound, tags): maps [b, h, w] in [0, 1], weights [b, s]."""
-    confidences, cams = [], []
+
+# --------------------------------------------------------------------------------------------------------------- on devices
+
+
+def source_maps(variables, batch, *, models):
+    """Every source's view of stretches of n frames, each cropped to its box.
+
+    Args:
+        variables: {source: variables}; models: {source: Classifier}.
+        batch: `frames` uint8 [b, n + 2, h, w, 3], n frames and one more at each end; `boxes` [b, n, 4], (y0, x0, y1, x1) in pixels;
+            `tags` [b, c]; `audio` [b, n, 257, T] and `phi` [b, n].
+    Returns:
+        `cams` [b, n, s, h', w'] in [0, 1] and `confidence` [b, n, s, c].
+    """
+    b, n = batch['boxes'].shape[:2]
+    shape = batch['frames'].shape[2:4]
+
+    def triples(frames, boxes):
+        neighbours = jnp.stack([frames[k:k + n] for k in range(3)], axis=1)
+        cut = jax.vmap(jax.vmap(functools.partial(scam.crop, shape=shape), in_axes=(0, None)))
+        return cut(neighbours.astype(jnp.float32), boxes)
+
+    frames = jax.vmap(triples)(batch['frames'], batch['boxes']).reshape(b * n, 3, *shape, 3)
+    tags = jnp.repeat(batch['tags'], n, axis=0)
+    cams, confidences = [], []
     for source, model in models.items():
-        of_source = {**batch, 'frames': batch['frames'] if classifiers.FRAMES[source] == 3 else batch['frames'][:, 1:2]}
-        logits, cam = classification.predict(variables[source], of_source, model=model)
-        confidences.append(jax.nn.softmax(logits))
+        fragment = {'frames': frames if classifiers.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
+                    'audio': batch['audio'].reshape(b * n, *batch['audio'].shape[2:]), 'phi': batch['phi'].reshape(b * n)}
+        logits, cam = classification.predict(variables[source], fragment, model=model)
         cams.append(cam)
-    weights = scam.soft_filter(jnp.stack(confidences, 1), batch['tags'])
-    return scam.scam(jnp.stack(cams, 1), weights), weights
+        confidences.append(jax.nn.softmax(logits))
+    return {'cams': jnp.stack(cams, 1).reshape(b, n, len(models), *cams[0].shape[1:]),
+            'confidence': jnp.stack(confidences, 1).reshape(b, n, len(models), -1)}
 
 
-def run(config, workdir, out, split):
-    """Writes `<out>/<clip>/maps/eyeMap_%05d.png`, 8 bit, at the frames' size, for every clip of the split; clips done are left."""
-    clips = classification.open_data(config).get(split)
-    if not clips:
-        raise InputError(f'--split={split}: the set holds no such clips; give train, validation or test')
-    sources = [net for net in config.nets if classifiers.FRAMES[net]]
-    models = {s: classification.make_model(config, s, len(clips.categories)) for s in sources}
-    variables = {s: checkpoint.load_variables(pathlib.Path(workdir) / s / 'variables') for s in sources}
-    maps_of = jax.jit(functools.partial(coarse_maps, models=models))
-    out, empty, written = pathlib.Path(out), 0, 0
-    for index, clip in enumerate(tqdm.tqdm(clips.clips, 'SCAM', unit='clip', mininterval=1)):
-        folder = out / (clip['id'] if sum(c['id'] == clip['id'] for c in clips.clips) == 1 else f'{clip["id"]}_{index}') / 'maps'
-        if folder.exists():
-            continue
-        maps = []
-        for start in range(0, clip['frames'], config.batch):
-            # Beyond the clip's end `fragment` repeats its last frame, so that every batch is of one size.
-            examples = [fragments.fragment(clips, index, k, 3, True) for k in range(start, start + config.batch)]
-            batch = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
-            maps.append(maps_of(variables, batch)[0])
-        maps = np.concatenate(maps)[:clip['frames']]
-        empty += int((maps.max(axis=(1, 2)) == 0).sum())
-        written += len(maps)
-        write(folder, maps, config.data.side)
-    print(f'wrote {written} maps to {out}; {empty} of them empty, as no source was sure of the tag')
+def fuse(cams, confidence, boxes, tags, valid, *, fusion, reach, side):
+    """A clip's maps: SCAM, pasted at its boxes, the mean over `t - reach ... t + reach`, min-max; and the tightest boxes around them.
+
+    Args:
+        cams: [t, s, h', w']; confidence: [t, s, c]; boxes: [t, 4] in pixels, where the cams were cut; tags: [c].
+        valid: [t], False at what only fills the clip up to a length.
+        fusion: 'selective' (Eq. 2) or 'average' (Eq. 22).
+        reach: of the mean; 0 for none.
+        side: of the frame, in pixels.
+    Returns:
+        A dict of `maps` uint8 [t, side, side], `boxes` int32 [t, 4] in pixels, `weights` [t, s], `empty` [t]: frames whose sources
+        are all filtered out. Their maps are zeros; their boxes are of their neighbours.
+    """
+    weights = scam.soft_filter(confidence, jnp.broadcast_to(tags, (len(cams), len(tags))))
+    if fusion == 'average':
+        maps, empty = scam.average(cams), jnp.zeros(len(cams), bool)
+    else:
+        maps, empty = scam.scam(cams, weights), weights.sum(axis=1) == 0
+    maps = jax.vmap(functools.partial(scam.paste, shape=(side, side)))(maps, boxes)
+    maps = scam.min_max(scam.smooth(maps, valid, reach))
+    tight = jax.vmap(lambda m: scam.widen_box(scam.tight_box(m), m.shape))(maps)
+    maps = jnp.where(empty[:, None, None], 0, maps)
+    return {'maps': jnp.round(255 * maps).astype(jnp.uint8), 'boxes': tight, 'weights': weights, 'empty': empty}
 
 
-def write(folder, maps, side):
-    """Writes maps [t, h, w] in [0, 1] as PNGs of `side` pixels into `folder`, which appears when all are there."""
-    temporary = folder.with_name(f'.maps.{os.getpid()}')
-    try:
-        temporary.mkdir(parents=True)
-        for t, map_ in enumerate(maps):
-            picture = PIL.Image.fromarray(np.float32(map_)).resize((side, side), PIL.Image.Resampling.BILINEAR)
-            PIL.Image.fromarray(np.uint8(np.round(255 * np.asarray(picture).clip(0, 1)))).save(temporary / f'eyeMap_{t + 1:05d}.png')
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+# ------------------------------------------------------------------------------------------------------------------ reading
+
+
+def stretches(clips, chosen, length):
+    """`(clip, first frame)` of the stretches of `length` frames that the chosen clips are cut into; the last one may run over."""
+    return [(i, start) for i in chosen for start in range(0, clips.clips[i]['frames'], length)]
+
+
+def read(clips, annotations, length, stretch):
+    """A stretch as `source_maps` takes it (without the axis b), every frame and every second of sound read once."""
+    clip, start = stretch
+    info, span = clips.clips[clip], range(start, start + length)
+    last = info['frames'] - 1
+    known = [annotations(clip, min(k, last)) for k in span]
+    sounds = {}
+    for k in span:
+        window = audio.window_around(info['samples'], min(k, last) / clips.rate)
+        if window not in sounds:  # at a clip's ends several frames share one
+            sounds[window] = audio.log_spectrogram(clips.sound(clip, min(k, last) / clips.rate))
+        known[k - start]['audio'] = sounds[window]
+    frames = {k: clips.frame(clip, k) for k in sorted({min(max(k, 0), last) for k in range(start - 1, start + length + 1)})}
+    h, w = next(iter(frames.values())).shape[:2]
+    return {'frames': np.stack([frames[min(max(k, 0), last)] for k in range(start - 1, start + length + 1)]),
+            'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']],
+            'boxes': np.float32([k.get('box', WHOLE) for k in known]) * np.float32([h, w, h, w]),
+            'audio': np.stack([k['audio'] for k in known]),
+            'phi': np.float32([k.get('phi', 1) * (info['samples'] > 0) for k in known])}
+
+
+def reader(clips, annotations, items, length, batch, workers):
+    """Batches of `batch` stretches, in order, by way of grain; the last one filled up with its last stretch."""
+    items = [*items, *items[-1:] * (-len(items) % batch)]
+    loaded = grain.MapDataset.source(items).map(functools.partial(read, clips, annotations, length)).batch(batch)
+    reading = loaded.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+    if workers:
+        reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iter(reading)
+
+
+# ------------------------------------------------------------------------------------------------------------------- stages
+
+
+def stage(config, nets, out, boxes=''):
+    """Makes the maps of one stage for every clip of `config.splits`, on all devices; each process does its share of the clips.
+
+    Args:
+        config: see `configs/pseudo_gt.py`.
+        nets: folder of the run of S, SA and ST.
+        out: folder of the stage.
+        boxes: folder of the stage whose boxes the frames are cropped to; '' for whole frames.
+    """
+    nets_config = training.read_config(nets)
+    data = classification.open_data(config)
+    sources = [s for s in nets_config.nets if classifiers.FRAMES[s] and s in config.sources]
+    variables = {s: checkpoint.load_variables(pathlib.Path(nets) / s / 'variables') for s in sources}
+    done = empty = 0
+    for split in config.splits:
+        if split in data:
+            models = {s: classification.make_model(nets_config, s, len(data[split].categories)) for s in sources}
+            annotations = Annotations(data[split], config.switch, boxes)
+            counts = split_maps(config, data[split], models, variables, annotations, pathlib.Path(out) / split)
+            done, empty = done + counts[0], empty + counts[1]
+    print(f'{out}: {done} maps made, {empty} of them empty, as no source was sure of the tag')
+
+
+def split_maps(config, clips, models, variables, annotations, out):
+    """Makes the maps of one split into `out`; returns how many were made and how many of them are empty."""
+    names, mine = clip_names(clips), range(jax.process_index(), len(clips), jax.process_count())
+    scratch = out / f'.writing.{jax.process_index()}'
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    items = stretches(clips, [i for i in mine if not (out / names[i]).exists()], config.stretch)
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
+    split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
+    variables = jax.device_put(variables, whole)
+    look = jax.jit(functools.partial(source_maps, models=models), out_shardings=whole)
+    longest = -(-max(clip['frames'] for clip in clips.clips) // config.stretch) * config.stretch
+    fused = jax.jit(functools.partial(fuse, fusion=config.fusion, reach=config.reach, side=clips.side))
+    run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+    counts, waiting = [0, 0], []
+
+    def finish(clip, parts):
+        info = clips.clips[clip]
+        t = info['frames']
+        parts = {k: np.concatenate([p[k] for p in parts]) for k in parts[0] if k != 'tags'} | {'tags': parts[0]['tags']}
+        filled = {k: v if k == 'tags' else np.concatenate([v, np.repeat(v[-1:], longest - len(v), axis=0)]) for k, v in parts.items()}
+        arguments = (filled[k] for k in ('cams', 'confidence', 'boxes', 'tags'))
+        made = {k: np.asarray(v)[:t] for k, v in fused(*arguments, valid=np.arange(longest) < t).items()}
+        lines = [line(clips, names[clip], info, k, parts, made, list(models), run_hash) for k in range(t)]
+        counts[0], counts[1] = counts[0] + t, counts[1] + int(made['empty'].sum())
+        waiting.append(pool.submit(write, scratch, out / names[clip], made['maps'], lines))
+        while len(waiting) > 4 or waiting and waiting[0].done():
+            waiting.pop(0).result()
+        progress.update(t)
+
+    total = sum(clips.clips[i]['frames'] for i in {i for i, _ in items})
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, tqdm.tqdm(
+            total=total, desc=f'{out.parent.name} {out.name}', unit='frame', mininterval=1) as progress:
+        parts, at = [], 0
+        batches = reader(clips, annotations, items, config.stretch, len(devices), config.data.workers) if items else ()
+        for batch in batches:
+            seen = jax.device_get(look(variables, jax.device_put(batch, split)))
+            for i, (clip, start) in enumerate(items[at:at + len(devices)]):
+                parts.append({'cams': seen['cams'][i], 'confidence': seen['confidence'][i], 'boxes': batch['boxes'][i],
+                              'phi': batch['phi'][i], 'tags': batch['tags'][i]})
+                if start + config.stretch >= clips.clips[clip]['frames']:
+                    finish(clip, parts)
+                    parts = []
+            at += len(devices)
+        for job in waiting:
+            job.result()
+    shutil.rmtree(scratch)
+    sharding.barrier(f'{out} written')
+    if jax.process_index() == 0:
+        text = ''.join((out / name / 'frames.jsonl').read_text() for name in names)
+        training.replace_text(out / 'manifest.jsonl', text)
+    sharding.barrier(f'{out} listed')
+    return counts
+
+
+def line(clips, name, info, k, parts, made, sources, run_hash):
+    """A frame's line of the manifest; `frame` counts from 1, as the files do, `box` is (y0, x0, y1, x1) in shares of the frame."""
+    tag = info['tag']
+    return {'clip': name, 'frame': k + 1, 'tag': clips.categories[tag], 'kind': info['kind'], 'switch': int(parts['phi'][k]),
+            'sources': {s: {'confidence': round(float(parts['confidence'][k, i, tag]), 4), 'weight': round(float(made['weights'][k, i]), 4)}
+                        for i, s in enumerate(sources)},
+            'box': [round(float(x), 5) for x in made['boxes'][k] / clips.side], 'empty': bool(made['empty'][k]), 'config': run_hash}
+
+
+def write(scratch, folder, maps, lines):
+    """Writes a clip's maps uint8 [t, h, w] and its lines of the manifest; `folder` appears when all are there."""
+    temporary = scratch / folder.name
+    map_path(scratch, folder.name, 0).parent.mkdir(parents=True)
+    for t, map_ in enumerate(maps):
+        PIL.Image.fromarray(map_).save(map_path(scratch, folder.name, t), compress_level=1)
+    (temporary / 'frames.jsonl').write_text(''.join(json.dumps(found) + '\n' for found in lines))
+    temporary.rename(folder)
+
+
+def check(config):
+    """Refuses a config whose fields cannot be meant, with the field's name."""
+    for field, value, good, why in (
+            ('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}'),
+            ('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more'),
+            ('stretch', config.stretch, config.stretch > 0, 'must be above 0'),
+            ('splits', config.splits, set(config.splits) <= {'train', 'validation', 'test'} and config.splits,
+             'must name splits out of train, validation, test'),
+            ('sources', config.sources, config.sources and set(config.sources) <= {'S', 'SA', 'ST'}, 'must name sources out of S, SA, ST')):
+        if not good:
+            raise InputError(f'config.{field}={value!r}: {why}')
+
+
+def run(config, workdir):
+    """Coarse maps and boxes, fine nets on the boxes' crops, fine maps; what is done already is left."""
+    check(config)
+    workdir = training.open_workdir(config, workdir)
+    stage(config, config.coarse, workdir / 'coarse')
+    if 'fine' not in config.stages:
+        return
+    fine = config.fine.copy_and_resolve_references()
+    fine.boxes, fine.switch, fine.data = str(workdir / 'coarse'), config.switch, config.data
+    fine.start_from = {net: str(pathlib.Path(config.coarse) / net) for net in fine.nets}
+    classification.run(fine, workdir / 'nets')
+    stage(config, workdir / 'nets', workdir / 'fine', workdir / 'coarse')

@@ -1,7 +1,181 @@
-"""The audio switch: does the sound tell what the picture shows? (TPAMI Sec. 3.3, CVPR Sec. 3.3)"""
-from stanet_jax import classification
+"""The audio switch: does the sound tell what the picture shows? (CVPR Sec. 3.4, TPAMI Sec. 3.3)
+
+The label of (frame, second of sound) is 1 where the best class of an audio-only tagger is the clip's tag. Taggers are cross-fitted:
+a clip is labelled by one that never saw it. The switch is a net of SA's structure with one logit that learns the labels from
+picture and sound, so that it answers for untagged videos too.
+"""
+import functools
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from stanet_jax import InputError, checkpoint, classification, sharding, training
+from stanet_jax.data import annotations, fragments
+
+FOLDS = 2
 
 
 def make_model(config):
     """A net of SA's structure with one logit, above 0 where the switch is open."""
     return classification.make_model(config, 'SA', 1)
+
+
+class Balanced:
+    """`(index, rng) -> (clip, frame)`: at even indices a frame of label 0, at odd ones of label 1; without rng spread over them."""
+
+    def __init__(self, labels, size):
+        every = np.array([(clip, frame) for clip, row in enumerate(labels) for frame in range(len(row))])
+        flat = np.concatenate(labels)
+        self._of, self._size = [every[flat == 0], every[flat == 1]], size
+
+    def __call__(self, index, rng=None):
+        choices = self._of[index % 2]
+        place = rng.integers(len(choices)) if rng is not None else index * len(choices) // self._size
+        return tuple(int(i) for i in choices[place])
+
+
+class Labels:
+    """The switch's labels in the place of tags, as `fragments.Examples` takes annotations."""
+
+    def __init__(self, labels):
+        self._labels = labels
+
+    def __call__(self, clip, frame):
+        return {'tags': self._labels[clip][frame:frame + 1]}
+
+
+# ------------------------------------------------------------------------------------------------------------------- labels
+
+
+def tag(config, workdir, splits, mesh):
+    """Trains the taggers and writes `labels.jsonl` into the workdir: {split, id, labels} for each clip, a label for each frame."""
+    path = workdir / 'labels.jsonl'
+    if path.exists():
+        print(f'labels: done already, in {path}')
+        return
+    train = splits['train']
+    answers = {split: [None] * len(clips) for split, clips in splits.items()}
+    for fold in range(FOLDS):
+        seen = {**splits, 'train': train.only([i for i in range(len(train)) if i % FOLDS != fold])}
+        folder = workdir / f'tagger{fold}'
+        classification.train_net(config, 'A', seen, folder, mesh)
+        variables = checkpoint.load_variables(folder / 'A' / 'variables')
+        for split, clips in splits.items():
+            # Held-out clips were seen by no tagger: the first one answers.
+            mine = [i for i in range(len(clips)) if i % FOLDS == fold] if split == 'train' else range(len(clips)) if fold == 0 else []
+            for i, row in zip(mine, heard(config, variables, clips.only(mine), mesh, f'{split}, fold {fold}'), strict=True):
+                answers[split][i] = row
+    lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}
+             for split, clips in splits.items() for clip, row in zip(clips.clips, answers[split], strict=True)]
+    if jax.process_index() == 0:
+        training.replace_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
+    sharding.barrier('labels')
+
+
+def heard(config, variables, clips, mesh, name):
+    """Whether the tagger's best class is the tag, for each frame of each clip: a list of int [t]."""
+    if not len(clips):
+        return []
+    model = classification.make_model(config, 'A', len(clips.categories))
+    longest = max(clip['frames'] for clip in clips.clips)
+    examples = fragments.Examples(clips, longest, sound=True, draw=functools.partial(every_frame, clips, longest))
+
+    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
+    def right(variables, batch):
+        best = classification.predict(variables, batch, model=model)[0].argmax(axis=1)
+        return (jnp.take_along_axis(batch['tags'], best[:, None], axis=1)[:, 0] > 0) & (batch['phi'] > 0)
+
+    variables = jax.device_put(variables, sharding.replicated(mesh))
+    batches = fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
+    answers = [right(variables, sharding.put(batch, mesh)) for batch in
+               tqdm.tqdm(batches, f'Labels, {name}', -(-len(examples) // config.batch), unit='batch', mininterval=1)]
+    answers = np.concatenate([np.asarray(a)[:config.batch] for a in answers])[:len(examples)].reshape(len(clips), longest)
+    return [row[:clip['frames']].astype(int) for row, clip in zip(answers, clips.clips, strict=True)]
+
+
+def every_frame(clips, longest, index, rng=None):
+    """Each frame of each clip in order, shorter clips filled up to the longest one with their last frame."""
+    clip, frame = divmod(index, longest)
+    return clip, min(frame, clips.clips[clip]['frames'] - 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- net
+
+
+def run(config, workdir):
+    """Trains the taggers, labels every frame, trains the switch; measures it on held-out clips and, on SynthAVE, against the truth."""
+    workdir = training.open_workdir(config, workdir)
+    splits = classification.open_data(config)
+    if 'train' not in splits:
+        raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
+    mesh = sharding.make_mesh()
+    tag(config, workdir, splits, mesh)
+    model = make_model(config)
+    labels = {split: annotations.labels(workdir, clips) for split, clips in splits.items()}
+    for value in (0, 1):
+        if not any((row == value).any() for row in labels['train']):
+            raise InputError(f'{workdir}/labels.jsonl: no training frame has label {value}; the switch needs both')
+    size = len(splits['train']) * config.data.frames_per_clip
+    examples = fragments.Examples(splits['train'], config.data.frames_per_clip, 1, True, Labels(labels['train']),
+                                  Balanced(labels['train'], size), least_crop=config.data.least_crop)
+    held_out = splits.get('validation') or splits.get('test')
+
+    def evaluate(variables):
+        if not held_out:
+            return {}
+        split = 'validation' if 'validation' in splits else 'test'
+        return {'accuracy': agreement(answers(config, model, variables, held_out, mesh, config.held_out_frames), labels[split])['all']}
+
+    training.train(workdir / 'switch', 'switch', config, mesh, examples=examples, evaluate=evaluate,
+                   initial=lambda: classification.initial_variables(
+                       config, 'switch', model, classification.example_batch(config, 1, True, 1, 1), workdir),
+                   loss_fn=functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter)))
+    if held_out:
+        report(config, workdir, splits, labels, mesh)
+
+
+def answers(config, model, variables, clips, mesh, per_clip):
+    """The switch's answer for some frames of each clip: {(clip, frame): 0 or 1}."""
+    examples = fragments.Examples(clips, per_clip, 1, True)
+
+    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
+    def opens(variables, batch):
+        return classification.predict(variables, {**batch, 'tags': jnp.ones((len(batch['phi']), 1))}, model=model)[0][:, 0] > 0
+
+    batches = fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
+    open_ = np.concatenate([np.asarray(opens(variables, sharding.put(b, mesh)))[:config.batch] for b in batches])
+    return {fragments.target(clips, per_clip, i): int(open_[i]) for i in range(len(examples))}
+
+
+def agreement(found, labels, kinds=None):
+    """The share of frames in `found` {(clip, frame): answer} that agree with `labels`, by kind of clip and in `all`."""
+    hits = {}
+    for (clip, frame), answer in found.items():
+        for kind in {'all', kinds[clip] if kinds else 'all'}:
+            hits.setdefault(kind, []).append(answer == labels[clip][frame])
+    return {kind: float(np.mean(hits[kind])) for kind in ['all', *dict.fromkeys(kinds or [])] if kind in hits}
+
+
+def report(config, workdir, splits, labels, mesh):
+    """Prints and writes to `accuracy.json` how often net and labels agree, and where the truth is known, how often each is right."""
+    split = 'test' if 'test' in splits else 'validation'
+    clips, model = splits[split], make_model(config)
+    kinds = [clip['kind'] for clip in clips.clips]
+    variables = jax.device_put(checkpoint.load_variables(workdir / 'switch' / 'variables'), sharding.replicated(mesh))
+    found = answers(config, model, variables, clips, mesh, config.data.frames_per_clip)
+    result = {'net agrees with labels': agreement(found, labels[split], kinds)}
+    truth = pathlib.Path(config.data.root) / 'truth.jsonl'
+    if truth.exists():
+        known = {line['id']: line['switch'] for line in annotations.read_lines(truth, 'make the set again')}
+        right = [[known[clip['id']]] * clip['frames'] for clip in clips.clips]
+        result['net is right'] = agreement(found, right, kinds)
+        result['labels are right'] = agreement({(c, f): labels[split][c][f] for c, f in found}, right, kinds)
+    if jax.process_index() == 0:
+        training.replace_text(workdir / 'accuracy.json', json.dumps({'split': split, **result}, indent=2) + '\n')
+        print(f'audio switch on {split}, share of frames')
+        for name, row in result.items():
+            print(f'  {name}: ' + ', '.join(f'{kind} {value:.3f}' for kind, value in row.items()))

@@ -31,3 +31,32 @@ def test_other_shapes_are_refused():
         losses.multilabel_soft_margin(jnp.zeros((2, 3)), jnp.zeros((2, 4)))
     with pytest.raises(ValueError, match='one shape'):
         losses.multilabel_soft_margin(jnp.zeros(3), jnp.zeros(3))
+
+
+class MapLosses(chex.TestCase):
+    """Both terms of Eq. 17."""
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_binary_cross_entropy(self):
+        rng = np.random.default_rng(3)
+        logits, target = rng.normal(0, 3, (4, 7, 9)), rng.uniform(size=(4, 7, 9))
+        p = 1 / (1 + np.exp(-logits))
+        expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean((1, 2))
+        np.testing.assert_allclose(self.variant(losses.binary_cross_entropy)(logits, target), expected, rtol=1e-5)
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_kl_divergence(self):
+        rng = np.random.default_rng(4)
+        pred, target = rng.uniform(.01, 1, (4, 7, 9)), rng.uniform(size=(4, 7, 9))
+        target[0, :3], target[3] = 0, 0
+        p = pred / pred.sum((1, 2), keepdims=True)
+        q = target / np.maximum(target.sum((1, 2), keepdims=True), 1e-300)
+        expected = (q * np.log(np.where(q > 0, q, 1) / p)).sum((1, 2))
+        found = self.variant(losses.kl_divergence)(pred, target)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        assert found[3] == 0
+
+    def test_shapes(self):
+        for loss in (losses.binary_cross_entropy, losses.kl_divergence):
+            with pytest.raises(ValueError, match='one shape'):
+                loss(np.zeros((2, 3, 4)), np.zeros((2, 4, 3)))

@@ -47,3 +47,55 @@ def test_scam_is_equation_2(sources):
     assert not expected[0].any()
     with pytest.raises(ValueError, match=r'\[b, s, h, w\]'):
         scam.scam(cams, weights[:2])
+
+
+def test_average_is_equation_22():
+    cams = np.random.default_rng(4).uniform(size=(2, 3, 4, 5))
+    mean = cams.mean(1)
+    low, high = mean.min((1, 2), keepdims=True), mean.max((1, 2), keepdims=True)
+    np.testing.assert_allclose(jax.jit(scam.average)(cams), (mean - low) / (high - low), atol=1e-6)
+
+
+@pytest.mark.parametrize('reach', [0, 1, 2])
+def test_smooth_is_the_mean_over_the_frames_that_there_are(reach):
+    maps, valid = np.random.default_rng(5).uniform(size=(9, 3, 4)), np.arange(9) < 7
+    found = jax.jit(scam.smooth, static_argnames='reach')(np.float32(maps), valid, reach=reach)
+    for t in range(7):
+        np.testing.assert_allclose(found[t], maps[max(t - reach, 0):min(t + reach, 6) + 1].mean(0), atol=1e-6)
+    assert not np.any(found[7:])
+
+
+def test_tight_box_holds_what_is_strictly_above():
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        map_ = np.float32(rng.uniform(size=(9, 13)) ** 8)
+        rows, columns = np.nonzero(map_ > 2 * map_.mean())
+        expected = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+        assert tuple(np.asarray(jax.jit(scam.tight_box)(map_))) == expected
+    for flat in (np.zeros((9, 13)), np.full((9, 13), 3.0)):
+        assert tuple(np.asarray(scam.tight_box(np.float32(flat)))) == (0, 0, 9, 13)
+    assert tuple(np.asarray(scam.tight_box(np.float32([[0, 1], [0, 1]])))) == (0, 0, 2, 2)  # 1 is 2 x mean, and not above
+    with pytest.raises(ValueError, match='h, w'):
+        scam.tight_box(np.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize('box, expected', [
+    ((0, 0, 16, 32), (0, 0, 16, 32)), ((5, 8, 6, 20), (4, 8, 6, 20)), ((15, 31, 16, 32), (14, 28, 16, 32)), ((0, 0, 1, 1), (0, 0, 2, 4))])
+def test_a_box_is_widened_within_the_frame(box, expected):
+    assert tuple(np.asarray(scam.widen_box(np.int32(box), (16, 32)))) == expected
+
+
+def test_crop_and_paste():
+    image = np.float32(np.random.default_rng(7).uniform(size=(12, 16, 3)))
+    same = jax.jit(scam.crop, static_argnames='shape')(image, np.int32([2, 4, 8, 12]), shape=(6, 8))
+    np.testing.assert_allclose(same, image[2:8, 4:12], atol=1e-5)
+    double = scam.crop(image, np.int32([2, 4, 8, 12]), (12, 16))
+    # Twice as large, the first inner pixels lie a quarter and three quarters of the way between two of the image.
+    np.testing.assert_allclose(double[1, 1], .75 * (.75 * image[2, 4] + .25 * image[2, 5]) + .25 * (.75 * image[3, 4] + .25 * image[3, 5]),
+                               atol=1e-5)
+    pasted = jax.jit(scam.paste, static_argnames='shape')(image[2:8, 4:12, 0], np.int32([2, 4, 8, 12]), shape=(12, 16))
+    expected = np.zeros((12, 16))
+    expected[2:8, 4:12] = image[2:8, 4:12, 0]
+    np.testing.assert_allclose(pasted, expected, atol=1e-5)
+    larger = np.asarray(scam.paste(np.ones((3, 3), np.float32), np.int32([1, 2, 11, 9]), (12, 16)))
+    assert (larger[1:11, 2:9] > .99).all() and larger.sum() == pytest.approx(70, abs=1e-3)

@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError, checkpoint, classification, training
+from stanet_jax.models import classifiers
 
 STEPS, RATE = 4, 0.1
 
@@ -85,7 +86,7 @@ def small_config():
 
 def random_batch(config, source, classes, b, seed=0):
     rng = np.random.default_rng(seed)
-    batch = classification.example_batch(config, source, classes, b)
+    batch = classification.example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, classes, b)
     batch['frames'] = rng.integers(0, 256, batch['frames'].shape, np.uint8)
     batch['tags'] = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, b)]
     if 'audio' in batch:
@@ -96,7 +97,7 @@ def random_batch(config, source, classes, b, seed=0):
 @pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
 def test_update_learns_with_one_trace(small_config, source):
     model = classification.make_model(small_config, source, 3)
-    variables = classification.initial_variables(small_config, source, model, 3, None)
+    variables = classification.initial_variables(small_config, source, model, random_batch(small_config, source, 3, 1), '')
     optimizer = training.make_optimizer('adam', 2e-3, training.multipliers(variables['params'], new=1.0))
     loss_fn = functools.partial(classification.loss_fn, model=model, jitter=(0.1, 0.1, 0.1, 0.1))
     chex.clear_trace_counter()
@@ -122,7 +123,7 @@ def check_pmap(config):
     """Compiles the update step by jit and by pmap over all devices, and compares what they make of a batch."""
     n = jax.local_device_count()
     model = classification.make_model(config, 'S', 3)
-    variables = classification.initial_variables(config, 'S', model, 3, None)
+    variables = classification.initial_variables(config, 'S', model, random_batch(config, 'S', 3, 1), '')
     optimizer = optax.sgd(1.0)  # so that parameters change by the gradient
     loss_fn = functools.partial(classification.loss_fn, model=model, jitter=(0.0, 0.0, 0.0, 0.0))
     update = functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer)
@@ -142,8 +143,8 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
     from configs import scam_coarse
     config = scam_coarse.get_config('paper')
     model = classification.make_model(config, source, 28)
-    batch = classification.example_batch(config, source, 28, config.batch)
-    assert batch['frames'].shape == (20, classification.classifiers.FRAMES[source], 256, 256, 3)
+    batch = classification.example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, 28, config.batch)
+    assert batch['frames'].shape == (20, classifiers.FRAMES[source], 256, 256, 3)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(batch)))
     optimizer = training.optimizer_of(config, source, variables['params'], 100)
     state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})

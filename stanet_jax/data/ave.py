@@ -11,6 +11,7 @@ reads frames and seconds of sound from them.
 import collections
 import concurrent.futures
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -341,6 +342,7 @@ class Clips:
     Attributes:
         clips: list of dicts, see `prepare`.
         categories: sorted names; a clip's tag is an index into them.
+        split: its name.
         side, rate: of the frames.
     """
 
@@ -349,12 +351,19 @@ class Clips:
         if split not in splits:
             raise InputError(f'{builder.data_dir}: has no split {split}, only {", ".join(splits)}')
         self.clips, self.categories = splits[split], builder.info.metadata['categories']
+        self.split = split
         self.side, self.rate = builder.builder_config.side, builder.builder_config.rate
         self._files = list(builder.info.splits[split].file_instructions) if self.clips else []
         self._opened = None
 
     def __len__(self):
         return len(self.clips)
+
+    def only(self, indices):
+        """These clips alone, as another `Clips`."""
+        result = copy.copy(self)
+        result.clips = [self.clips[i] for i in indices]
+        return result
 
     def __getstate__(self):
         return {**self.__dict__, '_opened': None}

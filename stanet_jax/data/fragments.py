@@ -54,14 +54,14 @@ def random_box(box, least, rng):
     return y0 + y * height, x0 + x * width, y0 + (y + scale) * height, x0 + (x + scale) * width
 
 
-def crop(images, box=WHOLE, side=None, mirror=False):
-    """Cuts `box` out of uint8 images [t, h, w, 3] or [t, h, w] and resizes it to `side` pixels (by default theirs)."""
+def crop(images, box=WHOLE, mirror=False):
+    """Cuts `box` (y0, x0, y1, x1, shares of the frame) out of uint8 images [t, h, w, 3] or [t, h, w] and resizes it back to h x w."""
     h, w = images.shape[1:3]
-    if side in (None, h) and tuple(box) == WHOLE and not mirror:
+    if tuple(box) == WHOLE and not mirror:
         return images
     y0, x0, y1, x1 = box
-    size, pixels = (side or w, side or h), (x0 * w, y0 * h, x1 * w, y1 * h)
-    cut = [PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.BILINEAR, box=pixels) for image in images]
+    pixels = (x0 * w, y0 * h, x1 * w, y1 * h)
+    cut = [PIL.Image.fromarray(image).resize((w, h), PIL.Image.Resampling.BILINEAR, box=pixels) for image in images]
     if mirror:  # by Pillow: a mirrored view takes ten times as long to batch
         cut = [image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) for image in cut]
     return np.stack(cut)
@@ -79,7 +79,6 @@ class Examples:
             `tags`, `mask` False takes the example out; `target`, uint8 [h, w], is cropped like the frames; `box` (y0, x0, y1, x1,
             shares of the frame) is what the frames are cropped to, and is not handed on.
         draw: `(index, rng) -> (clip, frame)` in place of `target`.
-        side: of the frames, in pixels; by default as they are stored.
         least_crop: side of the smallest random crop, as a share.
     """
     clips: Any
@@ -88,7 +87,6 @@ class Examples:
     sound: bool = False
     annotations: Any = None
     draw: Any = None
-    side: int | None = None
     least_crop: float = 1.0
 
     def __len__(self):
@@ -96,7 +94,10 @@ class Examples:
 
     def example(self, index, rng=None):
         """Example `index` as a dict of arrays, augmented by `rng`; with `mask`, whether it counts."""
-        clip, frame = self.draw(index, rng) if self.draw else target(self.clips, self.per_clip, index, rng)
+        return self.at(*(self.draw(index, rng) if self.draw else target(self.clips, self.per_clip, index, rng)), rng)
+
+    def at(self, clip, frame, rng=None):
+        """The example of a moment."""
         result = {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound)}
         if self.annotations:
             result |= self.annotations(clip, frame)
@@ -104,9 +105,9 @@ class Examples:
         if rng is not None:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
         if self.frames:
-            result['frames'] = crop(result['frames'], box, self.side, mirror)
+            result['frames'] = crop(result['frames'], box, mirror)
         if 'target' in result:
-            result['target'] = crop(result['target'][None], box, self.side, mirror)[0]
+            result['target'] = crop(result['target'][None], box, mirror)[0]
         return result
 
 

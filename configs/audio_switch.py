@@ -1,0 +1,25 @@
+"""The audio switch: taggers by ear, cross-fitted; their labels; the net that answers for untagged videos.
+
+    python train.py --config=configs/audio_switch.py --workdir=runs/switch
+        SynthAVE, on two CPU cores, after configs/scam_coarse.py. docs/performance.md and docs/results.md have time and accuracy.
+
+    python train.py --config=configs/audio_switch.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_switch
+"""
+from configs import scam_coarse
+
+
+def get_config(recipe='synthave'):
+    config = scam_coarse.get_config(recipe)
+    config.task = 'switch'
+    config.nets = ('A', 'switch')  # A, once for each fold, is the tagger
+    sa = 'runs/coarse/SA' if recipe == 'synthave' else 'runs/paper/SA'
+    config.start_from = {'switch': {'encoder': sa, 'audio_encoder': sa, 'audio_map': sa}}
+    for field, tagger, switch in (('epochs', 0.8, 0.8), ('learning_rate', 0.2, 1e-3), ('new_multiplier', 10.0, 3.0),
+                                  ('optimizer', 'sgd', 'adam')):
+        config[field] = {'A': tagger, 'switch': switch}
+    if recipe == 'paper':
+        config.epochs = {'A': 15.0, 'switch': 15.0}
+        config.learning_rate = {'A': 1e-3, 'switch': 1e-3}
+        config.new_multiplier = {'A': 10.0, 'switch': 10.0}
+        config.optimizer = {'A': 'sgd', 'switch': 'sgd'}
+    return config

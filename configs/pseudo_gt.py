@@ -1,0 +1,30 @@
+"""Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM.
+
+    python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt
+        SynthAVE, on two CPU cores, after configs/scam_coarse.py and configs/audio_switch.py. Time: docs/performance.md.
+
+    python distill.py --config=configs/pseudo_gt.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
+"""
+from ml_collections import ConfigDict
+
+from configs import scam_coarse, scam_fine
+
+
+def get_config(recipe='synthave'):
+    config = ConfigDict({
+        'task': 'pseudo_gt',
+        'recipe': recipe,
+        'data': scam_coarse.get_config(recipe).data,
+        'splits': ('train', 'validation', 'test'),
+        'coarse': 'runs/coarse' if recipe == 'synthave' else 'runs/paper',  # the run of the coarse nets
+        'switch': 'runs/switch',  # the run of the audio switch; '' to hear whatever sound there is
+        'stages': ('coarse', 'fine'),
+        'sources': ('S', 'SA', 'ST'),
+        'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22
+        'reach': 2,  # a map is the mean over so many frames to either side
+        'stretch': 16,  # frames that a device takes at once
+        'fine': scam_fine.get_config(recipe),
+    })
+    if recipe == 'paper':
+        config.switch = 'runs/paper_switch'
+    return config

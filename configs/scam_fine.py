@@ -1,0 +1,25 @@
+"""The fine nets S, SA and ST: the coarse ones, taught on the crops that coarse SCAM boxes.
+
+    python train.py --config=configs/scam_fine.py --workdir=runs/pseudo_gt/nets
+        After `distill.py --config=configs/pseudo_gt.py`, which makes the boxes and also trains these nets by itself.
+"""
+from configs import scam_coarse
+
+
+def get_config(recipe='synthave'):
+    config = scam_coarse.get_config(recipe)
+    config.nets = ('S', 'SA', 'ST')
+    coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
+    config.start_from = {net: f'{coarse}/{net}' for net in config.nets}
+    config.switch = 'runs/switch'
+    config.boxes = 'runs/pseudo_gt/coarse'
+    config.epochs = {net: 0.8 for net in config.nets}
+    config.optimizer = {net: 'adam' for net in config.nets}
+    config.learning_rate = {net: 1e-3 for net in config.nets}
+    config.new_multiplier = {net: 1.0 for net in config.nets}
+    if recipe == 'paper':
+        config.data.side, config.batch = 356, 3
+        config.epochs = {net: 15.0 for net in config.nets}
+        config.optimizer = {net: 'sgd' for net in config.nets}
+        config.new_multiplier = {net: 10.0 for net in config.nets}
+    return config

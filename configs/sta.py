@@ -1,0 +1,33 @@
+"""The student STA, taught by pseudo-fixations; it sees no tags.
+
+    python distill.py --config=configs/sta.py --workdir=runs/sta
+        SynthAVE, on two CPU cores, after configs/pseudo_gt.py. Time: docs/performance.md; scores: docs/results.md.
+
+    python distill.py --config=configs/sta.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
+"""
+from configs import scam_coarse
+
+
+def get_config(recipe='synthave'):
+    config = scam_coarse.get_config(recipe)
+    config.task = 'student'
+    config.student = 'STA'
+    config.nets = ('STA',)
+    runs = 'runs/' if recipe == 'synthave' else 'runs/paper_'
+    coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
+    config.maps = f'{runs}pseudo_gt/fine'  # what it learns: a stage of configs/pseudo_gt.py
+    config.switch = f'{runs}switch'  # whose labels it hears by while it learns, whose net it hears by ever after
+    config.start_from = {'STA': {'encoder': f'{coarse}/ST', 'time_map': f'{coarse}/ST', 'audio_encoder': f'{coarse}/SA',
+                                 'audio_map': f'{coarse}/SA'}}
+    config.epochs = {'STA': 2.0}
+    config.optimizer = {'STA': 'adam'}
+    config.learning_rate = {'STA': 1e-3}
+    config.new_multiplier = {'STA': 2.0}
+    if recipe == 'paper':
+        config.data.side, config.batch = 356, 3
+        config.epochs = {'STA': 15.0}
+        config.optimizer = {'STA': 'sgd'}
+        config.learning_rate = {'STA': 5e-5}
+        config.new_multiplier = {'STA': 10.0}
+        config.weight_decay = 1e-4
+    return config

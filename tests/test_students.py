@@ -1,0 +1,58 @@
+"""The student STA."""
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from stanet_jax.models import fusion, students
+
+
+@functools.cache
+def net():
+    rng = np.random.default_rng(0)
+    model = students.STA('tiny', 'tiny_audio', width=8)
+    inputs = {'frames': np.float32(rng.normal(size=(2, 3, 40, 56, 3))), 'audio': np.float32(rng.normal(size=(2, 257, 98))),
+              'phi': np.ones(2, np.float32)}
+    return jax.jit(model.init)(jax.random.key(0), **inputs), jax.jit(model.apply), inputs
+
+
+def test_fuse_both_is_what_equation_15_convolves():
+    s, a, v = np.random.default_rng(1).normal(size=(3, 2, 3, 4, 5))
+    expected = np.concatenate([s / (1 + np.exp(-a)) + s, s / (1 + np.exp(-v)) + s], axis=-1)
+    np.testing.assert_allclose(jax.jit(fusion.fuse_both)(s, a, v), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_map_of_logits_at_the_frames_size():
+    variables, apply, inputs = net()
+    logits, out = apply(variables, **inputs)
+    assert logits.shape == (2, 40, 56) and logits.dtype == np.float32 and np.isfinite(logits).all()
+    assert out['features'].shape == (2, 5, 7, 32) and np.min(out['features']) >= 0
+    with pytest.raises(ValueError, match='STA looks at 3 frames, got 2'):
+        apply(variables, **{**inputs, 'frames': inputs['frames'][:, :2]})
+
+
+@pytest.mark.parametrize('changed', [0, 1, 2])
+def test_all_three_frames_matter(changed):
+    variables, apply, inputs = net()
+    frames = inputs['frames'].copy()
+    frames[:, changed] *= -1
+    assert np.abs(apply(variables, **{**inputs, 'frames': frames})[0] - apply(variables, **inputs)[0]).max() > 1e-5
+
+
+def test_a_closed_switch_shuts_the_audio_out():
+    variables, apply, inputs = net()
+    closed = {**inputs, 'phi': np.zeros(2, np.float32)}
+    silent = {**closed, 'audio': np.full_like(inputs['audio'], np.nan)}
+    np.testing.assert_array_equal(apply(variables, **closed)[0], apply(variables, **silent)[0])
+    louder = {**inputs, 'audio': -inputs['audio']}
+    assert np.abs(apply(variables, **inputs)[0] - apply(variables, **louder)[0]).max() > 1e-6
+
+
+def test_the_papers_student_at_its_real_size_by_shape():
+    from configs import sta
+    from stanet_jax import classification, distillation
+    config = sta.get_config('paper')
+    model, batch = distillation.make_student(config), classification.example_batch(config, 3, True, 28, config.batch)
+    logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **classification.inputs(batch))[0][0])
+    assert logits.shape == (3, 356, 356)
