@@ -1,7 +1,7 @@
 """The audio switch: taggers by ear, cross-fitted; their labels; the net that answers for untagged videos.
 
     python train.py --config=configs/audio_switch.py --workdir=runs/switch
-        SynthAVE, on two CPU cores, after configs/scam_coarse.py. docs/performance.md and docs/results.md have time and accuracy.
+        SynthAVE, on two CPU cores, after configs/scam_coarse.py. Time and accuracy are not measured yet.
 
     python train.py --config=configs/audio_switch.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_switch
 """

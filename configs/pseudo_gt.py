@@ -1,7 +1,7 @@
 """Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM.
 
     python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt
-        SynthAVE, on two CPU cores, after configs/scam_coarse.py and configs/audio_switch.py. Time: docs/performance.md.
+        SynthAVE, on two CPU cores, after configs/scam_coarse.py and configs/audio_switch.py. Time is not measured yet.
 
     python distill.py --config=configs/pseudo_gt.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
 """

@@ -1,7 +1,7 @@
 """The student STA, taught by pseudo-fixations; it sees no tags.
 
     python distill.py --config=configs/sta.py --workdir=runs/sta
-        SynthAVE, on two CPU cores, after configs/pseudo_gt.py. Time: docs/performance.md; scores: docs/results.md.
+        SynthAVE, on two CPU cores, after configs/pseudo_gt.py. Time and scores are not measured yet.
 
     python distill.py --config=configs/sta.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
 """
