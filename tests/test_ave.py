@@ -163,7 +163,7 @@ def test_sound(built, source, split):
 def test_a_second_of_sound_is_few_reads(built, monkeypatch):
     clips = ave.Clips(built, 'train')
     reads = []
-    monkeypatch.setattr(clips, '_read', lambda record, read=clips._read: (reads.append(record), read(record))[1])
+    monkeypatch.setattr(clips, '_read', lambda record, feature, read=clips._read: (reads.append(record), read(record, feature))[1])
     for centre in np.linspace(0, 3.5, 30):
         reads.clear()
         clips.sound(0, centre)

@@ -46,8 +46,8 @@ class Numbered:
     def __len__(self):
         return 7
 
-    def frame(self, index, k):
-        return np.full((2, 2, 3), 10 * index + min(max(k, 0), 8), np.uint8)
+    def image(self, index, k):
+        return PIL.Image.new('RGB', (2, 2), (10 * index + min(max(k, 0), 8),) * 3)
 
 
 def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, least_crop=1.0, annotations=None, **fields):
@@ -58,7 +58,7 @@ def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, 
 
 def random_crop(images, least, rng):
     """As `Examples` crops for training."""
-    return crop(images, random_box(WHOLE, least, rng), rng.uniform() < 0.5)
+    return crop([PIL.Image.fromarray(image) for image in images], random_box(WHOLE, least, rng), rng.uniform() < 0.5)
 
 
 def assert_equal(a, b):
@@ -167,7 +167,7 @@ def test_whole_crop_is_the_image_or_its_mirror():
 def test_a_box_is_cut_out_and_resized():
     image = np.zeros((1, 40, 80, 3), np.uint8)
     image[:, 10:30, 20:40] = 200
-    cut = crop(image, (.25, .25, .75, .5))
+    cut = crop([PIL.Image.fromarray(image[0])], (.25, .25, .75, .5))
     assert cut.shape == image.shape and (cut[:, 2:-2, 4:-4] == 200).all() and cut.min() >= 90  # by its filter Pillow reaches over the edge
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -179,7 +179,7 @@ def test_a_box_is_cut_out_and_resized():
 @pytest.mark.parametrize('seed', [None, 8])
 def test_annotations_replace_add_and_crop(clips, seed):
     def annotations(clip, frame):
-        target = clips.frame(clip, frame)[..., 0]
+        target = clips.image(clip, frame).getchannel(0)
         return {'phi': np.float32(.5), 'mask': np.bool_(clip != 2), 'box': (0, 0, .5, .5), 'target': target}
     found, = load(clips, per_clip=1, sound=True, annotations=annotations, seed=seed, least_crop=.6, steps=1)
     assert (found['phi'] == .5).all() and 'box' not in found

@@ -31,7 +31,7 @@ class Annotations:
         clips: an `ave.Clips`.
         switch: folder of a run of `configs/audio_switch.py`: its labels stand for `phi`; '' leaves `phi` 1 where there is sound.
         boxes: folder that a stage of `pseudo_gt` wrote: gives each frame's `box` (y0, x0, y1, x1), shares of the frame.
-        maps: such a folder: gives `target`, uint8 [h, w], the pseudo-fixation, and a `mask`, False where it is empty.
+        maps: such a folder: gives `target`, a PIL image, the pseudo-fixation, and a `mask`, False where it is empty.
     Raises:
         InputError: one of the folders is not there, or was made from other clips.
     """
@@ -51,7 +51,7 @@ class Annotations:
             result['box'] = tuple(self._boxes[clip][frame])
         if self._maps:
             with PIL.Image.open(map_path(self._maps, self._names[clip], frame)) as image:
-                result['target'] = np.asarray(image)
+                result['target'] = image.copy()
             result['mask'] = np.bool_(not self._empty[clip][frame])
         return result
 

@@ -368,11 +368,15 @@ class Clips:
     def __getstate__(self):
         return {**self.__dict__, '_opened': None}
 
-    def frame(self, index, k):
-        """uint8 RGB `[side, side, 3]`: frame `k` of clip `index`, beyond its ends the nearest one."""
+    def image(self, index, k):
+        """Frame `k` of clip `index` as a PIL image, beyond the clip's ends the nearest one."""
         clip = self.clips[index]
         k = min(max(k, 0), clip['frames'] - 1)
-        return np.asarray(Image.open(io.BytesIO(self._read(clip['first'] + k)['image']), formats=['JPEG']))
+        return Image.open(io.BytesIO(self._read(clip['first'] + k, 'image')), formats=['JPEG'])
+
+    def frame(self, index, k):
+        """uint8 RGB `[side, side, 3]`: the same as an array."""
+        return np.asarray(self.image(index, k))
 
     def sound(self, index, centre):
         """float32 `[16000]`: the second around `centre` seconds, shifted inwards at the ends; zeros without sound."""
@@ -384,11 +388,11 @@ class Clips:
         for (k, first), last in zip(starts, [s for _, s in starts[1:]] + [clip['samples']], strict=True):
             lo, hi = max(first, start), min(last, end)
             if lo < hi:
-                part = np.frombuffer(self._read(clip['first'] + k)['sound'], '<i2')
+                part = np.frombuffer(self._read(clip['first'] + k, 'sound'), '<i2')
                 window[lo - start:hi - start] = part[lo - first:hi - first] / np.float32(32768)
         return window
 
-    def _read(self, record):
+    def _read(self, record, feature):
         # Opened here, as neither file handles nor locks outlive a fork.
         if self._opened is None or self._opened[0] != os.getpid():
             source = ArrayRecordDataSource(self._files)
@@ -397,5 +401,4 @@ class Clips:
         with lock:
             raw = source[record]
         # TFDS's own decoding takes four times as long as the read.
-        features = tf_example_pb2.Example.FromString(raw).features.feature
-        return {name: features[name].bytes_list.value[0] for name in ('image', 'sound')}
+        return tf_example_pb2.Example.FromString(raw).features.feature[feature].bytes_list.value[0]

@@ -24,24 +24,6 @@ def target(clips, per_clip, index, rng=None):
     return clip, min(int(place * frames), frames - 1)
 
 
-def fragment(clips, clip, frame, frames=1, sound=False):
-    """What the nets see of the moment `frame` of a clip.
-
-    Returns:
-        A dict of `tags` float32 [c], multi-hot, and `clip`, its index. With `frames` = t > 0, also `frames` uint8 [t, h, w, 3],
-        the target in the middle, indices clamped at the clip's ends. With `sound`, also `audio` float32 [257, 98], the
-        log-spectrogram of the second around the target, and `phi`, 0 where the clip has no sound, else 1.
-    """
-    info = clips.clips[clip]
-    result = {'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']], 'clip': np.int32(clip)}
-    if frames:
-        result['frames'] = np.stack([clips.frame(clip, frame + k - frames // 2) for k in range(frames)])
-    if sound:
-        result['audio'] = audio.log_spectrogram(clips.sound(clip, frame / clips.rate))
-        result['phi'] = np.float32(info['samples'] > 0)
-    return result
-
-
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -55,16 +37,32 @@ def random_box(box, least, rng):
 
 
 def crop(images, box=WHOLE, mirror=False):
-    """Cuts `box` (y0, x0, y1, x1, shares of the frame) out of uint8 images [t, h, w, 3] or [t, h, w] and resizes it back to h x w."""
-    h, w = images.shape[1:3]
-    if tuple(box) == WHOLE and not mirror:
-        return images
-    y0, x0, y1, x1 = box
-    pixels = (x0 * w, y0 * h, x1 * w, y1 * h)
-    cut = [PIL.Image.fromarray(image).resize((w, h), PIL.Image.Resampling.BILINEAR, box=pixels) for image in images]
+    """Cuts `box` (y0, x0, y1, x1, shares of the frame) out of PIL images and resizes it back; uint8 [t, h, w, 3] or [t, h, w]."""
+    if tuple(box) != WHOLE:
+        y0, x0, y1, x1 = box
+        w, h = images[0].size
+        images = [i.resize((w, h), PIL.Image.Resampling.BILINEAR, box=(x0 * w, y0 * h, x1 * w, y1 * h)) for i in images]
     if mirror:  # by Pillow: a mirrored view takes ten times as long to batch
-        cut = [image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) for image in cut]
-    return np.stack(cut)
+        images = [i.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) for i in images]
+    return np.stack([np.asarray(i) for i in images])
+
+
+def fragment(clips, clip, frame, frames=1, sound=False, box=WHOLE, mirror=False):
+    """What the nets see of the moment `frame` of a clip.
+
+    Returns:
+        A dict of `tags` float32 [c], multi-hot, and `clip`, its index. With `frames` = t > 0, also `frames` uint8 [t, h, w, 3],
+        the target in the middle, indices clamped at the clip's ends, each cut by `crop`. With `sound`, also `audio` float32 [257, 98], the
+        log-spectrogram of the second around the target, and `phi`, 0 where the clip has no sound, else 1.
+    """
+    info = clips.clips[clip]
+    result = {'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']], 'clip': np.int32(clip)}
+    if frames:
+        result['frames'] = crop([clips.image(clip, frame + k - frames // 2) for k in range(frames)], box, mirror)
+    if sound:
+        result['audio'] = audio.log_spectrogram(clips.sound(clip, frame / clips.rate))
+        result['phi'] = np.float32(info['samples'] > 0)
+    return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Examples:
         per_clip: examples that a clip gives in an epoch.
         frames, sound: see `fragment`.
         annotations: `(clip, frame) -> dict` of what else is known of a moment, see `annotations.Annotations`: it replaces `phi` or
-            `tags`, `mask` False takes the example out; `target`, uint8 [h, w], is cropped like the frames; `box` (y0, x0, y1, x1,
+            `tags`, `mask` False takes the example out; `target`, a PIL image, is cropped like the frames; `box` (y0, x0, y1, x1,
             shares of the frame) is what the frames are cropped to, and is not handed on.
         draw: `(index, rng) -> (clip, frame)` in place of `target`.
         least_crop: side of the smallest random crop, as a share.
@@ -98,17 +96,13 @@ class Examples:
 
     def at(self, clip, frame, rng=None):
         """The example of a moment."""
-        result = {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound)}
-        if self.annotations:
-            result |= self.annotations(clip, frame)
-        box, mirror = result.pop('box', WHOLE), False
+        known = self.annotations(clip, frame) if self.annotations else {}
+        box, mirror = known.pop('box', WHOLE), False
         if rng is not None:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
-        if self.frames:
-            result['frames'] = crop(result['frames'], box, mirror)
-        if 'target' in result:
-            result['target'] = crop(result['target'][None], box, mirror)[0]
-        return result
+        if 'target' in known:
+            known['target'] = crop([known['target']], box, mirror)[0]
+        return {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound, box, mirror), **known}
 
 
 def batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0):
@@ -131,16 +125,17 @@ def batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0
         order = order.seed(seed).shuffle().repeat()
     steps = -(-size // batch) if steps is None else steps
 
-    def load(place):
-        step, slot = divmod(place, len(slots))
-        number = step * batch + slots[slot]
-        if slots[slot] >= batch or seed is None and number >= size:
+    def example(number, slot):
+        if slot >= batch or seed is None and number >= size:
             return {k: np.zeros_like(v) for k, v in examples.example(0).items()}
         index = order[number]
         return examples.example(index, None if seed is None else np.random.default_rng([seed, number // size, index]))
 
-    loaded = grain.MapDataset.range(start * len(slots), steps * len(slots)).map(load).batch(len(slots))
-    reading = loaded.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=8))
+    def load(step):  # a whole batch at a time: grain's bookkeeping of single examples costs as much as reading one
+        loaded = [example(step * batch + slot, slot) for slot in slots]
+        return {k: np.stack([e[k] for e in loaded]) for k in loaded[0]}
+
+    reading = grain.MapDataset.range(start, steps).map(load).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
     if workers:
         reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     return iter(reading)
