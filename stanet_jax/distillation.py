@@ -39,18 +39,20 @@ def examples_of(config, clips, per_clip):
 
 
 def make_evaluation(model, clips, config, mesh):
-    """`variables -> {'loss'}`: the mean of Eq. 17 over held-out frames."""
+    """`variables -> {'loss', 'cc'}`: the means of Eq. 17 and of the correlation with the pseudo-fixation over held-out frames."""
     examples = examples_of(config, clips, config.held_out_frames)
 
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
         logits, _ = model.apply(variables, **classification.inputs(batch))
-        return jnp.where(batch['mask'], map_loss(logits, batch['target']), 0).sum(), batch['mask'].sum()
+        maps = jnp.stack([jax.nn.sigmoid(logits), batch['target']], axis=1).reshape(len(logits), 2, -1)
+        cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
+        return jnp.stack([jnp.where(batch['mask'], x, 0).sum() for x in (map_loss(logits, batch['target']), cc, 1.0)])
 
     def evaluate(variables):
         batches = fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
         sums = np.sum([jax.device_get(tally(variables, sharding.put(b, mesh))) for b in batches], axis=0)
-        return {'loss': float(sums[0] / max(sums[1], 1))}
+        return {'loss': float(sums[0] / max(sums[2], 1)), 'cc': float(sums[1] / max(sums[2], 1))}
     return evaluate
 
 

@@ -19,6 +19,8 @@ from stanet_jax.data import fixation_sets
 
 BATCH = 4  # maps that are scored at once; more fall out of a CPU's cache and take twice as long
 PREDICTED = 16  # frames that a checkpoint sees at once
+SOUNDS = ('own', 'muted', 'other')  # that a student hears: the video's, none, another video's
+REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # rows to read others by
 COLUMNS = {'auc_judd': 'AUC-J', 'shuffled_auc': 's-AUC', 'nss': 'NSS', 'cc': 'CC', 'sim': 'SIM', 'kl_div': 'KL'}
 
 # ----------------------------------------------------------------------------------------------------------------- scoring
@@ -143,6 +145,13 @@ def match(folder, videos):
     return files, lines
 
 
+def maps_of_folder(folder, videos):
+    """The maps of a folder as `score` takes them, the videos that it has all maps of, and lines on what does not match."""
+    files, lines = match(folder, videos)
+    return (lambda video: (fixation_sets.read_image(path, 'L') for path in files[video.name]),
+            [video for video in videos if video.name in files], lines)
+
+
 def maps_by_checkpoint(predictor, videos, sound='own'):
     """What a student makes of a video's frames, for `score`; a few frames at a time are in memory.
 
@@ -254,13 +263,14 @@ def references(root, videos, protocol):
 
 def table(results):
     """The results of `run` as text: a row for each of its `rows`."""
-    lines = [f'{results["set"]}, protocol {results["protocol"]}', f'{"":14}{"videos":>7}{"frames":>8}' + ''.join(
+    width = max(map(len, results['rows'])) + 2
+    lines = [f'{results["set"]}, protocol {results["protocol"]}', f'{"":{width}}{"videos":>7}{"frames":>8}' + ''.join(
         f'{COLUMNS[metric]:>8}' for metric in metrics.METRICS)]
     for name, row in results['rows'].items():
         cells = ''.join(f'{row["scores"][metric]:8.3f}' for metric in metrics.METRICS)
-        lines.append(f'{name:14}{len(row["videos"]):7}{row["frames"]:8}{cells}')
+        lines.append(f'{name:{width}}{len(row["videos"]):7}{row["frames"]:8}{cells}')
         if any(row['undefined'].values()):
-            lines.append(f'{"":14}undefined:' + ','.join(f' {n} {COLUMNS[m]}' for m, n in row['undefined'].items() if n))
+            lines.append(f'{"":{width}}undefined:' + ','.join(f' {n} {COLUMNS[m]}' for m, n in row['undefined'].items() if n))
     problems = [f'  {line}' for line in results['mismatched']]
     problems += [f'  {name}: {f["video"]}: {f["why"]}' for name, row in results['rows'].items() for f in row['failed']]
     return '\n'.join(lines + ([f'not scored ({len(problems)}):', *problems] if problems else []))
@@ -300,14 +310,12 @@ def run(data, set_name, protocol, out, maps='', checkpoint=''):
     rules = protocols.PROTOCOLS[protocol]
     set_name, videos, mismatched = fixation_sets.open_set(data, set_name)
     if maps:
-        files, lines = match(maps, videos)
-        videos, mismatched = [video for video in videos if video.name in files], mismatched + lines
-        sources = {'maps': lambda video: (fixation_sets.read_image(path, 'L') for path in files[video.name])}
+        maps_of_video, videos, lines = maps_of_folder(maps, videos)
+        sources, mismatched = {'maps': maps_of_video}, mismatched + lines
     else:
         from stanet_jax import prediction  # here, as a folder of maps needs no network
         predictor = prediction.Predictor(checkpoint)
-        sounds = ('own', 'muted', 'other') if len(videos) > 1 else ('own', 'muted')
-        sources = {sound: maps_by_checkpoint(predictor, videos, sound) for sound in sounds}
+        sources = {sound: maps_by_checkpoint(predictor, videos, sound) for sound in SOUNDS[:2 + (len(videos) > 1)]}
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = {name: score(source, videos, rules, name) for name, source in sources.items()}
     results = {'protocol': protocol, 'set': set_name, 'data': str(data), 'of': str(maps or checkpoint), 'mismatched': mismatched,

@@ -51,6 +51,14 @@ class Labels:
 # ------------------------------------------------------------------------------------------------------------------- labels
 
 
+def folds(clips, seed):
+    """The fold of each clip, [n] in 0 ... FOLDS - 1: drawn at random, every tag dealt evenly, a video's clips all in one fold."""
+    tags = {clip['id']: clip['tag'] for clip in clips.clips}
+    drawn = sorted(np.random.default_rng(seed).permutation(sorted(tags)).tolist(), key=tags.get)
+    place = {name: i for i, name in enumerate(drawn)}
+    return [place[clip['id']] % FOLDS for clip in clips.clips]
+
+
 def tag(config, workdir, splits, mesh):
     """Trains the taggers and writes `labels.jsonl` into the workdir: {split, id, labels} for each clip, a label for each frame."""
     path = workdir / 'labels.jsonl'
@@ -58,15 +66,15 @@ def tag(config, workdir, splits, mesh):
         print(f'labels: done already, in {path}')
         return
     train = splits['train']
-    answers = {split: [None] * len(clips) for split, clips in splits.items()}
+    answers, of = {split: [None] * len(clips) for split, clips in splits.items()}, folds(train, config.seed)
     for fold in range(FOLDS):
-        seen = {**splits, 'train': train.only([i for i in range(len(train)) if i % FOLDS != fold])}
+        seen = {**splits, 'train': train.only([i for i in range(len(train)) if of[i] != fold])}
         folder = workdir / f'tagger{fold}'
         classification.train_net(config, 'A', seen, folder, mesh)
         variables = checkpoint.load_variables(folder / 'A' / 'variables')
         for split, clips in splits.items():
             # Held-out clips were seen by no tagger: the first one answers.
-            mine = [i for i in range(len(clips)) if i % FOLDS == fold] if split == 'train' else range(len(clips)) if fold == 0 else []
+            mine = [i for i in range(len(clips)) if of[i] == fold] if split == 'train' else range(len(clips)) if fold == 0 else []
             for i, row in zip(mine, heard(config, variables, clips.only(mine), mesh, f'{split}, fold {fold}'), strict=True):
                 answers[split][i] = row
     lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}

@@ -250,7 +250,7 @@ class Log:
             self._board.close()
 
 
-SHOWN = ('loss', 'held_out/accuracy')
+SHOWN = ('loss', 'held_out/accuracy', 'held_out/cc')
 
 
 def replace_text(path, text):

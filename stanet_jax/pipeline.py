@@ -1,0 +1,133 @@
+"""Every stage after the other: classifiers, audio switch, pseudo-fixations, student, scores, report.
+
+    python -m stanet_jax.pipeline --config=configs/stanet.py --workdir=runs/stanet
+
+A stage that is done is left and said to be; one that was interrupted goes on. Stages lie in folders of their names in the workdir,
+each as `train.py` or `distill.py` would make it.
+"""
+import json
+import pathlib
+import time
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from stanet_jax import (InputError, classification, cli, distillation, evaluation, prediction, protocols, pseudo_gt, report, sharding, switch,
+                        training)
+from stanet_jax.data import fixation_sets, synthave
+
+STAGES = {'coarse': classification.run, 'switch': switch.run, 'pseudo_gt': pseudo_gt.run, 'sta': distillation.run}
+
+# What else the sources of the pseudo-fixations may be made of, to compare: fields of configs/pseudo_gt.py.
+VARIANTS = {'S': {'sources': ('S',), 'fusion': 'average'}, 'average': {'fusion': 'average'}, 'no_switch': {'switch': ''}}
+NAMES = {'S': 'CAM of S', 'average': 'average', 'no_switch': 'selective, no switch', 'selective': 'selective'}
+
+
+def place(config, workdir):
+    """The stages' configs {stage: config}: each with the pipeline's data and seed, and the other stages' folders in the workdir."""
+    config = config.copy_and_resolve_references()
+    of = {stage: str(workdir / stage) for stage in STAGES}
+    for stage in STAGES:
+        config[stage].data = config.data
+    for part in (config.coarse, config.switch, config.pseudo_gt.fine, config.sta):
+        part.seed = config.seed
+    config.switch.start_from.switch = {part: f'{of["coarse"]}/SA' for part in config.switch.start_from.switch}
+    config.pseudo_gt.coarse, config.pseudo_gt.switch = of['coarse'], of['switch']
+    config.sta.maps, config.sta.switch = f'{of["pseudo_gt"]}/fine', of['switch']
+    parts = config.sta.start_from.STA
+    config.sta.start_from.STA = {part: f'{of["coarse"]}/{pathlib.Path(folder).name}' for part, folder in parts.items()}
+    return {stage: config[stage] for stage in STAGES}
+
+
+def run(config, workdir):
+    """Runs every stage that is not done, scores the maps and the student on SynthAVE's test part and writes `report.html`."""
+    check(config)
+    workdir = training.open_workdir(config, workdir)
+    make_world(config)
+    stages = place(config, workdir)
+    for name, stage in STAGES.items():
+        once(workdir, name, lambda stage=stage, name=name: stage(stages[name], workdir / name))
+    if config.data.name != 'synthave':
+        print('no fixations are known of these clips: score the student on a fixation set by evaluate.py --checkpoint')
+        return
+    for variant in config.variants:
+        once(workdir, f'variants/{variant}', lambda variant=variant: vary(stages['pseudo_gt'], variant, workdir))
+    once(workdir, 'scores', lambda: score(config, workdir))
+    if jax.process_index() == 0:
+        report.write(config, workdir)
+
+
+def check(config):
+    """Refuses variants and worlds that are none."""
+    if not set(config.variants) <= set(VARIANTS):
+        raise InputError(f'config.variants={tuple(config.variants)!r}: must name some of {", ".join(VARIANTS)}')
+    synthave.check(synthave.Settings(**config.world))
+
+
+def make_world(config):
+    """Makes SynthAVE as `config.world` has it, unless it is there; InputError where it was made of other settings."""
+    root = pathlib.Path(config.data.root)
+    if config.data.name != 'synthave' or jax.process_index() > 0:
+        return
+    if not root.exists():
+        synthave.generate(root, synthave.Settings(**config.world))
+    made = json.loads((root / 'settings.json').read_text())
+    other = [f'{field} is {made[field]!r}' for field, value in config.world.items() if made[field] != value]
+    if other:
+        raise InputError(f'{root}: not the SynthAVE of config.world ({", ".join(other)}); give another --config.data.root')
+
+
+def once(workdir, name, stage):
+    """Runs a stage, unless `stages.json` says that it is done; then adds it there, with the seconds that it took."""
+    path = workdir / 'stages.json'
+    done = json.loads(path.read_text()) if path.exists() else {}
+    if name in done and (workdir / name).exists():
+        print(f'{name}: done already, in {workdir / name}')
+        return
+    start = time.perf_counter()
+    stage()
+    if jax.process_index() == 0:
+        training.replace_text(path, json.dumps({**done, name: round(time.perf_counter() - start, 1)}, indent=2) + '\n')
+    sharding.barrier(f'{name} done')
+
+
+def vary(config, variant, workdir):
+    """Makes the test part's maps of a variant by the same nets; its fine maps at the boxes of its coarse ones."""
+    config, out = config.copy_and_resolve_references(), workdir / 'variants' / variant
+    config.update({**VARIANTS[variant], 'splits': ('test',)})
+    pseudo_gt.stage(config, config.coarse, out / 'coarse')
+    pseudo_gt.stage(config, workdir / 'pseudo_gt' / 'nets', out / 'fine', out / 'coarse')
+
+
+def score(config, workdir):
+    """Scores every kind of map on the test part, under `stavis`, and writes `scores/scores.json` and a CSV."""
+    if jax.process_index():
+        return
+    rules = protocols.PROTOCOLS['stavis']
+    name, videos, mismatched = fixation_sets.open_set(config.data.root, '')
+    folders = {'selective': workdir / 'pseudo_gt', **{variant: workdir / 'variants' / variant for variant in config.variants}}
+    rows = {}
+    for stage in ('coarse', 'fine'):
+        for variant, folder in folders.items():
+            maps, scored, lines = evaluation.maps_of_folder(folder / stage / 'test', videos)
+            rows[f'{NAMES[variant]}, {stage}'] = evaluation.score(maps, scored, rules, f'{variant} {stage}')
+            mismatched += lines
+    predictor = prediction.Predictor(workdir / 'sta')
+    for sound in evaluation.SOUNDS:
+        rows[f'STA, {sound} sound'] = evaluation.score(evaluation.maps_by_checkpoint(predictor, videos, sound), videos, rules, sound)
+    rows |= evaluation.references(config.data.root, videos, rules)
+    results = {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(workdir), 'mismatched': mismatched, 'rows': rows}
+    (workdir / 'scores').mkdir(exist_ok=True)
+    evaluation.write(workdir / 'scores' / 'scores.json', results)
+    print(evaluation.table(results))
+
+
+def main():
+    run(CONFIG.value, WORKDIR.value)
+
+
+if __name__ == '__main__':
+    CONFIG = config_flags.DEFINE_config_file('config', None, 'Which pipeline; override fields as --config.data.root=DIR.')
+    WORKDIR = flags.DEFINE_string('workdir', 'runs/stanet', 'Folder of the run; one that is there goes on.')
+    cli.run(main, required=['config'])

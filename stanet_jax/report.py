@@ -1,0 +1,196 @@
+"""What a pipeline made, on one page: scores, training curves, maps of every stage side by side, films. `report.html` needs no other file."""
+import base64
+import html
+import json
+import pathlib
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+from stanet_jax import checkpoint, classification, evaluation, prediction, training, visualize
+from stanet_jax.data import annotations, fixation_sets
+from stanet_jax.models import classifiers
+
+METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
+COLOURS = ('#4c9be8', '#f2a541', '#5fbf77', '#d8605f', '#a184d6', '#8a8f98')
+STYLE = '''
+body { font: 15px/1.5 system-ui, sans-serif; background: #16171b; color: #e4e5e9; max-width: 1180px; margin: 2em auto; padding: 0 1em }
+h1 { font-weight: 600; margin-bottom: 0 } h2 { font-weight: 600; margin-top: 2.2em } p { max-width: 48em; color: #b5b8c2 }
+table { border-collapse: collapse } th { font-weight: 500; color: #9a9eaa } th, td { padding: .25em .9em; text-align: right }
+th:first-child, td:first-child { text-align: left } tbody tr:nth-child(odd) { background: #1e2026 } td.best { color: #f2c14e; font-weight: 600 }
+tr.reference td { color: #8f93a0; font-style: italic } .row { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: 0 }
+figcaption { color: #9a9eaa; font-size: 13px } video { width: 260px; image-rendering: auto; border-radius: 4px } img { max-width: 100%; border-radius: 4px }
+svg text { fill: #9a9eaa; font: 11px system-ui, sans-serif }'''
+
+
+# ------------------------------------------------------------------------------------------------------------------- scores
+
+
+def kinds_of(root):
+    """The kind of each clip of a SynthAVE, {id: kind}."""
+    return {line['id']: line['kind'] for line in annotations.read_lines(pathlib.Path(root) / 'truth.jsonl', 'make the set again')}
+
+
+def by_kind(row, kinds, metric):
+    """A row of scores by kind of clip: {kind: mean of the videos' scores that are defined}."""
+    values = {}
+    for video in row['videos']:
+        if video['scores'][metric] is not None and np.isfinite(video['scores'][metric]):
+            values.setdefault(kinds[video['video']], []).append(video['scores'][metric])
+    return {kind: float(np.mean(values[kind])) for kind in dict.fromkeys(kinds.values()) if kind in values}
+
+
+def score_table(rows, columns, value, lower=()):
+    """An HTML table: a row for each of `rows` {name: ...}, `value(row, column)` a number or None; the best of each column is marked."""
+    measured = {name: row for name, row in rows.items() if name not in evaluation.REFERENCES}
+    head = ''.join(f'<th>{html.escape(title)}</th>' for title in ('', *columns.values()))
+    lines = []
+    for name, row in rows.items():
+        cells = []
+        for column in columns:
+            found = value(row, column)
+            others = [v for v in (value(r, column) for r in measured.values()) if v is not None]
+            best = name in measured and others and found == (min if column in lower else max)(others)
+            cells.append(f'<td{" class=best" if best else ""}>{"–" if found is None else f"{found:.3f}"}</td>')
+        kind = '' if name in measured else ' class=reference'
+        lines.append(f'<tr{kind}><td>{html.escape(name)}</td>{"".join(cells)}</tr>')
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+
+
+# ------------------------------------------------------------------------------------------------------------------- curves
+
+
+def curves(title, lines, width=340, height=190):
+    """An SVG of {name: [(x, y)]}, each line over its own range of x from start to end."""
+    lines = {name: points for name, points in lines.items() if points}
+    ys = [y for points in lines.values() for _, y in points]
+    low, high = min(ys), max(ys)
+    low, high = (0, 1) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
+    left, top, right, bottom = 38, 12, width - 8, height - 22
+
+    def place(x, y, last):
+        return f'{left + (right - left) * x / max(last, 1):.1f},{bottom - (bottom - top) * (y - low) / (high - low):.1f}'
+
+    parts = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = bottom - (bottom - top) * share
+        parts.append(f'<line x1={left} x2={right} y1={y:.1f} y2={y:.1f} stroke="#2c2f37"/>'
+                     f'<text x={left - 5} y={y + 4:.1f} text-anchor="end">{low + share * (high - low):.2f}</text>')
+    for number, (name, points) in enumerate(lines.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        path = ' '.join(place(x, y, points[-1][0]) for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+                     f'<text x={left + 6 + 62 * number} y={height - 6} style="fill:{colour}">{html.escape(name)}</text>')
+    return (f'<figure><svg width={width} height={height} role="img">{"".join(parts)}</svg>'
+            f'<figcaption>{html.escape(title)}</figcaption></figure>')
+
+
+def logged(folder, key):
+    """[(step, value)] of a training's log."""
+    path = pathlib.Path(folder) / 'log.jsonl'
+    lines = annotations.read_lines(path, 'train again') if path.exists() else []
+    return [(line['step'], line[key]) for line in lines if key in line]
+
+
+# --------------------------------------------------------------------------------------------------------------------- maps
+
+
+def sheet(config, workdir, path):
+    """Draws a few test clips: frame, gaze, each source's CAM, SCAM coarse with its box, SCAM fine, the student."""
+    coarse = training.read_config(workdir / 'coarse')
+    coarse.switch = str(workdir / 'switch')
+    clips = classification.open_data(coarse)['test']
+    shown = {}
+    for source in ('S', 'SA', 'ST'):
+        model = classification.make_model(coarse, source, len(clips.categories))
+        variables = checkpoint.load_variables(workdir / 'coarse' / source / 'variables')
+        shown[source] = classification.look(coarse, model, variables, clips)
+    _, videos, _ = fixation_sets.open_set(config.data.root)
+    videos = {video.name: video for video in videos}
+    predictor = prediction.Predictor(workdir / 'sta')
+    student = evaluation.maps_by_checkpoint(predictor, list(videos.values()))
+    boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
+    rows = []
+    for title, cells in classification.cam_rows(shown, clips):
+        clip = shown['S'][len(rows)][0]
+        name, k, frame = clips.clips[clip]['id'], clips.clips[clip]['frames'] * 5 // 8, cells[0][1]
+
+        def pseudo(stage, name=name, k=k):
+            with PIL.Image.open(annotations.map_path(workdir / 'pseudo_gt' / stage / 'test', name, k)) as image:
+                return np.asarray(image) / 255
+        gaze = videos[name].density(k)
+        predicted = list(student(videos[name]))[k]
+        extra = {'SCAM coarse': draw_box(visualize.overlay(frame, pseudo('coarse')), boxes[clip][k]),
+                 'SCAM fine': visualize.overlay(frame, pseudo('fine')),
+                 'STA, no tag': visualize.overlay(frame, stretched(predicted))}
+        rows.append((title, [cells[0], ('gaze', visualize.overlay(frame, stretched(gaze))), *cells[1:], *extra.items()]))
+    visualize.contact_sheet(path, rows, across=1)
+
+
+def stretched(map_):
+    """A map from its least to its greatest value, as [0, 1]."""
+    return (map_ - map_.min()) / max(map_.max() - map_.min(), 1e-9)
+
+
+def draw_box(image, box):
+    """A frame with a box (y0, x0, y1, x1, shares of the frame) drawn on it."""
+    picture = PIL.Image.fromarray(image)
+    (w, h), (y0, x0, y1, x1) = picture.size, box
+    PIL.ImageDraw.Draw(picture).rectangle((x0 * w, y0 * h, x1 * w - 1, y1 * h - 1), outline=(120, 230, 120))
+    return np.asarray(picture)
+
+
+def films(config, workdir, kinds):
+    """What the student makes of a test video of each kind: [(kind, mp4 file)]."""
+    _, videos, _ = fixation_sets.open_set(config.data.root)
+    predictor, made = prediction.Predictor(workdir / 'sta'), []
+    first = {kinds[video.name]: video.name for video in reversed(videos)}
+    for kind, name in first.items():
+        source = pathlib.Path(config.data.root) / 'AVE_Dataset' / 'AVE' / f'{name}.mp4'
+        prediction.predict_video(predictor, source, workdir / 'films', name)
+        made.append((kind, workdir / 'films' / name / 'overlay.mp4'))
+    return made
+
+
+# --------------------------------------------------------------------------------------------------------------------- page
+
+
+def embedded(path, kind):
+    return f'data:{kind};base64,{base64.b64encode(pathlib.Path(path).read_bytes()).decode()}'
+
+
+def write(config, workdir):
+    """Writes `report.html` into the folder of a pipeline, after its stages; needs `scores/scores.json`."""
+    results = json.loads((workdir / 'scores' / 'scores.json').read_text())
+    rows, kinds = results['rows'], kinds_of(config.data.root)
+    sheet(config, workdir, workdir / 'maps.jpg')
+    seconds = json.loads((workdir / 'stages.json').read_text())
+    held_out = 'held_out/accuracy'
+    trained = {'classifiers: held-out accuracy': {n: logged(workdir / 'coarse' / n, held_out) for n in config.coarse.nets},
+               'fine classifiers: held-out accuracy': {n: logged(workdir / 'pseudo_gt' / 'nets' / n, held_out) for n in ('S', 'SA', 'ST')},
+               'audio switch: agreement with held-out labels': {'switch': logged(workdir / 'switch' / 'switch', held_out)},
+               'student: held-out CC with pseudo-fixations': {'STA': logged(workdir / 'sta' / 'STA', 'held_out/cc')}}
+    names = {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}
+    tables = (score_table(rows, {m: evaluation.COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
+              score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
+    movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
+                     f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>' for kind, path in films(config, workdir, kinds))
+    times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
+    count = next(iter(rows.values()))
+    page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
+<h1>Where people look, from tags alone</h1>
+<p>{html.escape(results["set"])}, test part: {len(count["videos"])} videos, {count["frames"]} frames, protocol
+{html.escape(results["protocol"])}, seed {config.seed}. CAM and SCAM know the video's tag; STA does not. Rows in italics are references.</p>
+<h2>Scores</h2>{tables[0]}
+<h2>CC by kind of clip</h2><p>What tells the tag differs by kind: the look of one object, the sound, the motion, or what other clips
+with the tag show.</p>{tables[1]}
+<h2>Maps</h2><p>Frame, gaze of the observers, the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
+that the fine nets are cropped to, SCAM of the fine nets, and the student, which has only the video and its sound.</p>
+<img src="{embedded(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
+<h2>The student on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p><div class="row">{movies}</div>
+<h2>Training</h2><div class="row">{"".join(curves(title, lines) for title, lines in trained.items() if any(lines.values()))}</div>
+<p>Time: {html.escape(times)}.</p></html>
+'''
+    training.replace_text(workdir / 'report.html', page)
+    print(f'report: {workdir / "report.html"}')
