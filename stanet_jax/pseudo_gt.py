@@ -145,61 +145,38 @@ def stage(config, nets, out, boxes=''):
     data = classification.open_data(config)
     sources = [s for s in nets_config.nets if classifiers.FRAMES[s] and s in config.sources]
     variables = {s: checkpoint.load_variables(pathlib.Path(nets) / s / 'variables') for s in sources}
+    classes = len(next(iter(data.values())).categories)
+    look = looker({s: classification.make_model(nets_config, s, classes) for s in sources}, variables)
     done = empty = 0
-    for split in config.splits:
-        if split in data:
-            models = {s: classification.make_model(nets_config, s, len(data[split].categories)) for s in sources}
-            annotations = Annotations(data[split], config.switch, boxes)
-            counts = split_maps(config, data[split], models, variables, annotations, pathlib.Path(out) / split)
-            done, empty = done + counts[0], empty + counts[1]
+    for split in (split for split in config.splits if split in data):
+        annotations = Annotations(data[split], config.switch, boxes)
+        counts = split_maps(config, data[split], sources, look, annotations, pathlib.Path(out) / split)
+        done, empty = done + counts[0], empty + counts[1]
     print(f'{out}: {done} maps made, {empty} of them empty, as no source was sure of the tag')
 
 
-def split_maps(config, clips, models, variables, annotations, out):
-    """Makes the maps of one split into `out`; returns how many were made and how many of them are empty."""
+def split_maps(config, clips, sources, look, annotations, out):
+    """Makes the maps of one split into `out`, `look` being a `looker`; returns how many were made and how many of them are empty."""
     names, mine = clip_names(clips), range(jax.process_index(), len(clips), jax.process_count())
     scratch = out / f'.writing.{jax.process_index()}'
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     items = stretches(clips, [i for i in mine if not (out / names[i]).exists()], config.stretch)
-    devices = jax.local_devices()
-    mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
-    split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
-    variables = jax.device_put(variables, whole)
-    look = jax.jit(functools.partial(source_maps, models=models), out_shardings=whole)
-    longest = -(-max(clip['frames'] for clip in clips.clips) // config.stretch) * config.stretch
-    fused = jax.jit(functools.partial(fuse, fusion=config.fusion, reach=config.reach, side=clips.side))
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-    counts, waiting = [0, 0], []
-
-    def finish(clip, parts):
-        info = clips.clips[clip]
-        t = info['frames']
-        parts = {k: np.concatenate([p[k] for p in parts]) for k in parts[0] if k != 'tags'} | {'tags': parts[0]['tags']}
-        filled = {k: v if k == 'tags' else np.concatenate([v, np.repeat(v[-1:], longest - len(v), axis=0)]) for k, v in parts.items()}
-        arguments = (filled[k] for k in ('cams', 'confidence', 'boxes', 'tags'))
-        made = {k: np.asarray(v)[:t] for k, v in fused(*arguments, valid=np.arange(longest) < t).items()}
-        lines = [line(clips, names[clip], info, k, parts, made, list(models), run_hash) for k in range(t)]
-        counts[0], counts[1] = counts[0] + t, counts[1] + int(made['empty'].sum())
-        waiting.append(pool.submit(write, scratch, out / names[clip], made['maps'], lines))
-        while len(waiting) > 4 or waiting and waiting[0].done():
-            waiting.pop(0).result()
-        progress.update(t)
-
+    count = empty = 0
     total = sum(clips.clips[i]['frames'] for i in {i for i, _ in items})
     with concurrent.futures.ThreadPoolExecutor(2) as pool, tqdm.tqdm(
             total=total, desc=f'{out.parent.name} {out.name}', unit='frame', mininterval=1) as progress:
-        parts, at = [], 0
-        batches = reader(clips, annotations, items, config.stretch, len(devices), config.data.workers) if items else ()
-        for batch in batches:
-            seen = jax.device_get(look(variables, jax.device_put(batch, split)))
-            for i, (clip, start) in enumerate(items[at:at + len(devices)]):
-                parts.append({'cams': seen['cams'][i], 'confidence': seen['confidence'][i], 'boxes': batch['boxes'][i],
-                              'phi': batch['phi'][i], 'tags': batch['tags'][i]})
-                if start + config.stretch >= clips.clips[clip]['frames']:
-                    finish(clip, parts)
-                    parts = []
-            at += len(devices)
+        waiting, fused = [], fuser(config, clips)
+        for clip, seen in looked_at(config, clips, annotations, items, look):
+            info = clips.clips[clip]
+            made = fused(seen)
+            lines = [line(clips, names[clip], info, k, seen, made, sources, run_hash) for k in range(info['frames'])]
+            waiting.append(pool.submit(write, scratch, out / names[clip], made['maps'], lines))
+            while len(waiting) > 4 or waiting and waiting[0].done():
+                waiting.pop(0).result()
+            count, empty = count + len(lines), empty + int(made['empty'].sum())
+            progress.update(len(lines))
         for job in waiting:
             job.result()
     shutil.rmtree(scratch)
@@ -208,14 +185,49 @@ def split_maps(config, clips, models, variables, annotations, out):
         text = ''.join((out / name / 'frames.jsonl').read_text() for name in names)
         training.replace_text(out / 'manifest.jsonl', text)
     sharding.barrier(f'{out} listed')
-    return counts
+    return count, empty
 
 
-def line(clips, name, info, k, parts, made, sources, run_hash):
+def looker(models, variables):
+    """`batch -> source_maps` over this process's devices; a batch holds a stretch for each of them."""
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
+    split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
+    variables, look = jax.device_put(variables, whole), jax.jit(functools.partial(source_maps, models=models), out_shardings=whole)
+    return lambda batch: look(variables, jax.device_put(batch, split))
+
+
+def looked_at(config, clips, annotations, items, look):
+    """Yields (clip, what the sources make of it): `cams`, `confidence`, `boxes`, `phi` of each of its frames, and `tags` [c]."""
+    parts, devices = [], jax.local_device_count()
+    batches = reader(clips, annotations, items, config.stretch, devices, config.data.workers) if items else ()
+    for number, batch in enumerate(batches):
+        seen = {**jax.device_get(look(batch)), 'boxes': batch['boxes'], 'phi': batch['phi']}
+        for i, (clip, start) in enumerate(items[number * devices:(number + 1) * devices]):
+            frames = clips.clips[clip]['frames']
+            parts.append({k: v[i, :frames - start] for k, v in seen.items()})
+            if start + config.stretch >= frames:
+                yield clip, {k: np.concatenate([part[k] for part in parts]) for k in seen} | {'tags': batch['tags'][i]}
+                parts = []
+
+
+def fuser(config, clips):
+    """`fuse` of a clip as `looked_at` yields it; clips are filled up to the longest one, so that one size is compiled."""
+    fused = jax.jit(functools.partial(fuse, fusion=config.fusion, reach=config.reach, side=clips.side))
+    longest = max(clip['frames'] for clip in clips.clips)
+
+    def fuse_clip(seen):
+        t = len(seen['cams'])
+        full = (np.pad(seen[k], [(0, longest - t)] + [(0, 0)] * (seen[k].ndim - 1), 'edge') for k in ('cams', 'confidence', 'boxes'))
+        return {k: np.asarray(v)[:t] for k, v in fused(*full, seen['tags'], valid=np.arange(longest) < t).items()}
+    return fuse_clip
+
+
+def line(clips, name, info, k, seen, made, sources, run_hash):
     """A frame's line of the manifest; `frame` counts from 1, as the files do, `box` is (y0, x0, y1, x1) in shares of the frame."""
     tag = info['tag']
-    return {'clip': name, 'frame': k + 1, 'tag': clips.categories[tag], 'kind': info['kind'], 'switch': int(parts['phi'][k]),
-            'sources': {s: {'confidence': round(float(parts['confidence'][k, i, tag]), 4), 'weight': round(float(made['weights'][k, i]), 4)}
+    return {'clip': name, 'frame': k + 1, 'tag': clips.categories[tag], 'kind': info['kind'], 'switch': int(seen['phi'][k]),
+            'sources': {s: {'confidence': round(float(seen['confidence'][k, i, tag]), 4), 'weight': round(float(made['weights'][k, i]), 4)}
                         for i, s in enumerate(sources)},
             'box': [round(float(x), 5) for x in made['boxes'][k] / clips.side], 'empty': bool(made['empty'][k]), 'config': run_hash}
 

@@ -1,0 +1,130 @@
+"""The evidence: the whole pipeline on SynthAVE, from tags to the student, on several worlds of several seeds.
+
+    python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
+
+Every seed makes its own world and trains its own nets; stages that are done are left, so that an interrupted experiment goes on.
+The results, mean and standard deviation over the seeds, are written as Markdown; nothing in them is written by hand.
+"""
+import argparse
+import json
+import pathlib
+import platform
+import sys
+
+import jax
+import numpy as np
+from absl import logging
+
+from configs import stanet
+from stanet_jax import InputError, evaluation, pipeline, report, training
+
+METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
+# What the TPAMI paper measured on AVAD (Tables 2, 6): CC, NSS. Another data set; printed for the order alone.
+PAPER = {'CAM of S, coarse': (.261, 1.269), 'average, coarse': (.297, 1.312), 'selective, coarse': (.345, 1.364),
+         'average, fine': (.399, 1.797), 'selective, no switch, fine': (.421, 1.833), 'selective, fine': (.438, 2.018)}
+
+
+def mean_and_spread(values):
+    values = [np.nan if v is None else v for v in values]
+    return f'{np.mean(values):.3f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.3f}'
+
+
+def score_table(found):
+    """A Markdown table of all rows of `found`, a list of each seed's scores."""
+    lines = ['| | ' + ' | '.join(evaluation.COLUMNS[m] for m in METRICS) + ' | paper on AVAD: CC, NSS |',
+             '|---|' + '---|' * (len(METRICS) + 1)]
+    for name in found[0]['rows']:
+        cells = [mean_and_spread([results['rows'][name]['scores'][m] for results in found]) for m in METRICS]
+        lines.append(f'| {name} | ' + ' | '.join(cells) + f' | {", ".join(f"{v:.3f}" for v in PAPER.get(name, ()))} |')
+    return lines
+
+
+def kind_table(found, kinds):
+    """A Markdown table of CC by kind of clip; `kinds` a list of {clip: kind}, one for each seed."""
+    names = list(dict.fromkeys(kinds[0].values()))
+    lines = ['| CC | ' + ' | '.join(names) + ' |', '|---|' + '---|' * len(names)]
+    for name in found[0]['rows']:
+        by_kind = [report.by_kind(results['rows'][name], of, 'cc') for results, of in zip(found, kinds, strict=True)]
+        lines.append(f'| {name} | ' + ' | '.join(mean_and_spread([of.get(kind) for of in by_kind]) for kind in names) + ' |')
+    return lines
+
+
+def expectations(found, kinds):
+    """Whether the expected orders show: lines of a Markdown list, each with its figure for every seed."""
+    def cc(name, kind=None):
+        if kind:
+            return np.array([report.by_kind(r['rows'][name], of, 'cc')[kind] for r, of in zip(found, kinds, strict=True)])
+        return np.array([r['rows'][name]['scores']['cc'] for r in found])
+
+    checks = [('selective over average, coarse', cc('selective, coarse') - cc('average, coarse'), 0),
+              ('selective over average, fine', cc('selective, fine') - cc('average, fine'), 0),
+              ('fine over coarse (selective)', cc('selective, fine') - cc('selective, coarse'), 0.05),
+              ('with the switch over without, fine', cc('selective, fine') - cc('selective, no switch, fine'), 0),
+              ('STA, share of its teacher (selective, fine)', cc('STA, own sound') / cc('selective, fine'), 0.9),
+              ('STA over the centre prior', cc('STA, own sound') - cc('centre_prior'), 0.15),
+              ('STA, own over no sound, on sound_decides', cc('STA, own sound', 'sound_decides') - cc('STA, muted sound', 'sound_decides'), 0),
+              ('STA, own over another sound, on sound_decides',
+               cc('STA, own sound', 'sound_decides') - cc('STA, other sound', 'sound_decides'), 0)]
+    return [f'- {"shows" if values.mean() > least else "**does not show**"} on average, in {(values > least).sum()} of {len(values)} seeds: '
+            f'{text}, expected above {least:g}: {mean_and_spread(values)} ({", ".join(f"{v:+.3f}" for v in values)})'
+            for text, values, least in checks]
+
+
+def accuracy_lines(folders):
+    """What the classifiers and the switch reached, as Markdown lists."""
+    nets = [json.loads((folder / 'coarse' / 'accuracy.json').read_text())['nets'] for folder in folders]
+    ears = [json.loads((folder / 'switch' / 'accuracy.json').read_text()) for folder in folders]
+    kinds = list(nets[0]['S'])
+    lines = ['| share of test frames | ' + ' | '.join(kinds) + ' |', '|---|' + '---|' * len(kinds)]
+    for net in nets[0]:
+        lines.append(f'| {net} | ' + ' | '.join(mean_and_spread([of[net][kind]['frames'] for of in nets]) for kind in kinds) + ' |')
+    for name in (name for name in ears[0] if name != 'split'):
+        lines.append(f'| switch: {name} | ' + ' | '.join(mean_and_spread([ear[name][kind] for ear in ears]) for kind in kinds) + ' |')
+    return lines
+
+
+def document(folders, configs):
+    """The whole page, from what the pipelines left in their folders."""
+    found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
+    kinds = [report.kinds_of(config.data.root) for config in configs]
+    seconds = [sum(json.loads((folder / 'stages.json').read_text()).values()) for folder in folders]
+    first = found[0]['rows']['selective, coarse']
+    return '\n'.join([
+        '# Results on SynthAVE', '',
+        f'Written by `python -m benchmarks.experiment --seeds={len(folders)}`; JAX {jax.__version__} on {jax.device_count()} x '
+        f'{jax.devices()[0].device_kind} ({platform.machine()}). Every seed has its own world and its own nets; mean ± standard deviation over '
+        f'{len(folders)} seeds. Protocol `stavis`, test part, {len(first["videos"])} videos and {first["frames"]} frames to a seed. '
+        f'A seed took {np.mean(seconds) / 60:.1f} minutes on average, without making the world.', '',
+        'CAM and SCAM know the tag of the video, STA does not. The papers\' figures are of another set, for the order alone.', '',
+        '## Scores', '', *score_table(found, ), '', '## Expected orders', '', *expectations(found, kinds), '', '## By kind of clip', '',
+        *kind_table(found, kinds), '', '## Classifiers and audio switch', '', *accuracy_lines(folders), ''])
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Runs the pipeline for several seeds and writes a page of results.')
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/experiment'))
+    parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
+    parser.add_argument('--recipe', default='synthave', help='of configs/stanet.py')
+    args = parser.parse_args()
+    logging.set_verbosity(logging.WARNING)
+    folders, configs = [], []
+    try:
+        for seed in range(args.seeds):
+            config = stanet.get_config(args.recipe)
+            config.seed = config.world.seed = seed
+            config.variants = tuple(pipeline.VARIANTS)
+            config.data.root = str(args.workdir / f'world{seed}')
+            folders.append(args.workdir / f'seed{seed}')
+            configs.append(config)
+            print(f'seed {seed}: {folders[-1]}', flush=True)
+            pipeline.run(config, folders[-1])
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        training.replace_text(args.out, document(folders, configs))
+    except InputError as error:
+        sys.exit(f'error: {error}')
+    print(f'results: {args.out}')
+
+
+if __name__ == '__main__':
+    main()

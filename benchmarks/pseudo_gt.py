@@ -1,0 +1,71 @@
+"""How fast pseudo-fixations are made, and where the time goes.
+
+    python -m benchmarks.pseudo_gt --coarse=runs/coarse --clips=32
+
+Makes the coarse maps of some test clips as `distill.py` does, and prints the frames per second of the whole; then does the three parts of
+the work alone, on the same clips: reading (decoding the frames, the sound's spectrograms), the nets with the fusion, and writing.
+Their shares are of the parts' sum; in the whole they overlap, as far as there are cores.
+"""
+import argparse
+import pathlib
+import tempfile
+import time
+
+import jax
+from absl import logging
+
+from configs import pseudo_gt as recipe
+from stanet_jax import checkpoint, classification, pseudo_gt, training
+from stanet_jax.data.annotations import Annotations, clip_names
+
+
+def seconds(work):
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def measure(config, clips, nets, out):
+    """Seconds that the parts and the whole take, {'reading', 'nets', 'writing', 'whole'}, and how many frames there are."""
+    models = {s: classification.make_model(nets, s, len(clips.categories)) for s in config.sources}
+    variables = {s: checkpoint.load_variables(pathlib.Path(config.coarse) / s / 'variables') for s in config.sources}
+    annotations, names, took = Annotations(clips), clip_names(clips), {}
+    look = pseudo_gt.looker(models, variables)
+    pseudo_gt.split_maps(config, clips, list(models), look, annotations, out / 'first')  # compiles the nets and warms the files
+    took['whole'], _ = seconds(lambda: pseudo_gt.split_maps(config, clips, list(models), look, annotations, out / 'whole'))
+
+    items = pseudo_gt.stretches(clips, range(len(clips)), config.stretch)
+    took['reading'], batches = seconds(lambda: list(pseudo_gt.reader(
+        clips, annotations, items, config.stretch, jax.local_device_count(), config.data.workers)))
+    clip, seen = next(pseudo_gt.looked_at(config, clips, annotations, items, look))
+    fused = pseudo_gt.fuser(config, clips)
+    made = fused(seen)
+    took['nets'], _ = seconds(lambda: ([jax.device_get(look(batch)) for batch in batches], [fused(seen) for _ in range(len(clips))]))
+    lines = [pseudo_gt.line(clips, names[clip], clips.clips[clip], k, seen, made, list(models), '') for k in range(len(made['maps']))]
+    (out / 'scratch').mkdir()
+    took['writing'], _ = seconds(
+        lambda: [pseudo_gt.write(out / 'scratch', out / f'clip{i}', made['maps'], lines) for i in range(len(clips))])
+    return took, sum(clip['frames'] for clip in clips.clips)
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Measures the making of pseudo-fixations.')
+    parser.add_argument('--coarse', default='runs/coarse', help='a run of configs/scam_coarse.py')
+    parser.add_argument('--clips', type=int, default=32, help='how many test clips')
+    args = parser.parse_args()
+    logging.set_verbosity(logging.ERROR)
+    nets, config = training.read_config(args.coarse), recipe.get_config()
+    config.data, config.coarse, config.switch = nets.data, args.coarse, ''
+    clips = classification.open_data(nets)['test']
+    with tempfile.TemporaryDirectory() as out:
+        took, frames = measure(config, clips.only(range(min(args.clips, len(clips)))), nets, pathlib.Path(out))
+    parts = ('reading', 'nets', 'writing')
+    total = sum(took[part] for part in parts)
+    print(f'{jax.device_count()} x {jax.devices()[0].device_kind}, {frames} frames of {clips.side} pixels, {", ".join(config.sources)}')
+    print(f'whole: {frames / took["whole"]:.1f} frames a second')
+    for part in parts:
+        print(f'{part:8} alone: {frames / took[part]:8.1f} frames a second, {took[part] / total:.0%} of the work')
+
+
+if __name__ == '__main__':
+    main()
