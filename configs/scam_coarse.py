@@ -42,7 +42,7 @@ def synthave():
         'width': 64,  # inner width of the fusions
         'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
         'batch': 32,
-        'epochs': {'A': 0.4, 'S': 2.1, 'SA': 2.2, 'ST': 2.8},
+        'epochs': {'A': 0.4, 'S': 2.8, 'SA': 2.2, 'ST': 2.8},
         'optimizer': {'A': 'sgd', 'S': 'sgd', 'SA': 'adam', 'ST': 'adam'},
         'learning_rate': {'A': 0.2, 'S': 0.5, 'SA': 2e-3, 'ST': 1e-3},  # of the encoders' weights
         'new_multiplier': {'A': 10.0, 'S': 10.0, 'SA': 3.0, 'ST': 3.0},  # for all other parts

@@ -11,7 +11,6 @@ from configs import scam_coarse
 def get_config(recipe='synthave'):
     config = scam_coarse.get_config(recipe)
     config.task = 'student'
-    config.student = 'STA'
     config.nets = ('STA',)
     runs = 'runs/' if recipe == 'synthave' else 'runs/paper_'
     coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
@@ -19,7 +18,7 @@ def get_config(recipe='synthave'):
     config.switch = f'{runs}switch'  # whose labels it hears by while it learns, whose net it hears by ever after
     config.start_from = {'STA': {'encoder': f'{coarse}/ST', 'time_map': f'{coarse}/ST', 'audio_encoder': f'{coarse}/SA',
                                  'audio_map': f'{coarse}/SA'}}
-    config.epochs = {'STA': 2.0}
+    config.epochs = {'STA': 1.5}
     config.optimizer = {'STA': 'adam'}
     config.learning_rate = {'STA': 1e-3}
     config.new_multiplier = {'STA': 2.0}

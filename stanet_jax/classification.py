@@ -13,14 +13,13 @@ from stanet_jax.data.annotations import Annotations
 from stanet_jax.models import backbones, classifiers
 
 
-def check(config):
+def check(config, known=tuple(classifiers.FRAMES)):
     """Refuses a config whose fields cannot be meant, with the field's name."""
     def need(field, value, allowed, why):
         if not allowed:
             raise InputError(f'config.{field}={value!r}: {why}')
 
-    need('nets', config.nets, config.nets and set(config.nets) <= set(classifiers.FRAMES),
-         f'must name nets out of {", ".join(classifiers.FRAMES)}')
+    need('nets', config.nets, config.nets and set(config.nets) <= set(known), f'must name nets out of {", ".join(known)}')
     need('data.name', config.data.name, config.data.name in ('ave', 'synthave'), 'must be ave or synthave')
     for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
         need(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')

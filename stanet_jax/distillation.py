@@ -58,11 +58,12 @@ def make_evaluation(model, clips, config, mesh):
 
 def run(config, workdir):
     """Trains the student; the run takes the switch along, so that `predict.py` and `evaluate.py` need this folder alone."""
+    classification.check(config, ('STA',))
     workdir = training.open_workdir(config, workdir)
     splits = classification.open_data(config)
     if 'train' not in splits:
         raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
-    mesh, model, name = sharding.make_mesh(), make_student(config), config.student
+    mesh, model, name = sharding.make_mesh(), make_student(config), 'STA'
     take_switch(config.switch, workdir / 'switch')
     held_out = splits.get('validation') or splits.get('test')
     example = classification.example_batch(config, 3, True, 1, 1)

@@ -13,8 +13,20 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import (InputError, classification, cli, distillation, evaluation, prediction, protocols, pseudo_gt, report, sharding, switch,
-                        training)
+from stanet_jax import (
+    InputError,
+    classification,
+    cli,
+    distillation,
+    evaluation,
+    prediction,
+    protocols,
+    pseudo_gt,
+    report,
+    sharding,
+    switch,
+    training,
+)
 from stanet_jax.data import fixation_sets, synthave
 
 STAGES = {'coarse': classification.run, 'switch': switch.run, 'pseudo_gt': pseudo_gt.run, 'sta': distillation.run}

@@ -61,7 +61,7 @@ class Predictor:
             raise InputError('--processes: prediction is one process on all its devices; start one for each share of the videos')
         run = pathlib.Path(run)
         config = training.read_config(run)
-        if config.get('student') != 'STA':
+        if config.get('task') != 'student':
             raise InputError(f'{run}: a run of {", ".join(config.get("nets", ["no nets"]))}, not of a student; '
                              'give one of python distill.py --config=configs/sta.py')
         switch_config = training.read_config(run / 'switch')

@@ -253,6 +253,7 @@ def check(config):
             ('sources', config.sources, config.sources and set(config.sources) <= {'S', 'SA', 'ST'}, 'must name sources out of S, SA, ST')):
         if not good:
             raise InputError(f'config.{field}={value!r}: {why}')
+    classification.check(config.fine)
 
 
 def run(config, workdir):

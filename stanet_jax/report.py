@@ -1,4 +1,4 @@
-"""What a pipeline made, on one page: scores, training curves, maps of every stage side by side, films. `report.html` needs no other file."""
+"""What a pipeline made, on one page: scores, training curves, maps of every stage side by side, films; `report.html` stands alone."""
 import base64
 import html
 import json
@@ -10,17 +10,19 @@ import PIL.ImageDraw
 
 from stanet_jax import checkpoint, classification, evaluation, prediction, training, visualize
 from stanet_jax.data import annotations, fixation_sets
-from stanet_jax.models import classifiers
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 COLOURS = ('#4c9be8', '#f2a541', '#5fbf77', '#d8605f', '#a184d6', '#8a8f98')
 STYLE = '''
 body { font: 15px/1.5 system-ui, sans-serif; background: #16171b; color: #e4e5e9; max-width: 1180px; margin: 2em auto; padding: 0 1em }
 h1 { font-weight: 600; margin-bottom: 0 } h2 { font-weight: 600; margin-top: 2.2em } p { max-width: 48em; color: #b5b8c2 }
-table { border-collapse: collapse } th { font-weight: 500; color: #9a9eaa } th, td { padding: .25em .9em; text-align: right }
-th:first-child, td:first-child { text-align: left } tbody tr:nth-child(odd) { background: #1e2026 } td.best { color: #f2c14e; font-weight: 600 }
+table { border-collapse: collapse } th { font-weight: 500; color: #9a9eaa }
+th, td { padding: .25em .9em; text-align: right }
+th:first-child, td:first-child { text-align: left }
+tbody tr:nth-child(odd) { background: #1e2026 } td.best { color: #f2c14e; font-weight: 600 }
 tr.reference td { color: #8f93a0; font-style: italic } .row { display: flex; flex-wrap: wrap; gap: 1.2em } figure { margin: 0 }
-figcaption { color: #9a9eaa; font-size: 13px } video { width: 260px; image-rendering: auto; border-radius: 4px } img { max-width: 100%; border-radius: 4px }
+figcaption { color: #9a9eaa; font-size: 13px }
+video { width: 178px; border-radius: 4px } img { max-width: 100%; border-radius: 4px }
 svg text { fill: #9a9eaa; font: 11px system-ui, sans-serif }'''
 
 
@@ -99,7 +101,7 @@ def logged(folder, key):
 def sheet(config, workdir, path):
     """Draws a few test clips: frame, gaze, each source's CAM, SCAM coarse with its box, SCAM fine, the student."""
     coarse = training.read_config(workdir / 'coarse')
-    coarse.switch = str(workdir / 'switch')
+    coarse.switch, coarse.data = str(workdir / 'switch'), config.data
     clips = classification.open_data(coarse)['test']
     shown = {}
     for source in ('S', 'SA', 'ST'):
@@ -145,8 +147,10 @@ def films(config, workdir, kinds):
     """What the student makes of a test video of each kind: [(kind, mp4 file)]."""
     _, videos, _ = fixation_sets.open_set(config.data.root)
     predictor, made = prediction.Predictor(workdir / 'sta'), []
-    first = {kinds[video.name]: video.name for video in reversed(videos)}
-    for kind, name in first.items():
+    for kind in dict.fromkeys(kinds.values()):
+        name = next((video.name for video in videos if kinds[video.name] == kind), None)
+        if name is None:
+            continue
         source = pathlib.Path(config.data.root) / 'AVE_Dataset' / 'AVE' / f'{name}.mp4'
         prediction.predict_video(predictor, source, workdir / 'films', name)
         made.append((kind, workdir / 'films' / name / 'overlay.mp4'))
@@ -176,6 +180,7 @@ def write(config, workdir):
               score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
     movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
                      f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>' for kind, path in films(config, workdir, kinds))
+    plots = ''.join(curves(title, lines) for title, lines in trained.items() if any(lines.values()))
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
     count = next(iter(rows.values()))
     page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
@@ -188,8 +193,9 @@ with the tag show.</p>{tables[1]}
 <h2>Maps</h2><p>Frame, gaze of the observers, the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
 that the fine nets are cropped to, SCAM of the fine nets, and the student, which has only the video and its sound.</p>
 <img src="{embedded(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
-<h2>The student on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p><div class="row">{movies}</div>
-<h2>Training</h2><div class="row">{"".join(curves(title, lines) for title, lines in trained.items() if any(lines.values()))}</div>
+<h2>The student on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p>
+<div class="row">{movies}</div>
+<h2>Training</h2><div class="row">{plots}</div>
 <p>Time: {html.escape(times)}.</p></html>
 '''
     training.replace_text(workdir / 'report.html', page)

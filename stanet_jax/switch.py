@@ -116,6 +116,7 @@ def every_frame(clips, longest, index, rng=None):
 
 def run(config, workdir):
     """Trains the taggers, labels every frame, trains the switch; measures it on held-out clips and, on SynthAVE, against the truth."""
+    classification.check(config, ('A', 'switch'))
     workdir = training.open_workdir(config, workdir)
     splits = classification.open_data(config)
     if 'train' not in splits:

@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 
 def make_run(folder, side=SIDE, width=8, **fields):
     config = {'data': {'side': side, 'rate': 8.0}, 'encoder': {'name': 'tiny'}, 'audio_encoder': {'name': 'tiny_audio'}, 'batch': 4,
-              'width': width, 'batch_norm': 'batch', 'dtype': 'float32', 'nets': ['STA'], 'student': 'STA', **fields}
+              'width': width, 'batch_norm': 'batch', 'dtype': 'float32', 'nets': ['STA'], 'task': 'student', **fields}
     for where, net, make, t in ((folder, 'STA', distillation.make_student, 3), (folder / 'switch', '', switch.make_model, 1)):
         where.mkdir(parents=True, exist_ok=True)
         (where / 'config.json').write_text(json.dumps(config))
@@ -187,7 +187,7 @@ def test_other_runs_are_refused(run, tmp_path):
         config = json.loads((copy / 'config.json').read_text())
         (copy / 'config.json').write_text(json.dumps({k: v for k, v in {**config, **fields}.items() if v is not None}))
 
-    refused('a run of S, SA, not of a student', lambda copy: edit(copy, student=None, nets=['S', 'SA']))
+    refused('a run of S, SA, not of a student', lambda copy: edit(copy, task='classifiers', nets=['S', 'SA']))
     refused('STA/variables: no such weights', lambda copy: shutil.rmtree(copy / 'STA'))
     refused('switch/config.json', lambda copy: shutil.rmtree(copy / 'switch'))
     refused('STA/variables: weights of another net than .* \\(params.audio_map', lambda copy: edit(copy, width=12))

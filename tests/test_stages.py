@@ -1,64 +1,189 @@
-"""The stages after the coarse classifiers, one after the other as a user runs them, on a tiny SynthAVE."""
+"""The stages after the coarse classifiers, as a user runs them, on a tiny SynthAVE: the pipeline, each script, kills, devices and hosts."""
+import importlib
 import json
+import re
 import shutil
+import signal
+import socket
+import subprocess
 import sys
+import time
 
+import numpy as np
 import PIL.Image
+import pytest
 
-from stanet_jax import switch
-from tests.test_scripts import SMALL, command, losses, run, world  # noqa: F401, a fixture
+from stanet_jax import InputError, distillation, pseudo_gt, switch
+from tests.test_scripts import ROOT, environment, run, world  # noqa: F401, a fixture
+
+SPLITS = {'train': 12, 'validation': 6, 'test': 6}
 
 
-def test_from_coarse_nets_to_a_prediction(world, tmp_path):  # noqa: F811
-    """Every stage after the coarse nets: the switch, pseudo-fixations, the student, its scores, a film's maps."""
-    coarse, ear, pseudo, student = (tmp_path / name for name in ('coarse', 'switch', 'pseudo', 'student'))
+def pipeline(root, workdir):
+    small = [f'--config.{stage}.{field}' for stage in ('coarse', 'switch', 'pseudo_gt.fine', 'sta')
+             for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1')]
+    epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine': ('S', 'SA', 'ST'), 'sta': ('STA',)}
+    small += [f'--config.{stage}.epochs.{net}=0.1' for stage, nets in epochs.items() for net in nets]
+    counts = [f'--config.world.{split}={count}' for split, count in SPLITS.items()]
+    return [sys.executable, '-m', 'stanet_jax.pipeline', '--config=configs/stanet.py:demo', f'--config.data.root={root}',
+            '--config.data.side=48', '--config.data.frames_per_clip=4', f'--workdir={workdir}', *small, *counts]
 
-    def does(script, config, workdir, *more):
-        done = run([sys.executable, script, f'--config=configs/{config}.py', f'--config.data.root={world}', '--config.data.side=48',
-                    f'--workdir={workdir}', *more])
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-    assert run(command(world, coarse, ['A', 'S', 'SA', 'ST'], 1)).returncode == 0
-    parts = {'encoder': 'SA', 'audio_encoder': 'SA', 'audio_map': 'SA'}
-    said = does('train.py', 'audio_switch', ear, *SMALL, '--config.epochs.A=0.1', '--config.epochs.switch=0.1',
-                *(f'--config.start_from.switch.{part}={coarse / net}' for part, net in parts.items()))
-    assert 'audio switch on test' in said and 'labels are right' in said
-    labels = [json.loads(line) for line in (ear / 'labels.jsonl').read_text().splitlines()]
-    assert len(labels) == 24 and all(len(line['labels']) == 16 for line in labels)
 
-    fine = [flag.replace('--config.', '--config.fine.') for flag in SMALL if 'data.' not in flag]
-    arguments = ['distill.py', 'pseudo_gt', pseudo, f'--config.coarse={coarse}', f'--config.switch={ear}', *fine,
-                 '--config.data.frames_per_clip=4', *(f'--config.fine.epochs.{net}=0.1' for net in ('S', 'SA', 'ST'))]
-    assert 'maps made' in does(*arguments)
+@pytest.fixture(scope='module')
+def whole(world, tmp_path_factory):  # noqa: F811
+    """The folder of a pipeline and what it said."""
+    workdir = tmp_path_factory.mktemp('whole')
+    done = run(pipeline(world, workdir))
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def overrides(workdir, name):
+    """The flags that make `configs/<name>.py` the config of the run in a folder."""
+    def flat(tree, prefix=''):
+        return {k: v for key, value in tree.items()
+                for k, v in (flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}).items()}
+    saved = flat(json.loads((workdir / 'config.json').read_text()))
+    default = flat(json.loads(importlib.import_module(f'configs.{name}').get_config().to_json()))
+    return [f'--config.{k}={v}' for k, v in saved.items() if default[k] != v]
+
+
+def script(name, config, workdir, *more):
+    return [sys.executable, name, f'--config=configs/{config}.py', f'--workdir={workdir}', *more]
+
+
+def pictures(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.glob('*/*/maps/*.png')}
+
+
+def manifest(folder, split):
+    return [json.loads(line) for line in (folder / split / 'manifest.jsonl').read_text().splitlines()]
+
+
+def test_every_frame_has_its_map_and_its_line(whole):
+    workdir, said = whole
+    assert 'audio switch on test' in said and 'labels are right' in said and 'maps made' in said
+    labels = [json.loads(line) for line in (workdir / 'switch' / 'labels.jsonl').read_text().splitlines()]
+    assert len(labels) == sum(SPLITS.values()) and all(len(line['labels']) == 16 for line in labels)
     for stage in ('coarse', 'fine'):
-        for split, count in (('train', 12), ('validation', 6), ('test', 6)):
-            lines = [json.loads(line) for line in (pseudo / stage / split / 'manifest.jsonl').read_text().splitlines()]
+        for split, count in SPLITS.items():
+            lines = manifest(workdir / 'pseudo_gt' / stage, split)
             assert len({(line['clip'], line['frame']) for line in lines}) == len(lines) == count * 16
             for line in lines:
-                path = pseudo / stage / split / line['clip'] / 'maps' / f'eyeMap_{line["frame"]:05d}.png'
+                path = workdir / 'pseudo_gt' / stage / split / line['clip'] / 'maps' / f'eyeMap_{line["frame"]:05d}.png'
                 with PIL.Image.open(path) as image:
                     assert image.mode == 'L' and image.size == (48, 48)
                     assert (image.getextrema() == (0, 0)) or not line['empty']
                 y0, x0, y1, x1 = line['box']
                 assert 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1 and min(y1 - y0, x1 - x0) >= 1 / 8
                 assert line['empty'] == all(source['weight'] == 0 for source in line['sources'].values())
-    before = {p: p.read_bytes() for p in (pseudo / 'fine').glob('*/*/maps/*.png')}
-    gone = sorted((pseudo / 'fine' / 'train').glob('*/maps'))[3].parent
-    shutil.rmtree(gone)  # as if a kill had come before it was written
-    does(*arguments)
-    assert {p: p.read_bytes() for p in (pseudo / 'fine').glob('*/*/maps/*.png')} == before
 
-    parts = {'encoder': 'ST', 'time_map': 'ST', 'audio_encoder': 'SA', 'audio_map': 'SA'}
-    does('distill.py', 'sta', student, *SMALL, f'--config.maps={pseudo / "fine"}', f'--config.switch={ear}', '--config.epochs.STA=0.1',
-         *(f'--config.start_from.STA.{part}={coarse / net}' for part, net in parts.items()))
-    assert len(losses(student, 'STA')) == 1 and (student / 'maps.png').exists() and (student / 'switch' / 'variables').is_dir()
-    for what in (f'--maps={pseudo / "fine" / "test"}', f'--checkpoint={student}'):
+
+def test_scores_and_report(whole, world):  # noqa: F811
+    workdir, said = whole
+    rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
+    assert list(rows) == ['selective, coarse', 'CAM of S, coarse', 'selective, fine', 'CAM of S, fine',
+                          'STA, own sound', 'STA, muted sound', 'STA, other sound', 'ceiling', 'centre_prior', 'mean_map']
+    assert all(len(row['videos']) == 6 and row['frames'] == 48 for row in rows.values())
+    page = (workdir / 'report.html').read_text()
+    assert all(f'>{name}</td>' in page for name in rows) and f'{rows["ceiling"]["scores"]["cc"]:.3f}' in page
+    assert page.count('data:video/mp4;base64,') >= 3 and 'data:image/jpeg;base64,' in page and '<polyline' in page
+    assert 'src="http' not in page and 'href=' not in page  # it needs nothing else
+
+    again = run(pipeline(world, workdir))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count('done already') == 6 and 'maps made' not in again.stdout
+    other = run([*pipeline(world, workdir), '--config.seed=1'])
+    assert other.returncode == 1 and 'seed was 0 and is 1' in other.stderr and 'Traceback' not in other.stderr
+    for flag, text in (('--config.variants=("T",)', 'config.variants'), ('--config.world.test=7', 'not the SynthAVE of config.world')):
+        wrong = run([*pipeline(world, workdir / 'none'), flag])
+        assert wrong.returncode == 1 and text in wrong.stderr and 'Traceback' not in wrong.stderr
+
+
+@pytest.mark.parametrize('name, config, stage, says', [
+    ('train.py', 'audio_switch', 'switch', 'labels: done already'), ('train.py', 'scam_fine', 'pseudo_gt/nets', 'SA: done already'),
+    ('distill.py', 'sta', 'sta', 'STA: done already')])
+def test_the_scripts_do_what_the_stages_do(whole, name, config, stage, says):
+    workdir, _ = whole
+    done = run(script(name, config, workdir / stage, *overrides(workdir / stage, config)))
+    assert done.returncode == 0 and says in done.stdout, done.stderr
+
+
+def test_student_is_scored_and_predicts(whole, world, tmp_path):  # noqa: F811
+    workdir, _ = whole
+    for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta"}'):
         done = run([sys.executable, 'evaluate.py', what, f'--data={world}', '--protocol=stavis', f'--out={tmp_path / "scores.json"}'])
         assert done.returncode == 0 and 'CC' in done.stdout, done.stderr
     video = next((world / 'AVE_Dataset' / 'AVE').glob('*.mp4'))
-    done = run([sys.executable, 'predict.py', f'--video={video}', f'--checkpoint={student}', f'--out={tmp_path / "predictions"}'])
+    done = run([sys.executable, 'predict.py', f'--video={video}', f'--checkpoint={workdir / "sta"}', f'--out={tmp_path / "predictions"}'])
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / 'predictions').glob('*/maps/eyeMap_*.png'))) == 16
+
+
+def test_what_is_missing_is_made_again(whole):
+    workdir, _ = whole
+    folder = workdir / 'pseudo_gt'
+    before = pictures(folder / 'fine')
+    gone = sorted((folder / 'fine' / 'train').glob('*/maps'))[3].parent
+    shutil.rmtree(gone)  # as if a kill had come before it was written
+    done = run(script('distill.py', 'pseudo_gt', folder, *overrides(folder, 'pseudo_gt')))
+    assert done.returncode == 0 and '16 maps made' in done.stdout, done.stderr
+    assert pictures(folder / 'fine') == before
+
+
+def test_killed_while_it_makes_maps(whole, tmp_path):
+    workdir, _ = whole
+    arguments = script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), '--config.stages=("coarse",)')
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while len(list((tmp_path / 'coarse').glob('train/*/maps'))) < 2:
+        assert time.time() < deadline and process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    assert pictures(tmp_path / 'coarse') == pictures(workdir / 'pseudo_gt' / 'coarse')
+    for split in SPLITS:
+        found, expected = (manifest(folder, split) for folder in (tmp_path / 'coarse', workdir / 'pseudo_gt' / 'coarse'))
+        assert [{**line, 'config': ''} for line in found] == [{**line, 'config': ''} for line in expected]
+    assert not list((tmp_path / 'coarse').glob('*/.writing*'))
+
+
+@pytest.mark.parametrize('hosts, devices', [(1, 4), (2, 2)])
+def test_devices_and_hosts_make_the_same_maps(whole, tmp_path, hosts, devices):
+    workdir, _ = whole
+    arguments = script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), '--config.stages=("coarse",)')
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        port = s.getsockname()[1]
+    together = [[f'--coordinator=localhost:{port}', f'--processes={hosts}', f'--process={i}'] if hosts > 1 else [] for i in range(hosts)]
+    started = [subprocess.Popen([*arguments, *flags], cwd=ROOT, env=environment(devices), text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE) for flags in together]
+    outputs = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0] * hosts, outputs
+    for split in SPLITS:
+        found, expected = (manifest(folder, split) for folder in (tmp_path / 'coarse', workdir / 'pseudo_gt' / 'coarse'))
+        assert [(line['clip'], line['frame']) for line in found] == [(line['clip'], line['frame']) for line in expected]
+    for path in sorted((tmp_path / 'coarse').glob('*/*/maps/*.png'))[::7]:
+        with PIL.Image.open(path) as a, PIL.Image.open(workdir / 'pseudo_gt' / path.relative_to(tmp_path)) as b:
+            assert abs(np.int16(a) - np.int16(b)).max() <= 1, path
+
+
+@pytest.mark.parametrize('config, change, text', [
+    ('pseudo_gt', {'fusion': 'mean'}, "config.fusion='mean': must be one of selective, average"),
+    ('pseudo_gt', {'reach': -1}, 'config.reach=-1'), ('pseudo_gt', {'stretch': 0}, 'config.stretch=0'),
+    ('pseudo_gt', {'splits': ('testing',)}, 'config.splits'), ('pseudo_gt', {'sources': ('A',)}, 'config.sources'),
+    ('pseudo_gt', {'fine.batch': 0}, 'config.batch=0'), ('audio_switch', {'nets': ('S',)}, 'config.nets'),
+    ('audio_switch', {'epochs.switch': 0.0}, 'config.epochs.switch=0.0'), ('sta', {'data.side': 0}, 'config.data.side=0'),
+    ('sta', {'optimizer.STA': 'rmsprop'}, 'config.optimizer.STA')])
+def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text):
+    runs = {'pseudo_gt': pseudo_gt.run, 'audio_switch': switch.run, 'sta': distillation.run}
+    made = importlib.import_module(f'configs.{config}').get_config()
+    made.update_from_flattened_dict(change)
+    with pytest.raises(InputError, match=re.escape(text)):
+        runs[config](made, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
 
 
 def test_folds_share_out_every_tag_and_keep_a_video_whole():

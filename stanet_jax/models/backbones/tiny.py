@@ -1,6 +1,6 @@
 """Small encoders that are trained from nothing on a CPU, with the interface of the large ones.
 
-Paddings are explicit and symmetric: output i is centred on input stride * i.
+Paddings are explicit and symmetric.
 """
 
 from functools import partial
@@ -13,11 +13,12 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
 class Tiny(nn.Module):
-    """Three convolutions, each with batch normalisation and a relu: 4x4 patches, then 3x3 at stride 2, then 3x3.
+    """Three convolutions, each with batch normalisation and a relu: 4x4 patches, then 4x4 at stride 2, then 3x3.
 
     Takes normalised images [b, h, w, 3] and returns `C3` [b, h/4, w/4, widths[0]], `C4` [b, h/8, w/8, widths[1]] and
-    `C5` [b, h/8, w/8, widths[2]]; h/4 is rounded down, its half up. C5 sees 28 x 28 pixels. A dilated last convolution
-    would see more, but class activation maps then peak beside the thing, where one of its outer taps meets it.
+    `C5` [b, h/8, w/8, widths[2]], rounded down. Place i of C5 sees 32 x 32 pixels about the middle of its own 8 x 8, so that a map
+    that is resized to the frame lies where it was seen: with 3x3 at stride 2 class activation maps stood 2 pixels too far right and
+    down. A dilated last convolution would see more, but maps then peak beside the thing, where one of its outer taps meets it.
     """
 
     widths: tuple[int, int, int] = (32, 64, 64)
@@ -33,7 +34,7 @@ class Tiny(nn.Module):
             mask = mask[:, None, None, None]
         x = conv(self.widths[0], (4, 4), 4, padding=0, name='conv1')(x)
         c3 = nn.relu(norm(name='bn1')(x, mask=mask))
-        x = conv(self.widths[1], (3, 3), 2, padding=1, name='conv2')(c3)
+        x = conv(self.widths[1], (4, 4), 2, padding=1, name='conv2')(c3)
         c4 = nn.relu(norm(name='bn2')(x, mask=mask))
         x = conv(self.widths[2], (3, 3), padding=1, name='conv3')(c4)
         c5 = nn.relu(norm(name='bn3')(x, mask=mask))
