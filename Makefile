@@ -1,9 +1,10 @@
-# make demo: trains the classifiers on the embedded set. make test: runs the tests. Both work in .venv, made on first use.
+# make demo: STANet from tags to a student on a small made world, and report.html. make experiment: the same at full size for three seeds.
+# make test: runs the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
-RUN ?= runs/coarse
+RUN ?= runs/demo
 
-.PHONY: demo test clean
+.PHONY: demo experiment test clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -11,7 +12,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 demo: $(VENV)/installed
-	$(VENV)/bin/python train.py --config=configs/scam_coarse.py --workdir=$(RUN)
+	$(VENV)/bin/python -m stanet_jax.pipeline --config=configs/stanet.py:demo --workdir=$(RUN)
+
+experiment: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .

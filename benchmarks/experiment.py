@@ -88,9 +88,8 @@ def accuracy_lines(folders):
     return lines
 
 
-def document(folders, configs):
-    """The whole page, from what the pipelines left in their folders."""
-    found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
+def document(found, folders, configs):
+    """The whole page, from each seed's scores and what the pipelines left in their folders."""
     kinds = [report.kinds_of(config.data.root) for config in configs]
     seconds = [sum(json.loads((folder / 'stages.json').read_text()).values()) for folder in folders]
     first = found[0]['rows']['selective, coarse']
@@ -127,7 +126,8 @@ def main():
             print(f'seed {seed}: {folders[-1]}', flush=True)
             pipeline.run(config, folders[-1])
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        training.replace_text(args.out, document(folders, configs))
+        found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
+        training.replace_text(args.out, document(found, folders, configs))
     except InputError as error:
         sys.exit(f'error: {error}')
     print(f'results: {args.out}')

@@ -1,27 +1,33 @@
-"""STANet from tags to a student (CVPR), every stage after the other.
+"""STANet from tags to a student (CVPR 2021), every stage after the other.
 
-    python -m stanet_jax.pipeline --config=configs/stanet.py --workdir=runs/stanet
-        SynthAVE; one seed of `make experiment`.
+    python -m stanet_jax.pipeline --config=configs/stanet.py --workdir=runs
+        SynthAVE, on two CPU cores; `make experiment` does it for three seeds (docs/results.md has the scores).
 
     python -m stanet_jax.pipeline --config=configs/stanet.py:demo --workdir=runs/demo
-        A smaller SynthAVE: `make demo`.
+        A smaller SynthAVE and shorter trainings: `make demo`.
 
     python -m stanet_jax.pipeline --config=configs/stanet.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
+        AVE as the papers have it. Not run yet.
 """
 from ml_collections import ConfigDict
 
 from configs import audio_switch, pseudo_gt, scam_coarse, sta
 
+STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt, 'sta': sta}
+
 
 def get_config(recipe='synthave'):
-    known = 'synthave' if recipe == 'demo' else recipe
-    stages = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt, 'sta': sta}
-    config = ConfigDict({stage: module.get_config(known) for stage, module in stages.items()})
+    config = ConfigDict({stage: module.get_config('synthave' if recipe == 'demo' else recipe) for stage, module in STAGES.items()})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
-    config.data = config.coarse.data.copy_and_resolve_references()
-    config.data.side = config.coarse.data.side
+    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
     config.variants = ('S', 'average', 'no_switch')  # of the pseudo-fixations, scored beside them; see stanet_jax/pipeline.py
     if recipe == 'demo':
+        config.data.root = 'data/demo'
         config.variants = ('S',)
+        config.world.update({'train': 640, 'validation': 48, 'test': 96})
+        config.coarse.epochs = {'A': 0.6, 'S': 4.0, 'SA': 2.8, 'ST': 3.6}
+        config.switch.epochs = {'A': 1.2, 'switch': 1.0}
+        config.pseudo_gt.fine.epochs = {net: 0.65 for net in config.pseudo_gt.fine.nets}
+        config.sta.epochs = {'STA': 1.3}
     return config

@@ -70,6 +70,22 @@ def average(cams):
     return min_max(cams.mean(axis=1))
 
 
+def fuse_predictions(sta, short, long):
+    """The final map of three students (TPAMI Eq. 21): `Z(Z(a) Z(b) Z(c)) / 2 + Z(a + b + c) / 2`.
+
+    Args:
+        sta, short, long: [..., h, w], the maps of STA, STA+ short and STA+ long.
+    Returns:
+        [..., h, w] in [0, 1].
+    """
+    return (min_max(min_max(sta) * min_max(short) * min_max(long)) + min_max(sta + short + long)) / 2
+
+
+def fuse_product(sta, short, long):
+    """The product form, kept for comparison (TPAMI Eq. 23): `Z(Z(a) Z(b) Z(c)) / 2 * Z(a + b + c) / 2`; as `fuse_predictions`."""
+    return min_max(min_max(sta) * min_max(short) * min_max(long)) / 2 * min_max(sta + short + long) / 2
+
+
 def smooth(maps, valid, reach=2):
     """The mean of each map over the frames `t - reach ... t + reach` (Sec. 3.2); at a clip's ends over those that there are.
 

@@ -33,3 +33,14 @@ def test_metrics():
     assert [row[0] for row in rows] == ['80x60', '40x30']
     for _, plain, batched, ratio in rows:
         assert float(plain) > 0 and abs(float(ratio) - float(batched) / float(plain)) < 0.01 + 0.01 * float(ratio)
+
+
+def test_cgcn():
+    # The forms agree, and the ratios are those of the columns.
+    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.cgcn', '--batch=2', '--side=8', '--rounds=1']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split('differ by ')[1].split()[0]) < 1e-4
+    rows = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in done.stdout.splitlines()[2:]}
+    assert list(rows) == ['blocks', 'direct', 'loop'] and rows['blocks'][1] == rows['blocks'][3] == 1
+    assert all(row[0] >= 0 and row[2] > 0 for row in rows.values())

@@ -99,3 +99,16 @@ def test_crop_and_paste():
     np.testing.assert_allclose(pasted, expected, atol=1e-5)
     larger = np.asarray(scam.paste(np.ones((3, 3), np.float32), np.int32([1, 2, 11, 9]), (12, 16)))
     assert (larger[1:11, 2:9] > .99).all() and larger.sum() == pytest.approx(70, abs=1e-3)
+
+
+def test_predictions_of_three_students_are_fused():
+    a, b, c = np.random.default_rng(5).random((3, 2, 6, 7))
+    c[1] = 0.25  # a constant map: its `Z` is zeros
+
+    def z(x):
+        low, high = x.min((1, 2), keepdims=True), x.max((1, 2), keepdims=True)
+        return (x - low) / np.where(high > low, high - low, 1)
+    product, total = z(z(a) * z(b) * z(c)), z(a + b + c)
+    np.testing.assert_allclose(jax.jit(scam.fuse_predictions)(a, b, c), product / 2 + total / 2, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(scam.fuse_product)(a, b, c), product / 2 * total / 2, atol=1e-6)
+    assert not product[1].any()

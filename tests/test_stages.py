@@ -13,13 +13,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from stanet_jax import InputError, distillation, pseudo_gt, switch
-from tests.test_scripts import ROOT, environment, run, world  # noqa: F401, a fixture
+from benchmarks import experiment
+from configs import stanet
+from stanet_jax import InputError, distillation, pipeline, pseudo_gt, switch
+from stanet_jax.data import synthave
+from tests.test_scripts import ROOT, environment, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
 
 
-def pipeline(root, workdir):
+def pipeline_of(root, workdir):
     small = [f'--config.{stage}.{field}' for stage in ('coarse', 'switch', 'pseudo_gt.fine', 'sta')
              for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1')]
     epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine': ('S', 'SA', 'ST'), 'sta': ('STA',)}
@@ -30,10 +33,18 @@ def pipeline(root, workdir):
 
 
 @pytest.fixture(scope='module')
-def whole(world, tmp_path_factory):  # noqa: F811
+def world(tmp_path_factory):
+    """A SynthAVE of three categories, so few that an untaught tagger is right at times, and the switch has both labels."""
+    root = tmp_path_factory.mktemp('world') / 'synthave'
+    synthave.generate(root, synthave.Settings(categories=3, seconds=2.0, side=48, **SPLITS), workers=2)
+    return root
+
+
+@pytest.fixture(scope='module')
+def whole(world, tmp_path_factory):
     """The folder of a pipeline and what it said."""
     workdir = tmp_path_factory.mktemp('whole')
-    done = run(pipeline(world, workdir))
+    done = run(pipeline_of(world, workdir))
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
@@ -79,7 +90,7 @@ def test_every_frame_has_its_map_and_its_line(whole):
                 assert line['empty'] == all(source['weight'] == 0 for source in line['sources'].values())
 
 
-def test_scores_and_report(whole, world):  # noqa: F811
+def test_scores_and_report(whole, world):
     workdir, said = whole
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
     assert list(rows) == ['selective, coarse', 'CAM of S, coarse', 'selective, fine', 'CAM of S, fine',
@@ -90,13 +101,13 @@ def test_scores_and_report(whole, world):  # noqa: F811
     assert page.count('data:video/mp4;base64,') >= 3 and 'data:image/jpeg;base64,' in page and '<polyline' in page
     assert 'src="http' not in page and 'href=' not in page  # it needs nothing else
 
-    again = run(pipeline(world, workdir))
+    again = run(pipeline_of(world, workdir))
     assert again.returncode == 0, again.stderr
     assert again.stdout.count('done already') == 6 and 'maps made' not in again.stdout
-    other = run([*pipeline(world, workdir), '--config.seed=1'])
+    other = run([*pipeline_of(world, workdir), '--config.seed=1'])
     assert other.returncode == 1 and 'seed was 0 and is 1' in other.stderr and 'Traceback' not in other.stderr
     for flag, text in (('--config.variants=("T",)', 'config.variants'), ('--config.world.test=7', 'not the SynthAVE of config.world')):
-        wrong = run([*pipeline(world, workdir / 'none'), flag])
+        wrong = run([*pipeline_of(world, workdir / 'none'), flag])
         assert wrong.returncode == 1 and text in wrong.stderr and 'Traceback' not in wrong.stderr
 
 
@@ -109,7 +120,27 @@ def test_the_scripts_do_what_the_stages_do(whole, name, config, stage, says):
     assert done.returncode == 0 and says in done.stdout, done.stderr
 
 
-def test_student_is_scored_and_predicts(whole, world, tmp_path):  # noqa: F811
+def test_results_of_several_seeds_become_a_page(whole, world):
+    workdir, _ = whole
+    config = stanet.get_config()
+    config.data.root = str(world)
+    rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
+    for name in set(pipeline.NAMES.values()) - {'selective', 'CAM of S'}:  # the demo leaves these out
+        rows |= {f'{name}, {stage}': rows[f'selective, {stage}'] for stage in ('coarse', 'fine')}
+    page = experiment.document([{'rows': rows}] * 2, [workdir] * 2, [config] * 2)
+    assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
+    assert '**does not show** on average, in 0 of 2 seeds: selective over average, fine' in page  # as they are the same here
+
+
+def test_benchmark_of_making_maps(whole):
+    done = run([sys.executable, '-m', 'benchmarks.pseudo_gt', f'--coarse={whole[0] / "coarse"}', '--clips=3'])
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    shares = [int(lines[part].split()[-4].rstrip('%')) for part in ('reading', 'nets', 'writing')]
+    assert 98 <= sum(shares) <= 102 and '48 frames of 48 pixels' in done.stdout and float(lines['whole:'].split()[1]) > 0
+
+
+def test_student_is_scored_and_predicts(whole, world, tmp_path):
     workdir, _ = whole
     for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta"}'):
         done = run([sys.executable, 'evaluate.py', what, f'--data={world}', '--protocol=stavis', f'--out={tmp_path / "scores.json"}'])

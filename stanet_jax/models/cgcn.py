@@ -1,0 +1,83 @@
+"""Cross-term graph convolution between the fragments of a video, and the fixation refine layer (TPAMI Sec. 4)."""
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+BLOCK = 64  # queries that attend at once
+
+
+def fixation_refine(h, threshold=0.8, rate=0.6):
+    """The fixation refine layer (FRL; TPAMI Eq. 13, 14): keeps what responds strongly, weakens the rest.
+
+    `h/2 (sigmoid(a) where(low, rate, 1)) + h/2` with `a` the mean over channels and `low = a < threshold max_hw(a)`.
+
+    Args:
+        h: [..., h, w, c].
+        threshold: `Td`, the share of the map's maximum under which a response is low.
+        rate: `Tr`, what low responses are multiplied by.
+    Returns:
+        The shape of h.
+    """
+    a = h.mean(axis=-1, keepdims=True)
+    low = a < threshold * a.max(axis=(-3, -2), keepdims=True)
+    return h / 2 * (jax.nn.sigmoid(a) * jnp.where(low, rate, 1)) + h / 2
+
+
+def messages(query, key, h, block=BLOCK):
+    """What every node hears from the others (TPAMI Eq. 9 to 12).
+
+    `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]`. Queries attend in blocks, which the backward pass computes
+    again: in memory is the attention of one block.
+
+    Args:
+        query, key, h: [b, n, p, c], n nodes of p positions.
+        block: positions that attend at once.
+    Returns:
+        [b, n, p, c]
+    """
+    b, n, p, c = h.shape
+    others = jnp.array([[j for j in range(n) if j != i] for i in range(n)])  # [n, n - 1]
+    keys, values = key[:, others], h[:, others]  # [b, n, n - 1, p, c]
+    blocks = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b, n, -1, block, c)
+
+    @jax.checkpoint
+    def attend(queries):  # [b, n, block, c]
+        attention = jax.nn.softmax(jnp.einsum('bipc,bijqc->bijpq', queries, keys), axis=-1)
+        return jnp.einsum('bijpq,bijqc->bipc', attention, values)
+
+    heard = jax.lax.map(attend, jnp.moveaxis(blocks, 2, 0))
+    return jnp.moveaxis(heard, 0, 2).reshape(b, n, -1, c)[:, :, :p]
+
+
+class CGCN(nn.Module):
+    """Reasoning steps over the nodes of a graph of fragments; every step updates all nodes from their old states.
+
+    A step is `h_i <- FRL(h_i sigmoid(msg_i))`. The 1x1 convolutions `query` and `key` are shared by nodes and steps.
+
+    Attributes:
+        steps: `m`, how many; 0 leaves the nodes as they are.
+        threshold, rate: of `fixation_refine`.
+        refine: whether the fixation refine layer is applied.
+        dtype: to compute in; softmax is computed in it, too.
+    """
+    steps: int = 3
+    threshold: float = 0.8
+    rate: float = 0.6
+    refine: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, nodes):
+        """[b, n, h, w, c] -> the same shape; ValueError for fewer than two nodes."""
+        if nodes.ndim != 5 or nodes.shape[1] < 2:
+            raise ValueError(f'nodes {nodes.shape}: must be [b, n, h, w, c] of two nodes or more')
+        flat = (*nodes.shape[:2], -1, nodes.shape[-1])
+        query, key = (nn.Conv(nodes.shape[-1], (1, 1), name=name, dtype=self.dtype) for name in ('query', 'key'))
+        refine = functools.partial(fixation_refine, threshold=self.threshold, rate=self.rate) if self.refine else lambda h: h
+        h = nodes
+        for _ in range(self.steps):
+            heard = messages(*(x.reshape(flat) for x in (query(h), key(h), h))).reshape(h.shape)
+            h = refine(h * jax.nn.sigmoid(heard))
+        return h
