@@ -60,7 +60,8 @@ def test_fixation_refine(threshold, rate):
     assert weakened.any() and not weakened.all()
 
 
-@pytest.mark.parametrize('nodes, steps, refine, side', [(2, 1, True, 4), (3, 3, True, 5), (5, 2, False, 3), (3, 0, True, 4), (3, 2, True, 9)])
+@pytest.mark.parametrize('nodes, steps, refine, side', [
+    (2, 1, True, 4), (3, 3, True, 5), (5, 2, False, 3), (3, 0, True, 4), (3, 2, True, 9)])
 def test_cgcn(nodes, steps, refine, side):
     x = inputs((2, nodes, side, side + 1, 6))
     net = CGCN(steps, 0.7, 0.4, refine)
