@@ -22,7 +22,6 @@ from absl import logging
 from configs import scam_coarse
 from stanet_jax import classification, sharding, training
 from stanet_jax.data import fragments
-from stanet_jax.models import classifiers
 
 ROUNDS = 5
 
@@ -31,7 +30,7 @@ def consumer(config, source, clips, batch):
     """`n -> None`: n updates of a fresh net, one after the other, on the same batch."""
     mesh, classes = sharding.make_mesh(), len(clips.categories)
     model = classification.make_model(config, source, classes)
-    example = classification.example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, classes, 1)
+    example = classification.example_batch(config, source, classes, 1)
     variables = classification.initial_variables(config, source, model, example, workdir='')
     steps = training.number_of_steps(config.epochs[source], len(clips) * config.data.frames_per_clip, config.batch)
     optimizer = training.optimizer_of(config, source, variables['params'], steps)

@@ -13,7 +13,7 @@ from stanet_jax.data.annotations import Annotations
 from stanet_jax.models import backbones, classifiers
 
 
-def check(config, known=tuple(classifiers.FRAMES)):
+def check(config, known=('A', 'S', 'SA', 'ST', *classifiers.PLUS)):
     """Refuses a config whose fields cannot be meant, with the field's name."""
     def need(field, value, allowed, why):
         if not allowed:
@@ -40,9 +40,10 @@ def check(config, known=tuple(classifiers.FRAMES)):
 
 
 def make_model(config, source, classes):
-    """The net `source` ('S', 'SA' or 'ST') as the config has it."""
-    return classifiers.Classifier(source, classes, config.encoder.name, config.audio_encoder.name, config.width,
-                                  config.batch_norm, compute_dtype(config))
+    """The net `source` ('S', 'SA', 'ST', or one of `classifiers.PLUS`) as the config has it."""
+    source, _, granularity = source.partition('_')
+    fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config))
+    return classifiers.ClassifierPlus(*fields, **config.cgcn) if granularity else classifiers.Classifier(*fields)
 
 
 def compute_dtype(config):
@@ -51,14 +52,15 @@ def compute_dtype(config):
     return {'auto': auto, 'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[config.dtype]
 
 
-def example_batch(config, frames, sound, classes, batch):
-    """Zeros in the shapes of a batch, as `fragments.batches` gives them."""
-    side = config.data.side
+def example_batch(config, net, classes, batch):
+    """Zeros in the shapes of a batch for a net, as `fragments.batches` gives them."""
+    source, _, granularity = net.partition('_')
+    side, lead = config.data.side, (batch, config.fragments + 1) if granularity else (batch,)
     result = {'tags': np.zeros((batch, classes), np.float32), 'clip': np.zeros(batch, np.int32), 'mask': np.ones(batch, bool)}
-    if frames:
-        result['frames'] = np.zeros((batch, frames, side, side, 3), np.uint8)
-    if sound:
-        result |= {'audio': np.zeros((batch, 257, 98), np.float32), 'phi': np.ones(batch, np.float32)}
+    if classifiers.FRAMES[source]:
+        result['frames'] = np.zeros((*lead, classifiers.FRAMES[source], side, side, 3), np.uint8)
+    if source in classifiers.SOUND:
+        result |= {'audio': np.zeros((*lead, 257, 98), np.float32), 'phi': np.ones(lead, np.float32)}
     return result
 
 
@@ -66,7 +68,9 @@ def inputs(batch, key=None, jitter=None):
     """A batch's arrays as the net takes them: frames normalised and, with a key, jittered before."""
     result = {k: batch[k] for k in ('frames', 'audio', 'phi') if k in batch}
     if 'frames' in result:
-        frames = augment.jitter(result['frames'], key, jitter) if key is not None else result['frames']
+        frames = result['frames']
+        if key is not None:  # all fragments of an example alike
+            frames = augment.jitter(frames.reshape(len(frames), -1, *frames.shape[-3:]), key, jitter).reshape(frames.shape)
         result['frames'] = augment.normalise(frames)
     return result
 
@@ -101,8 +105,19 @@ def initial_variables(config, name, model, batch, workdir):
             variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
             if part == 'encoder' and name in ('SA', 'ST') and not isinstance(given, str):
                 variables['params']['classifier'] = begin_classifier(variables['params']['classifier'], trained['params']['classifier'])
+            if part == 'encoder' and name in classifiers.PLUS and not isinstance(given, str):
+                variables = begin_plus(variables, trained, folder)
         elif part in ('encoder', 'audio_encoder') and config[part].weights:
             variables = checkpoint.replace_part(variables, part, checkpoint.load_variables(config[part].weights), config[part].weights)
+    return variables
+
+
+def begin_plus(variables, trained, source):
+    """S+, SA+ or ST+ such that it begins with the maps of S, SA or ST as its nodes, and classifies a node by what it is."""
+    given = {'params': {'reduce': trained['params']['classifier']}}
+    variables = checkpoint.replace_part(variables, 'reduce', given, source)
+    classes = variables['params']['classifier']['bias'].size
+    variables['params']['classifier'] = {'kernel': np.eye(classes, dtype=np.float32)[None, None], 'bias': np.zeros(classes, np.float32)}
     return variables
 
 
@@ -119,9 +134,9 @@ def begin_classifier(fused, plain):
 # ---------------------------------------------------------------------------------------------------------------- accuracy
 
 
-def make_evaluation(model, clips, config, mesh, per_clip):
+def make_evaluation(source, model, clips, config, mesh, per_clip):
     """`variables -> tallies by clip`: sums over `per_clip` frames of each clip, see `accuracy`."""
-    source, (n, c) = model.source, (len(clips), len(clips.categories))
+    n, c = len(clips), len(clips.categories)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def tally(sums, variables, batch):
@@ -145,10 +160,11 @@ def make_evaluation(model, clips, config, mesh, per_clip):
 
 def examples_of(config, source, clips, per_clip):
     """The fragments that the net `source` learns from or is measured on: cropped to `config.boxes`, with `config.switch`'s labels."""
+    source, _, granularity = source.partition('_')
     switch = config.switch if source == 'SA' else ''
     annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
     return fragments.Examples(clips, per_clip, classifiers.FRAMES[source], source in classifiers.SOUND, annotations,
-                              least_crop=config.data.least_crop)
+                              least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 
 def accuracy(tallies, clips):
@@ -173,7 +189,7 @@ def train_net(config, source, splits, workdir, mesh):
     train, held_out = splits['train'], splits.get('validation') or splits.get('test')
     classes, per_clip = len(train.categories), config.data.frames_per_clip
     model = make_model(config, source, classes)
-    evaluation = make_evaluation(model, held_out, config, mesh, config.held_out_frames) if held_out else None
+    evaluation = make_evaluation(source, model, held_out, config, mesh, config.held_out_frames) if held_out else None
 
     def evaluate(variables):
         if not evaluation:
@@ -181,7 +197,7 @@ def train_net(config, source, splits, workdir, mesh):
         result = accuracy(evaluation(variables), held_out)
         return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
 
-    example = example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, classes, 1)
+    example = example_batch(config, source, classes, 1)
     training.train(workdir / source, source, config, mesh, examples=examples_of(config, source, train, per_clip), evaluate=evaluate,
                    initial=lambda: initial_variables(config, source, model, example, workdir),
                    loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)))
@@ -230,11 +246,11 @@ def evaluate(config, workdir, splits, split=''):
             raise InputError(f'{workdir}/{source}: not trained yet; run train.py with this config and workdir first')
         variables = checkpoint.load_variables(workdir / source / 'variables')
         model = make_model(config, source, len(clips.categories))
-        tallies = make_evaluation(model, clips, config, mesh, config.data.frames_per_clip)(
+        tallies = make_evaluation(source, model, clips, config, mesh, config.data.frames_per_clip)(
             jax.device_put(variables, sharding.replicated(mesh)))
         results[source] = accuracy(tallies, clips)
-        if jax.process_index() == 0 and classifiers.FRAMES[source]:
-            shown[source] = look(config, model, variables, clips)
+        if jax.process_index() == 0 and source != 'A':
+            shown[source] = look(config, source, model, variables, clips)
             visualize.contact_sheet(workdir / source / 'cams.png', cam_rows({source: shown[source]}, clips))
     if jax.process_index() == 0:
         training.replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
@@ -254,20 +270,20 @@ def table(results, split):
     return '\n'.join(lines)
 
 
-def look(config, model, variables, clips, per_kind=2):
+def look(config, source, model, variables, clips, per_kind=2):
     """What the net makes of a few clips' middle frames: a list of (clip, frame [h, w, 3], confidence, cam [h', w'])."""
     kinds, chosen = {}, []
     for i, clip in enumerate(clips.clips):
         if kinds.setdefault(clip['kind'], 0) < per_kind * (6 if len({c['kind'] for c in clips.clips}) == 1 else 1):
             kinds[clip['kind']] += 1
             chosen.append(i)
-    t = classifiers.FRAMES[model.source]
-    examples = examples_of(config, model.source, clips, 1)
+    examples = examples_of(config, source, clips, 1)
     examples = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
     batch = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
     logits, cams = jax.jit(functools.partial(predict, model=model))(variables, batch)
     confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)
-    return list(zip(chosen, batch['frames'][:, t // 2], np.asarray(confidence), np.asarray(cams), strict=True))
+    frames = batch['frames'][:, 0] if batch['frames'].ndim == 6 else batch['frames']  # the target's
+    return list(zip(chosen, frames[:, frames.shape[1] // 2], np.asarray(confidence), np.asarray(cams), strict=True))
 
 
 def cam_rows(shown, clips):

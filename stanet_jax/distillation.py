@@ -66,7 +66,7 @@ def run(config, workdir):
     mesh, model, name = sharding.make_mesh(), make_student(config), 'STA'
     take_switch(config.switch, workdir / 'switch')
     held_out = splits.get('validation') or splits.get('test')
-    example = classification.example_batch(config, 3, True, 1, 1)
+    example = classification.example_batch(config, 'STA', 1, 1)
     training.train(workdir / name, name, config, mesh, examples=examples_of(config, splits['train'], config.data.frames_per_clip),
                    evaluate=make_evaluation(model, held_out, config, mesh) if held_out else lambda variables: {},
                    initial=lambda: classification.initial_variables(config, name, model, example, workdir),

@@ -107,7 +107,7 @@ def sheet(config, workdir, path):
     for source in ('S', 'SA', 'ST'):
         model = classification.make_model(coarse, source, len(clips.categories))
         variables = checkpoint.load_variables(workdir / 'coarse' / source / 'variables')
-        shown[source] = classification.look(coarse, model, variables, clips)
+        shown[source] = classification.look(coarse, source, model, variables, clips)
     _, videos, _ = fixation_sets.open_set(config.data.root)
     videos = {video.name: video for video in videos}
     predictor = prediction.Predictor(workdir / 'sta')

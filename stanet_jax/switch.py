@@ -141,7 +141,7 @@ def run(config, workdir):
 
     training.train(workdir / 'switch', 'switch', config, mesh, examples=examples, evaluate=evaluate,
                    initial=lambda: classification.initial_variables(
-                       config, 'switch', model, classification.example_batch(config, 1, True, 1, 1), workdir),
+                       config, 'switch', model, classification.example_batch(config, 'SA', 1, 1), workdir),
                    loss_fn=functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter)))
     if held_out:
         report(config, workdir, splits, labels, mesh)

@@ -9,7 +9,7 @@ from absl import flags
 
 from stanet_jax.audio import log_spectrogram
 from stanet_jax.data import ave, synthave
-from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, random_box, target
+from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, others, random_box, target
 
 SIDE, RATE, FRAMES = 48, 8, 8
 SILENT = 'no_sound_00'
@@ -188,6 +188,55 @@ def test_annotations_replace_add_and_crop(clips, seed):
     if seed is None:
         small = np.stack([clips.frame(i, clips.clips[i]['frames'] // 2)[:SIDE // 2, :SIDE // 2] for i in range(5)])
         assert abs(found['frames'][:, 0, ::2, ::2].astype(int) - small).mean() < 6
+
+
+class Long(Numbered):
+    """Clips of 30, 30, 30 and 7 frames; the last one's tag has no other clip."""
+    clips = [{'tag': tag, 'frames': frames, 'samples': 0} for tag, frames in ((0, 30), (0, 30), (0, 30), (1, 7))]
+
+    def __len__(self):
+        return 4
+
+    def of_tag(self, tag):
+        return [i for i, clip in enumerate(self.clips) if clip['tag'] == tag]
+
+
+def test_short_fragments_are_the_nearest():
+    assert others(Long(), 1, 10, 1, 'short', 2) == [(1, 9), (1, 11)]
+    assert others(Long(), 1, 10, 3, 'short', 2) == [(1, 7), (1, 13)]  # the triples 6 to 8 and 12 to 14
+    assert others(Long(), 1, 10, 1, 'short', 3) == [(1, 9), (1, 11), (1, 8)]
+    example = Examples(Long(), 1, 3, granularity='short').at(1, 1)
+    assert example['frames'][:, :, 0, 0, 0].tolist() == [[10, 11, 12], [10, 10, 10], [13, 14, 15]]  # clamped one by one
+
+
+@pytest.mark.parametrize('frames', [1, 3])
+def test_long_fragments_are_outside_the_surroundings(frames):
+    seen = set()
+    for seed in range(200):
+        found = others(Long(), 2, 12, frames, 'long', 2, np.random.default_rng(seed))
+        assert found[0] != found[1] and all(clip == 2 for clip, _ in found)
+        seen |= {k for _, k in found}
+    least = 5 + frames // 2
+    assert seen == set(range(0, 12 - least + 1)) | set(range(12 + least, 30))
+    assert {k for _, k in others(Long(), 3, 3, frames, 'long', 2)} <= {0, 6}  # too short: the farthest
+
+
+def test_cross_fragments_are_of_other_clips_of_the_tag():
+    clips = {clip for seed in range(50) for clip, _ in others(Long(), 1, 10, 1, 'cross', 2, np.random.default_rng(seed))}
+    assert clips == {0, 2}
+    assert len({clip for clip, _ in others(Long(), 1, 10, 1, 'cross', 2)}) == 2
+    assert {clip for clip, _ in others(Long(), 3, 2, 1, 'cross', 2)} == {3}  # the tag has no other
+    assert others(Long(), 1, 10, 3, 'cross', 2) == others(Long(), 1, 10, 3, 'cross', 2) != others(Long(), 1, 11, 3, 'cross', 2)
+
+
+def test_fragments_of_sound_are_stacked(clips):
+    found = Examples(clips, 1, 1, True, granularity='cross').at(0, 3)
+    assert found['frames'].shape == (3, 1, SIDE, SIDE, 3) and found['audio'].shape == (3, 257, 98) and found['phi'].shape == (3,)
+    np.testing.assert_array_equal(found['frames'][0], fragment(clips, 0, 3)['frames'])
+    for place, frames, sound in zip(others(clips, 0, 3, 1, 'cross', 2), found['frames'][1:], found['audio'][1:], strict=True):
+        expected = fragment(clips, *place, 1, True)
+        np.testing.assert_array_equal(frames, expected['frames'])
+        np.testing.assert_array_equal(sound, expected['audio'])
 
 
 def test_one_pass_in_order():

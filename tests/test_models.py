@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stanet_jax.models import classifiers, fusion
+from stanet_jax.models import cgcn, classifiers, fusion
 
 
 def sigmoid(x):
@@ -111,3 +111,25 @@ def test_only_st_looks_at_other_frames_and_does():
     assert np.abs(np.asarray(apply(variables, **inputs)[0]) - apply(variables, **moved)[0]).max() > 1e-5
     with pytest.raises(ValueError, match='S looks at 1 frames'):
         net('S')[2](net('S')[1], **inputs)
+
+
+@pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
+def test_plus_is_the_branch_then_cgcn(source):
+    rng, (b, n) = np.random.default_rng(6), (2, 3)
+    model = classifiers.ClassifierPlus(source, 5, 'tiny', 'tiny_audio', width=8, batch_norm='batch', steps=2)
+    inputs = {'frames': np.float32(rng.normal(size=(b, n, classifiers.FRAMES[source], 32, 32, 3))),
+              'audio': np.float32(rng.normal(size=(b, n, 257, 98))), 'phi': np.ones((b, n), np.float32)}
+    variables = jax.jit(model.init)(jax.random.key(0), **inputs)
+    logits, out = jax.jit(model.apply)(variables, **inputs)
+    assert logits.shape == (b, 5) and out['maps'].shape == (b, 4, 4, 5) and out['features'].shape == (b, n, 4, 4, 5)
+    np.testing.assert_allclose(logits, np.asarray(out['maps']).mean((1, 2)), rtol=1e-5, atol=1e-6)
+
+    params = variables['params']
+    plain = classifiers.Classifier(source, 5, 'tiny', 'tiny_audio', width=8, batch_norm='batch')
+    theirs = {**{k: v for k, v in params.items() if k not in ('reduce', 'cgcn')}, 'classifier': params['reduce']}
+    flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in inputs.items()}
+    _, each = plain.apply({**variables, 'params': theirs}, **flat)
+    nodes = cgcn.CGCN(2).apply({'params': params['cgcn']}, each['maps'].reshape(b, n, 4, 4, 5))
+    np.testing.assert_allclose(out['features'], nodes, rtol=1e-4, atol=1e-5)
+    kernel, bias = (np.asarray(params['classifier'][k]) for k in ('kernel', 'bias'))
+    np.testing.assert_allclose(out['maps'], np.asarray(nodes)[:, 0] @ kernel[0, 0] + bias, rtol=1e-4, atol=1e-5)

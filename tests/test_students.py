@@ -53,6 +53,6 @@ def test_the_papers_student_at_its_real_size_by_shape():
     from configs import sta
     from stanet_jax import classification, distillation
     config = sta.get_config('paper')
-    model, batch = distillation.make_student(config), classification.example_batch(config, 3, True, 28, config.batch)
+    model, batch = distillation.make_student(config), classification.example_batch(config, 'STA', 28, config.batch)
     logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **classification.inputs(batch))[0][0])
     assert logits.shape == (3, 356, 356)

@@ -86,7 +86,7 @@ def small_config():
 
 def random_batch(config, source, classes, b, seed=0):
     rng = np.random.default_rng(seed)
-    batch = classification.example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, classes, b)
+    batch = classification.example_batch(config, source, classes, b)
     batch['frames'] = rng.integers(0, 256, batch['frames'].shape, np.uint8)
     batch['tags'] = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, b)]
     if 'audio' in batch:
@@ -143,7 +143,7 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
     from configs import scam_coarse
     config = scam_coarse.get_config('paper')
     model = classification.make_model(config, source, 28)
-    batch = classification.example_batch(config, classifiers.FRAMES[source], source in classifiers.SOUND, 28, config.batch)
+    batch = classification.example_batch(config, source, 28, config.batch)
     assert batch['frames'].shape == (20, classifiers.FRAMES[source], 256, 256, 3)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(batch)))
     optimizer = training.optimizer_of(config, source, variables['params'], 100)

@@ -359,6 +359,10 @@ class Clips:
     def __len__(self):
         return len(self.clips)
 
+    def of_tag(self, tag):
+        """The indices of the clips with this tag."""
+        return [i for i, clip in enumerate(self.clips) if clip['tag'] == tag]
+
     def only(self, indices):
         """These clips alone, as another `Clips`."""
         result = copy.copy(self)

@@ -65,6 +65,31 @@ def fragment(clips, clip, frame, frames=1, sound=False, box=WHOLE, mirror=False)
     return result
 
 
+def others(clips, clip, frame, frames, granularity, count, rng=None):
+    """The other fragments of a target (TPAMI Sec. 4), `count` of them: a list of (clip, frame in their middle).
+
+    short: the nearest on both sides, just beside the target, or for triples beyond `frame - 1 ... frame + 1`; clamped at the clip's ends
+        frame by frame, so that their middle may lie outside.
+    long: random ones of the clip outside `frame - 4 ... frame + 4`; where there are too few, the farthest.
+    cross: random ones of other clips of the tag; of this clip where the tag has no other.
+
+    Args:
+        frames: of a fragment, 1 or 3.
+        rng: by default a generator of (clip, frame) alone.
+    """
+    if granularity == 'short':
+        return [(clip, frame + (-1) ** (k + 1) * frames * (k // 2 + 1)) for k in range(count)]
+    rng = np.random.default_rng([clip, frame]) if rng is None else rng
+    if granularity == 'long':
+        distance = np.abs(np.arange(clips.clips[clip]['frames']) - frame)
+        found = np.flatnonzero(distance > 4 + frames // 2)
+        if len(found) < count:
+            found = np.argsort(-distance, kind='stable')[:count]
+        return [(clip, int(k)) for k in rng.choice(found, count, replace=len(found) < count)]
+    same = [i for i in clips.of_tag(clips.clips[clip]['tag']) if i != clip] or [clip]
+    return [(int(i), int(rng.integers(clips.clips[i]['frames']))) for i in rng.choice(same, count, replace=len(same) < count)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """The examples of a training: a pure function of their index and, for augmentation, of a random generator.
@@ -78,6 +103,7 @@ class Examples:
             shares of the frame) is what the frames are cropped to, and is not handed on.
         draw: `(index, rng) -> (clip, frame)` in place of `target`.
         least_crop: side of the smallest random crop, as a share.
+        granularity: 'short', 'long' or 'cross': `frames`, `audio` and `phi` get an axis in front for the target and its `count` others.
     """
     clips: Any
     per_clip: int
@@ -86,6 +112,8 @@ class Examples:
     annotations: Any = None
     draw: Any = None
     least_crop: float = 1.0
+    granularity: str = ''
+    count: int = 2
 
     def __len__(self):
         return len(self.clips) * self.per_clip
@@ -102,7 +130,14 @@ class Examples:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
         if 'target' in known:
             known['target'] = crop([known['target']], box, mirror)[0]
-        return {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound, box, mirror), **known}
+        result = {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound, box, mirror), **known}
+        if not self.granularity:
+            return result
+        found = [result]
+        for place in others(self.clips, clip, frame, self.frames, self.granularity, self.count, rng):
+            heard = self.annotations(*place) if self.annotations and self.sound else {}
+            found.append({**fragment(self.clips, *place, self.frames, self.sound, box, mirror), **heard})
+        return result | {k: np.stack([of[k] for of in found]) for k in ('frames', 'audio', 'phi') if k in result}
 
 
 def batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0):

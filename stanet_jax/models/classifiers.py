@@ -1,11 +1,34 @@
-"""The classification nets S, SA and ST (TPAMI Fig. 5 A-C)."""
+"""The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 6 to 8)."""
 import flax.linen as nn
 import jax.numpy as jnp
 
 from stanet_jax.models import backbones, fusion
+from stanet_jax.models.cgcn import CGCN
 
-FRAMES = {'A': 0, 'S': 1, 'SA': 1, 'ST': 3}  # how many frames each net looks at; the middle one is the target
-SOUND = ('A', 'SA')  # the nets that hear
+FRAMES = {'A': 0, 'S': 1, 'SA': 1, 'ST': 3, 'STA': 3}  # how many frames each net looks at; the middle one is the target
+SOUND = ('A', 'SA', 'STA')  # the nets that hear
+PLUS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by what else they see
+
+
+def branch(net, frames, audio, phi, train, mask):
+    """The features of S, SA or ST, [b, h', w', f]: those of the target frame, fused with sound or time.
+
+    Makes its parts in the compact module `net`, of `Classifier`'s attributes; arguments as of its call.
+    """
+    fields = {'batch_norm': net.batch_norm, 'dtype': net.dtype}
+    b, t = frames.shape[:2]
+    if t != FRAMES[net.source]:
+        raise ValueError(f'{net.source} looks at {FRAMES[net.source]} frames, got {t}')
+    encoder = backbones.create(net.encoder, name='encoder', **fields)
+    encoded = encoder(frames.reshape(b * t, *frames.shape[2:]), train=train, mask=None if mask is None else jnp.repeat(mask, t))['C5']
+    encoded = encoded.reshape(b, t, *encoded.shape[1:])
+    s = encoded[:, t // 2]
+    if net.source == 'SA':
+        heard = backbones.create(net.audio_encoder, classes=0, name='audio_encoder', **fields)(audio, train=train, mask=mask)
+        return fusion.fuse(s, fusion.AudioMap(net.width, net.dtype, name='audio_map')(heard['embedding'], phi, s))
+    if net.source == 'ST':
+        return fusion.fuse(s, fusion.TimeMap(net.width, net.dtype, name='time_map')(encoded))
+    return s
 
 
 class Classifier(nn.Module):
@@ -45,26 +68,50 @@ class Classifier(nn.Module):
         Raises:
             ValueError: not the number of frames that the net looks at.
         """
-        fields = {'batch_norm': self.batch_norm, 'dtype': self.dtype}
-        heads = self.classes if self.source == 'A' else 0
-        if self.source in SOUND:
-            listen = backbones.create(self.audio_encoder, classes=heads, name='audio_encoder', **fields)
-            heard = listen(audio, train=train, mask=mask)
         if self.source == 'A':
-            return heard['logits'].astype(jnp.float32), {}
-
-        b, t = frames.shape[:2]
-        if t != FRAMES[self.source]:
-            raise ValueError(f'{self.source} looks at {FRAMES[self.source]} frames, got {t}')
-        encoder = backbones.create(self.encoder, name='encoder', **fields)
-        encoded = encoder(frames.reshape(b * t, *frames.shape[2:]), train=train,
-                          mask=None if mask is None else jnp.repeat(mask, t))['C5']
-        encoded = encoded.reshape(b, t, *encoded.shape[1:])
-        features = s = encoded[:, t // 2]
-        if self.source == 'SA':
-            gate = fusion.AudioMap(self.width, self.dtype, name='audio_map')(heard['embedding'], phi, s)
-            features = fusion.fuse(s, gate)
-        elif self.source == 'ST':
-            features = fusion.fuse(s, fusion.TimeMap(self.width, self.dtype, name='time_map')(encoded))
+            listen = backbones.create(self.audio_encoder, classes=self.classes, name='audio_encoder', batch_norm=self.batch_norm,
+                                      dtype=self.dtype)
+            return listen(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
+        features = branch(self, frames, audio, phi, train, mask)
         maps = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')(features).astype(jnp.float32)
         return maps.mean(axis=(1, 2)), {'maps': maps, 'features': features}
+
+
+class ClassifierPlus(nn.Module):
+    """One of S+, SA+ and ST+: the branch of S, SA or ST on a target and other fragments, which reason with each other (TPAMI Sec. 4).
+
+    The branch's parts are shared by the fragments, which go through the encoder in one call; a 1x1 convolution `reduce` brings each
+    to a map for each class, C-GCN passes messages between them, and the target's node is classified.
+
+    Attributes: as of `Classifier`, and `steps`, `threshold`, `rate`, `refine` as of `cgcn.CGCN`.
+    """
+    source: str
+    classes: int
+    encoder: str
+    audio_encoder: str = 'vggsound'
+    width: int = 512
+    batch_norm: str = 'running'
+    dtype: jnp.dtype = jnp.float32
+    steps: int = 3
+    threshold: float = 0.8
+    rate: float = 0.6
+    refine: bool = True
+
+    @nn.compact
+    def __call__(self, frames=None, audio=None, phi=None, *, train=False, mask=None):
+        """Classifies targets.
+
+        Args:
+            frames: [b, n, t, h, w, 3], normalised, the target's first; t = 3 for ST+, else 1.
+            audio: [b, n, 257, T] and phi: [b, n], for SA+; see `Classifier`.
+            train, mask: [b], see `Classifier`.
+        Returns:
+            As `Classifier`, of the target.
+        """
+        b, n = frames.shape[:2]
+        flat = (None if x is None else x.reshape(b * n, *x.shape[2:]) for x in (frames, audio, phi))
+        features = branch(self, *flat, train, None if mask is None else jnp.repeat(mask, n))
+        h = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='reduce')(features)
+        h = CGCN(self.steps, self.threshold, self.rate, self.refine, self.dtype, name='cgcn')(h.reshape(b, n, *h.shape[1:]))
+        maps = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')(h[:, 0]).astype(jnp.float32)
+        return maps.mean(axis=(1, 2)), {'maps': maps, 'features': h}

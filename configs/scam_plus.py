@@ -1,0 +1,30 @@
+"""The eight nets of SCAM+: S+, SA+ and ST+, which see other fragments beside the target, by way of C-GCN (TPAMI Sec. 4).
+
+    python train.py --config=configs/scam_plus.py --workdir=runs/plus
+        SynthAVE, after configs/scam_coarse.py, whose S, SA and ST they begin from.
+
+    python train.py --config=configs/scam_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_plus
+"""
+from configs import scam_coarse
+
+PARTS = {'S': ('encoder',), 'SA': ('encoder', 'audio_encoder', 'audio_map'), 'ST': ('encoder', 'time_map')}
+
+
+def get_config(recipe='synthave'):
+    config = scam_coarse.get_config(recipe)
+    config.nets = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')
+    config.fragments = 2  # n: how many others each net sees
+    config.cgcn = {'steps': 3, 'threshold': 0.8, 'rate': 0.6, 'refine': True}  # steps: m; threshold, rate: Td, Tr of FRL
+    coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
+    config.start_from = {net: {part: f'{coarse}/{net.split("_")[0]}' for part in PARTS[net.split('_')[0]]} for net in config.nets}
+    config.switch = 'runs/switch' if recipe == 'synthave' else 'runs/paper_switch'
+    config.epochs = {net: 0.6 for net in config.nets}
+    config.optimizer = {net: 'adam' for net in config.nets}
+    config.learning_rate = {net: 1e-3 for net in config.nets}
+    config.new_multiplier = {net: 1.0 for net in config.nets}
+    if recipe == 'paper':
+        config.batch = 16
+        config.epochs = {net: 15.0 for net in config.nets}
+        config.optimizer = {net: 'sgd' for net in config.nets}
+        config.new_multiplier = {net: 10.0 for net in config.nets}
+    return config
