@@ -30,14 +30,14 @@ def measure(config, clips, nets, out):
     models = {s: classification.make_model(nets, s, len(clips.categories)) for s in config.sources}
     variables = {s: checkpoint.load_variables(pathlib.Path(config.coarse) / s / 'variables') for s in config.sources}
     annotations, names, took = Annotations(clips), clip_names(clips), {}
-    look = pseudo_gt.looker(models, variables)
+    look = pseudo_gt.looker(models, variables, {}, {})
     pseudo_gt.split_maps(config, clips, list(models), look, annotations, out / 'first')  # compiles the nets and warms the files
     took['whole'], _ = seconds(lambda: pseudo_gt.split_maps(config, clips, list(models), look, annotations, out / 'whole'))
 
     items = pseudo_gt.stretches(clips, range(len(clips)), config.stretch)
     took['reading'], batches = seconds(lambda: list(pseudo_gt.reader(
         clips, annotations, items, config.stretch, jax.local_device_count(), config.data.workers)))
-    clip, seen = next(pseudo_gt.looked_at(config, clips, annotations, items, look))
+    clip, seen = next(pseudo_gt.looked_at(config, clips, annotations, range(len(clips)), list(models), look))
     fused = pseudo_gt.fuser(config, clips)
     made = fused(seen)
     took['nets'], _ = seconds(lambda: ([jax.device_get(look(batch)) for batch in batches], [fused(seen) for _ in range(len(clips))]))

@@ -7,7 +7,7 @@
 """
 from ml_collections import ConfigDict
 
-from configs import scam_coarse, scam_fine
+from configs import scam_coarse, scam_fine, scam_plus
 
 
 def get_config(recipe='synthave'):
@@ -18,12 +18,14 @@ def get_config(recipe='synthave'):
         'splits': ('train', 'validation', 'test'),
         'coarse': 'runs/coarse' if recipe == 'synthave' else 'runs/paper',  # the run of the coarse nets
         'switch': 'runs/switch',  # the run of the audio switch; '' to hear whatever sound there is
-        'stages': ('coarse', 'fine'),
+        'stages': ('coarse', 'fine'),  # 'plus' after them makes SCAM+
         'sources': ('S', 'SA', 'ST'),
+        'plus_sources': scam_plus.get_config(recipe).nets,
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22
         'reach': 2,  # a map is the mean over so many frames to either side
         'stretch': 16,  # frames that a device takes at once
         'fine': scam_fine.get_config(recipe),
+        'plus': scam_plus.get_config(recipe),
     })
     if recipe == 'paper':
         config.switch = 'runs/paper_switch'

@@ -42,7 +42,7 @@ def place(config, workdir):
     of = {stage: str(workdir / stage) for stage in STAGES}
     for stage in STAGES:
         config[stage].data = config.data
-    for part in (config.coarse, config.switch, config.pseudo_gt.fine, config.sta):
+    for part in (config.coarse, config.switch, config.pseudo_gt.fine, config.pseudo_gt.plus, config.sta):
         part.seed = config.seed
     config.switch.start_from.switch = {part: f'{of["coarse"]}/SA' for part in config.switch.start_from.switch}
     config.pseudo_gt.coarse, config.pseudo_gt.switch = of['coarse'], of['switch']

@@ -23,12 +23,13 @@ import PIL.Image
 import tqdm
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from stanet_jax import InputError, audio, checkpoint, classification, scam, sharding, training
+from stanet_jax import InputError, audio, augment, checkpoint, classification, scam, sharding, training
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
-from stanet_jax.data.fragments import WHOLE
-from stanet_jax.models import classifiers
+from stanet_jax.data.fragments import WHOLE, fragment, others
+from stanet_jax.models import backbones, classifiers
 
 FUSIONS = ('selective', 'average')  # Eq. 2 and Eq. 22
+STAGES = ('coarse', 'fine', 'plus')
 
 
 # --------------------------------------------------------------------------------------------------------------- on devices
@@ -56,21 +57,76 @@ def source_maps(variables, batch, *, models):
     tags = jnp.repeat(batch['tags'], n, axis=0)
     cams, confidences = [], []
     for source, model in models.items():
-        fragment = {'frames': frames if classifiers.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
-                    'audio': batch['audio'].reshape(b * n, *batch['audio'].shape[2:]), 'phi': batch['phi'].reshape(b * n)}
-        logits, cam = classification.predict(variables[source], fragment, model=model)
+        example = {'frames': frames if classifiers.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
+                   'audio': batch['audio'].reshape(b * n, *batch['audio'].shape[2:]), 'phi': batch['phi'].reshape(b * n)}
+        logits, cam = classification.predict(variables[source], example, model=model)
         cams.append(cam)
         confidences.append(jax.nn.softmax(logits))
     return {'cams': jnp.stack(cams, 1).reshape(b, n, len(models), *cams[0].shape[1:]),
             'confidence': jnp.stack(confidences, 1).reshape(b, n, len(models), -1)}
 
 
-def fuse(cams, confidence, boxes, tags, valid, *, fusion, reach, side):
+def plus_maps(variables, batch, *, models):
+    """The views of S+, SA+ and ST+ of whole clips; each net encodes a frame once, however many fragments it is in.
+
+    Args:
+        variables: {net: variables}; models: {net: ClassifierPlus}.
+        batch: as `source_maps` takes it, n frames being all of a clip, and, see `companions`, `length` [b], `places` {net: [b, n, m]},
+            `cross_frames` [b, m, 3, h, w, 3], `cross_audio` [b, m, 257, T] and `cross_phi` [b, m].
+    Returns:
+        As `source_maps`.
+    """
+    b, n = batch['phi'].shape
+    last, every = batch['length'][:, None, None, None] - 1, jnp.arange(b)[:, None, None, None]
+    cams, confidences = [], []
+    for net, model in models.items():
+        (source, _, granularity), own = net.partition('_'), variables[net]
+        reach = jnp.arange(classifiers.FRAMES[source]) - classifiers.FRAMES[source] // 2
+
+        def part(name, own=own):
+            return {collection: of.get(name, {}) for collection, of in own.items()}
+
+        def look(frames, model=model, part=part):  # [b, k, h, w, 3] -> [b, k, h', w', f]
+            encoder = backbones.create(model.encoder, batch_norm=model.batch_norm, dtype=model.dtype)
+            c5 = encoder.apply(part('encoder'), augment.normalise(frames.reshape(-1, *frames.shape[2:])))['C5']
+            return c5.reshape(*frames.shape[:2], *c5.shape[1:])
+
+        def listen(audio, model=model, part=part):  # [b, k, 257, T] -> [b, k, d]
+            encoder = backbones.create(model.audio_encoder, classes=0, batch_norm=model.batch_norm, dtype=model.dtype)
+            return encoder.apply(part('audio_encoder'), audio.reshape(-1, *audio.shape[2:]))['embedding'].reshape(*audio.shape[:2], -1)
+
+        def gather(values, places):  # [b, k, ...], [b, n, m, t] -> [b, n, m, t, ...]
+            return values[every, jnp.clip(places, 0, last)]
+
+        def join(targets, others):  # [b, n, 1, ...] and, of the whole clip, [b, m, ...]
+            return jnp.concatenate([targets, jnp.broadcast_to(others[:, None], (b, n, *others.shape[1:]))], axis=2)
+
+        middles = jnp.broadcast_to(jnp.arange(n)[:, None], (b, n, 1))
+        places = middles if granularity == 'cross' else jnp.concatenate([middles, batch['places'][net]], axis=2)
+        encoded, heard, phi = gather(look(batch['frames'][:, 1:-1]), places[..., None] + reach), None, None
+        if source == 'SA':
+            heard, phi = (gather(x, places[..., None])[:, :, :, 0] for x in (listen(batch['audio']), batch['phi']))
+        if granularity == 'cross':
+            frames = batch['cross_frames'][:, :, 1 + reach]
+            seen = look(frames.reshape(b, -1, *frames.shape[3:]))
+            encoded = join(encoded, seen.reshape(*frames.shape[:3], *seen.shape[2:]))
+            if source == 'SA':
+                heard, phi = join(heard, listen(batch['cross_audio'])), join(phi, batch['cross_phi'])
+        flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in (('encoded', encoded), ('heard', heard), ('phi', phi)) if v is not None}
+        logits, out = model.apply(own, **flat)
+        cams.append(scam.class_activation(out['maps'], jnp.repeat(batch['tags'], n, axis=0)))
+        confidences.append(jax.nn.softmax(logits))
+    return {'cams': jnp.stack(cams, 1).reshape(b, n, len(models), *cams[0].shape[1:]),
+            'confidence': jnp.stack(confidences, 1).reshape(b, n, len(models), -1)}
+
+
+def fuse(cams, confidence, boxes, tags, valid, plus_cams=None, plus_confidence=None, *, fusion, reach, side):
     """A clip's maps: SCAM, pasted at its boxes, the mean over `t - reach ... t + reach`, min-max; and the tightest boxes around them.
 
     Args:
         cams: [t, s, h', w']; confidence: [t, s, c]; boxes: [t, 4] in pixels, where the cams were cut; tags: [c].
         valid: [t], False at what only fills the clip up to a length.
+        plus_cams, plus_confidence: of further sources (Eq. 8), which saw whole frames: every map is pasted before SCAM.
         fusion: 'selective' (Eq. 2) or 'average' (Eq. 22).
         reach: of the mean; 0 for none.
         side: of the frame, in pixels.
@@ -78,6 +134,11 @@ def fuse(cams, confidence, boxes, tags, valid, *, fusion, reach, side):
         A dict of `maps` uint8 [t, side, side], `boxes` int32 [t, 4] in pixels, `weights` [t, s], `empty` [t]: frames whose sources
         are all filtered out. Their maps are zeros; their boxes are of their neighbours.
     """
+    if plus_cams is not None:
+        paste = jax.vmap(jax.vmap(functools.partial(scam.paste, shape=(side, side)), in_axes=(0, None)))
+        whole = jnp.broadcast_to(jnp.float32([0, 0, side, side]), boxes.shape)
+        cams, boxes = jnp.concatenate([paste(cams, boxes), paste(plus_cams, whole)], axis=1), whole
+        confidence = jnp.concatenate([confidence, plus_confidence], axis=1)
     weights = scam.soft_filter(confidence, jnp.broadcast_to(tags, (len(cams), len(tags))))
     if fusion == 'average':
         maps, empty = scam.average(cams), jnp.zeros(len(cams), bool)
@@ -119,10 +180,35 @@ def read(clips, annotations, length, stretch):
             'phi': np.float32([k.get('phi', 1) * (info['samples'] > 0) for k in known])}
 
 
-def reader(clips, annotations, items, length, batch, workers):
-    """Batches of `batch` stretches, in order, by way of grain; the last one filled up with its last stretch."""
+def companions(clips, annotations, nets, count, clip, length):
+    """What `plus_maps` takes of a clip beyond `read`: the places of its other fragments, and `count` triples of other clips of the tag.
+
+    These last are the same for all of the clip's frames, so that they are read once.
+    """
+    info = clips.clips[clip]
+    places = {}
+    for net in nets:
+        source, _, granularity = net.partition('_')
+        if granularity != 'cross':
+            of = [others(clips, clip, min(k, info['frames'] - 1), classifiers.FRAMES[source], granularity, count) for k in range(length)]
+            places[net] = np.int32([[k for _, k in row] for row in of])
+    cross = others(clips, clip, 0, 3, 'cross', count)
+    found = [fragment(clips, *place, 3, True) | annotations(*place) for place in cross]
+    return {'length': np.int32(info['frames']), 'places': places, 'cross_frames': np.stack([of['frames'] for of in found]),
+            'cross_audio': np.stack([of['audio'] for of in found]), 'cross_phi': np.float32([of['phi'] for of in found])}
+
+
+def reader(clips, annotations, items, length, batch, workers, plus=(), count=0):
+    """Batches of `batch` stretches, in order, by way of grain; the last one filled up with its last stretch.
+
+    For the nets `plus`, stretches are whole clips, and come with their `companions`.
+    """
+    def load(item):
+        found = read(clips, annotations, length, item)
+        return {**found, **companions(clips, annotations, plus, count, item[0], length)} if plus else found
+
     items = [*items, *items[-1:] * (-len(items) % batch)]
-    loaded = grain.MapDataset.source(items).map(functools.partial(read, clips, annotations, length)).batch(batch)
+    loaded = grain.MapDataset.source(items).map(load).batch(batch)
     reading = loaded.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
     if workers:
         reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
@@ -132,7 +218,7 @@ def reader(clips, annotations, items, length, batch, workers):
 # ------------------------------------------------------------------------------------------------------------------- stages
 
 
-def stage(config, nets, out, boxes=''):
+def stage(config, nets, out, boxes='', plus=''):
     """Makes the maps of one stage for every clip of `config.splits`, on all devices; each process does its share of the clips.
 
     Args:
@@ -140,13 +226,13 @@ def stage(config, nets, out, boxes=''):
         nets: folder of the run of S, SA and ST.
         out: folder of the stage.
         boxes: folder of the stage whose boxes the frames are cropped to; '' for whole frames.
+        plus: folder of the run of the nets of SCAM+, which see whole frames and are sources too; '' for none.
     """
-    nets_config = training.read_config(nets)
     data = classification.open_data(config)
-    sources = [s for s in nets_config.nets if classifiers.FRAMES[s] and s in config.sources]
-    variables = {s: checkpoint.load_variables(pathlib.Path(nets) / s / 'variables') for s in sources}
     classes = len(next(iter(data.values())).categories)
-    look = looker({s: classification.make_model(nets_config, s, classes) for s in sources}, variables)
+    models, variables = load_nets(nets, config.sources, classes)
+    plus_models, plus_variables = load_nets(plus, config.plus_sources, classes) if plus else ({}, {})
+    look, sources = looker(models, variables, plus_models, plus_variables), [*models, *plus_models]
     done = empty = 0
     for split in (split for split in config.splits if split in data):
         annotations = Annotations(data[split], config.switch, boxes)
@@ -155,20 +241,28 @@ def stage(config, nets, out, boxes=''):
     print(f'{out}: {done} maps made, {empty} of them empty, as no source was sure of the tag')
 
 
+def load_nets(run, sources, classes):
+    """The models and the variables of a run's nets that are among the sources, each a dict by name."""
+    config = training.read_config(run)
+    names = [s for s in config.nets if s in sources]
+    return ({s: classification.make_model(config, s, classes) for s in names},
+            {s: checkpoint.load_variables(pathlib.Path(run) / s / 'variables') for s in names})
+
+
 def split_maps(config, clips, sources, look, annotations, out):
     """Makes the maps of one split into `out`, `look` being a `looker`; returns how many were made and how many of them are empty."""
     names, mine = clip_names(clips), range(jax.process_index(), len(clips), jax.process_count())
     scratch = out / f'.writing.{jax.process_index()}'
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    items = stretches(clips, [i for i in mine if not (out / names[i]).exists()], config.stretch)
+    missing = [i for i in mine if not (out / names[i]).exists()]
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     count = empty = 0
-    total = sum(clips.clips[i]['frames'] for i in {i for i, _ in items})
+    total = sum(clips.clips[i]['frames'] for i in missing)
     with concurrent.futures.ThreadPoolExecutor(2) as pool, tqdm.tqdm(
             total=total, desc=f'{out.parent.name} {out.name}', unit='frame', mininterval=1) as progress:
         waiting, fused = [], fuser(config, clips)
-        for clip, seen in looked_at(config, clips, annotations, items, look):
+        for clip, seen in looked_at(config, clips, annotations, missing, sources, look):
             info = clips.clips[clip]
             made = fused(seen)
             lines = [line(clips, names[clip], info, k, seen, made, sources, run_hash) for k in range(info['frames'])]
@@ -188,25 +282,31 @@ def split_maps(config, clips, sources, look, annotations, out):
     return count, empty
 
 
-def looker(models, variables):
-    """`batch -> source_maps` over this process's devices; a batch holds a stretch for each of them."""
+def looker(models, variables, plus_models, plus_variables):
+    """`batch -> source_maps`, and `plus_maps` where there are such, over this process's devices; a batch holds a stretch for each."""
+    def look(variables, batch):
+        seen = source_maps(variables[0], batch, models=models)
+        return seen | ({f'plus_{k}': v for k, v in plus_maps(variables[1], batch, models=plus_models).items()} if plus_models else {})
+
     devices = jax.local_devices()
     mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
     split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
-    variables, look = jax.device_put(variables, whole), jax.jit(functools.partial(source_maps, models=models), out_shardings=whole)
+    variables, look = jax.device_put((variables, plus_variables), whole), jax.jit(look, out_shardings=whole)
     return lambda batch: look(variables, jax.device_put(batch, split))
 
 
-def looked_at(config, clips, annotations, items, look):
+def looked_at(config, clips, annotations, chosen, sources, look):
     """Yields (clip, what the sources make of it): `cams`, `confidence`, `boxes`, `phi` of each of its frames, and `tags` [c]."""
-    parts, devices = [], jax.local_device_count()
-    batches = reader(clips, annotations, items, config.stretch, devices, config.data.workers) if items else ()
+    parts, devices, plus = [], jax.local_device_count(), [s for s in sources if s in classifiers.PLUS]
+    length = max(clip['frames'] for clip in clips.clips) if plus else config.stretch
+    items = stretches(clips, chosen, length)
+    batches = reader(clips, annotations, items, length, devices, config.data.workers, plus, config.plus.fragments) if items else ()
     for number, batch in enumerate(batches):
         seen = {**jax.device_get(look(batch)), 'boxes': batch['boxes'], 'phi': batch['phi']}
         for i, (clip, start) in enumerate(items[number * devices:(number + 1) * devices]):
             frames = clips.clips[clip]['frames']
             parts.append({k: v[i, :frames - start] for k, v in seen.items()})
-            if start + config.stretch >= frames:
+            if start + length >= frames:
                 yield clip, {k: np.concatenate([part[k] for part in parts]) for k in seen} | {'tags': batch['tags'][i]}
                 parts = []
 
@@ -218,16 +318,17 @@ def fuser(config, clips):
 
     def fuse_clip(seen):
         t = len(seen['cams'])
-        full = (np.pad(seen[k], [(0, longest - t)] + [(0, 0)] * (seen[k].ndim - 1), 'edge') for k in ('cams', 'confidence', 'boxes'))
-        return {k: np.asarray(v)[:t] for k, v in fused(*full, seen['tags'], valid=np.arange(longest) < t).items()}
+        full = {k: np.pad(v, [(0, longest - t)] + [(0, 0)] * (v.ndim - 1), 'edge') for k, v in seen.items() if k not in ('tags', 'phi')}
+        return {k: np.asarray(v)[:t] for k, v in fused(**full, tags=seen['tags'], valid=np.arange(longest) < t).items()}
     return fuse_clip
 
 
 def line(clips, name, info, k, seen, made, sources, run_hash):
     """A frame's line of the manifest; `frame` counts from 1, as the files do, `box` is (y0, x0, y1, x1) in shares of the frame."""
     tag = info['tag']
+    confidence = np.concatenate([seen[name][k, :, tag] for name in ('confidence', 'plus_confidence') if name in seen])
     return {'clip': name, 'frame': k + 1, 'tag': clips.categories[tag], 'kind': info['kind'], 'switch': int(seen['phi'][k]),
-            'sources': {s: {'confidence': round(float(seen['confidence'][k, i, tag]), 4), 'weight': round(float(made['weights'][k, i]), 4)}
+            'sources': {s: {'confidence': round(float(confidence[i]), 4), 'weight': round(float(made['weights'][k, i]), 4)}
                         for i, s in enumerate(sources)},
             'box': [round(float(x), 5) for x in made['boxes'][k] / clips.side], 'empty': bool(made['empty'][k]), 'config': run_hash}
 
@@ -250,21 +351,32 @@ def check(config):
             ('stretch', config.stretch, config.stretch > 0, 'must be above 0'),
             ('splits', config.splits, set(config.splits) <= {'train', 'validation', 'test'} and config.splits,
              'must name splits out of train, validation, test'),
+            ('stages', config.stages, config.stages and set(config.stages) <= set(STAGES), f'must name stages out of {", ".join(STAGES)}'),
+            ('plus_sources', config.plus_sources, set(config.plus_sources) <= set(classifiers.PLUS),
+             f'must name sources out of {", ".join(classifiers.PLUS)}'),
             ('sources', config.sources, config.sources and set(config.sources) <= {'S', 'SA', 'ST'}, 'must name sources out of S, SA, ST')):
         if not good:
             raise InputError(f'config.{field}={value!r}: {why}')
-    classification.check(config.fine)
+    for nets in (config.fine, config.plus):
+        classification.check(nets)
 
 
 def run(config, workdir):
     """Coarse maps and boxes, fine nets on the boxes' crops, fine maps; what is done already is left."""
     check(config)
-    workdir = training.open_workdir(config, workdir)
-    stage(config, config.coarse, workdir / 'coarse')
-    if 'fine' not in config.stages:
-        return
-    fine = config.fine.copy_and_resolve_references()
-    fine.boxes, fine.switch, fine.data = str(workdir / 'coarse'), config.switch, config.data
-    fine.start_from = {net: str(pathlib.Path(config.coarse) / net) for net in fine.nets}
-    classification.run(fine, workdir / 'nets')
-    stage(config, workdir / 'nets', workdir / 'fine', workdir / 'coarse')
+    workdir, coarse = training.open_workdir(config, workdir), pathlib.Path(config.coarse)
+    if 'coarse' in config.stages:
+        stage(config, coarse, workdir / 'coarse')
+    if 'fine' in config.stages:
+        fine = config.fine.copy_and_resolve_references()
+        fine.boxes, fine.switch, fine.data = str(workdir / 'coarse'), config.switch, config.data
+        fine.start_from = {net: str(coarse / net) for net in fine.nets}
+        classification.run(fine, workdir / 'nets')
+        stage(config, workdir / 'nets', workdir / 'fine', workdir / 'coarse')
+    if 'plus' in config.stages:
+        plus = config.plus.copy_and_resolve_references()
+        plus.switch, plus.data = config.switch, config.data
+        for parts in plus.start_from.values():
+            parts.update({part: str(coarse / pathlib.Path(folder).name) for part, folder in parts.items()})
+        classification.run(plus, workdir / 'plus_nets')
+        stage(config, workdir / 'nets', workdir / 'plus', workdir / 'coarse', workdir / 'plus_nets')

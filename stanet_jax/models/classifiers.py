@@ -10,22 +10,30 @@ SOUND = ('A', 'SA', 'STA')  # the nets that hear
 PLUS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by what else they see
 
 
-def branch(net, frames, audio, phi, train, mask):
-    """The features of S, SA or ST, [b, h', w', f]: those of the target frame, fused with sound or time.
-
-    Makes its parts in the compact module `net`, of `Classifier`'s attributes; arguments as of its call.
-    """
-    fields = {'batch_norm': net.batch_norm, 'dtype': net.dtype}
+def encode(net, frames, train=False, mask=None):
+    """C5 of frames [b, t, h, w, 3] -> [b, t, h', w', f]; makes the part `encoder` in the compact module `net`."""
     b, t = frames.shape[:2]
     if t != FRAMES[net.source]:
         raise ValueError(f'{net.source} looks at {FRAMES[net.source]} frames, got {t}')
-    encoder = backbones.create(net.encoder, name='encoder', **fields)
+    encoder = backbones.create(net.encoder, name='encoder', batch_norm=net.batch_norm, dtype=net.dtype)
     encoded = encoder(frames.reshape(b * t, *frames.shape[2:]), train=train, mask=None if mask is None else jnp.repeat(mask, t))['C5']
-    encoded = encoded.reshape(b, t, *encoded.shape[1:])
-    s = encoded[:, t // 2]
+    return encoded.reshape(b, t, *encoded.shape[1:])
+
+
+def hear(net, audio, train=False, mask=None, classes=0):
+    """`embedding` [b, d] of log-spectrograms [b, 257, T], and `logits`; makes the part `audio_encoder` in the compact module `net`."""
+    encoder = backbones.create(net.audio_encoder, classes=classes, name='audio_encoder', batch_norm=net.batch_norm, dtype=net.dtype)
+    return encoder(audio, train=train, mask=mask)
+
+
+def blend(net, encoded, heard, phi):
+    """The features of S, SA or ST, [b, h, w, f']: the middle of encoded [b, t, h, w, f], fused with sound (Eq. 5) or time (Eq. 6).
+
+    Makes the part `audio_map` or `time_map` in the compact module `net`; heard [b, d] and phi [b] are for SA.
+    """
+    s = encoded[:, encoded.shape[1] // 2]
     if net.source == 'SA':
-        heard = backbones.create(net.audio_encoder, classes=0, name='audio_encoder', **fields)(audio, train=train, mask=mask)
-        return fusion.fuse(s, fusion.AudioMap(net.width, net.dtype, name='audio_map')(heard['embedding'], phi, s))
+        return fusion.fuse(s, fusion.AudioMap(net.width, net.dtype, name='audio_map')(heard, phi, s))
     if net.source == 'ST':
         return fusion.fuse(s, fusion.TimeMap(net.width, net.dtype, name='time_map')(encoded))
     return s
@@ -69,10 +77,9 @@ class Classifier(nn.Module):
             ValueError: not the number of frames that the net looks at.
         """
         if self.source == 'A':
-            listen = backbones.create(self.audio_encoder, classes=self.classes, name='audio_encoder', batch_norm=self.batch_norm,
-                                      dtype=self.dtype)
-            return listen(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
-        features = branch(self, frames, audio, phi, train, mask)
+            return hear(self, audio, train, mask, self.classes)['logits'].astype(jnp.float32), {}
+        heard = hear(self, audio, train, mask)['embedding'] if self.source in SOUND else None
+        features = blend(self, encode(self, frames, train, mask), heard, phi)
         maps = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')(features).astype(jnp.float32)
         return maps.mean(axis=(1, 2)), {'maps': maps, 'features': features}
 
@@ -98,19 +105,26 @@ class ClassifierPlus(nn.Module):
     refine: bool = True
 
     @nn.compact
-    def __call__(self, frames=None, audio=None, phi=None, *, train=False, mask=None):
+    def __call__(self, frames=None, audio=None, phi=None, *, encoded=None, heard=None, train=False, mask=None):
         """Classifies targets.
 
         Args:
             frames: [b, n, t, h, w, 3], normalised, the target's first; t = 3 for ST+, else 1.
             audio: [b, n, 257, T] and phi: [b, n], for SA+; see `Classifier`.
+            encoded: [b, n, t, h', w', f], in place of frames: what the part `encoder` makes of them; heard: [b, n, d], likewise of audio.
             train, mask: [b], see `Classifier`.
         Returns:
-            As `Classifier`, of the target.
+            As `Classifier`, of the target; `features` are all nodes' [b, n, h', w', c].
         """
-        b, n = frames.shape[:2]
-        flat = (None if x is None else x.reshape(b * n, *x.shape[2:]) for x in (frames, audio, phi))
-        features = branch(self, *flat, train, None if mask is None else jnp.repeat(mask, n))
+        b, n = (frames if encoded is None else encoded).shape[:2]
+        frames, audio, phi, encoded, heard = (None if x is None else x.reshape(b * n, *x.shape[2:])
+                                              for x in (frames, audio, phi, encoded, heard))
+        mask = None if mask is None else jnp.repeat(mask, n)
+        if encoded is None:
+            encoded = encode(self, frames, train, mask)
+        if heard is None and self.source in SOUND:
+            heard = hear(self, audio, train, mask)['embedding']
+        features = blend(self, encoded, heard, phi)
         h = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='reduce')(features)
         h = CGCN(self.steps, self.threshold, self.rate, self.refine, self.dtype, name='cgcn')(h.reshape(b, n, *h.shape[1:]))
         maps = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')(h[:, 0]).astype(jnp.float32)

@@ -1,0 +1,53 @@
+"""What the sources of pseudo-fixations see, against the nets applied to one example after the other."""
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from configs import scam_plus
+from stanet_jax import classification, pseudo_gt
+from stanet_jax.data import ave, fragments, synthave
+from stanet_jax.models import classifiers
+
+
+@pytest.fixture(scope='module')
+def clips(tmp_path_factory):
+    root = tmp_path_factory.mktemp('clips') / 'world'
+    synthave.generate(root, synthave.Settings(categories=2, train=5, validation=0, test=0, seconds=1.5, side=48), workers=1)
+    return ave.Clips(ave.prepare(root, 48, 8.0, workers=1), 'train')
+
+
+def annotations(clip, frame):
+    return {'phi': np.float32((clip + frame) % 3 > 0)}
+
+
+def nets(clips):
+    config = scam_plus.get_config()
+    config.width, config.data.side = 8, 48
+    models = {net: classification.make_model(config, net, len(clips.categories)) for net in classifiers.PLUS}
+    variables = {}
+    for seed, (net, model) in enumerate(models.items()):
+        example = classification.example_batch(config, net, len(clips.categories), 1)
+        variables[net] = jax.jit(model.init)(jax.random.key(seed), **classification.inputs(example))
+    return models, variables
+
+
+def test_plus_maps_are_the_nets_on_each_frame(clips):
+    models, variables = nets(clips)
+    longer = max(clip['frames'] for clip in clips.clips) + 3  # clips are filled up
+    batch = next(pseudo_gt.reader(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
+    seen = jax.jit(functools.partial(pseudo_gt.plus_maps, models=models))(variables, batch)
+    assert seen['cams'].shape[:3] == seen['confidence'].shape[:3] == (2, longer, 8)
+    for row, clip in enumerate((1, 3)):
+        for k in (0, 5, clips.clips[clip]['frames'] - 1):
+            for i, (net, model) in enumerate(models.items()):
+                source, _, granularity = net.partition('_')
+                cut = functools.partial(fragments.fragment, clips, frames=classifiers.FRAMES[source], sound=source == 'SA')
+                places = [(clip, k), *fragments.others(clips, clip, 0 if granularity == 'cross' else k,
+                                                       3 if granularity == 'cross' else classifiers.FRAMES[source], granularity, 2)]
+                found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]
+                example = {key: np.stack([of[key] for of in found])[None] for key in ('frames', 'audio', 'phi') if key in found[0]}
+                logits, cam = classification.predict(variables[net], {**example, 'tags': found[0]['tags'][None]}, model=model)
+                np.testing.assert_allclose(seen['confidence'][row, k, i], jax.nn.softmax(logits)[0], rtol=1e-3, atol=1e-4, err_msg=net)
+                np.testing.assert_allclose(seen['cams'][row, k, i], cam[0], atol=2e-3, err_msg=net)
