@@ -162,6 +162,23 @@ def test_what_is_missing_is_made_again(whole):
     assert pictures(folder / 'fine') == before
 
 
+def test_scam_plus(whole, tmp_path):
+    """Three of the eight nets of SCAM+, trained for a step, and maps of six sources."""
+    workdir, _ = whole
+    for name in ('coarse', 'nets'):
+        shutil.copytree(workdir / 'pseudo_gt' / name, tmp_path / name)
+    nets = ('S_short', 'SA_cross', 'ST_long')
+    flags = [f'--config.plus.{field}' for field in ('width=8', 'batch=6', 'held_out_frames=1', f'nets={nets!r}')]
+    done = run(script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), *flags,
+                      *(f'--config.plus.epochs.{net}=0.1' for net in nets), '--config.stages=("plus",)', '--config.splits=("test",)'))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'plus_nets' / 'cams.png').exists()
+    lines = manifest(tmp_path / 'plus', 'test')
+    assert len(lines) == len(pictures(tmp_path / 'plus')) == 6 * 16
+    assert all(list(line['sources']) == ['S', 'SA', 'ST', *nets] for line in lines)
+    assert any(line['sources'][net]['weight'] > 0 for line in lines for net in nets)
+
+
 def test_killed_while_it_makes_maps(whole, tmp_path):
     workdir, _ = whole
     arguments = script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), '--config.stages=("coarse",)')

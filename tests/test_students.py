@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from stanet_jax.models import fusion, students
+from stanet_jax.models import backbones, cgcn, fusion, students
 
 
 @functools.cache
@@ -56,3 +56,30 @@ def test_the_papers_student_at_its_real_size_by_shape():
     model, batch = distillation.make_student(config), classification.example_batch(config, 'STA', 28, config.batch)
     logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **classification.inputs(batch))[0][0])
     assert logits.shape == (3, 356, 356)
+
+
+def test_plus_is_the_branch_then_cgcn_then_a_read_out_of_each_node():
+    rng, (b, n) = np.random.default_rng(2), (2, 3)
+    model = students.STAPlus('tiny', 'tiny_audio', width=8, steps=2)
+    inputs = {'frames': np.float32(rng.normal(size=(b, n, 3, 40, 56, 3))), 'audio': np.float32(rng.normal(size=(b, n, 257, 98))),
+              'phi': np.ones((b, n), np.float32)}
+    variables = jax.jit(model.init)(jax.random.key(0), **inputs)
+    logits, out = jax.jit(model.apply)(variables, **inputs)
+    assert logits.shape == (b, n, 40, 56) and logits.dtype == np.float32 and out['features'].shape == (b, n, 5, 7, 28)
+
+    params = jax.tree.map(np.asarray, variables['params'])
+
+    def conv1x1(x, name):
+        return x @ params[name]['kernel'][0, 0] + params[name]['bias']
+    theirs, _, _ = net()  # STA with the same branch; its decoder does not matter here
+    plain = {**variables, 'params': {**params, 'decoder': theirs['params']['decoder']}}
+    flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in inputs.items()}
+    sta = np.asarray(students.STA('tiny', 'tiny_audio', width=8).apply(plain, **flat)[1]['features'])
+    nodes = cgcn.CGCN(2).apply({'params': params['cgcn']}, conv1x1(sta, 'reduce').reshape(b, n, 5, 7, 28))
+    np.testing.assert_allclose(out['features'], nodes, rtol=1e-4, atol=1e-5)
+    encoder = backbones.create('tiny')
+    encoded = {k: v['encoder'] for k, v in variables.items()}
+    s = np.asarray(encoder.apply(encoded, flat['frames'][:, 1])['C5'])
+    read = np.maximum(conv1x1(np.concatenate([np.asarray(nodes).reshape(b * n, 5, 7, 28), s], axis=-1), 'read'), 0)
+    up = jax.image.resize(read, (b * n, 40, 56, 32), 'bilinear')  # in the order of Eq. 19
+    np.testing.assert_allclose(logits.reshape(b * n, 40, 56), conv1x1(np.asarray(up), 'logits')[..., 0], rtol=1e-3, atol=1e-4)
