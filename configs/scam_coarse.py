@@ -53,7 +53,7 @@ def synthave():
         'weight_decay': 5e-4,
         'jitter': (0.3, 0.3, 0.3, 0.02),  # brightness, contrast, saturation, hue (which tells SynthAVE's categories)
         'held_out_frames': 2,  # of each clip, while training
-        'evaluate_every': 100,
+        'evaluate_every': 200,
         'save_every': 100,
         'log_every': 20,
     })
