@@ -114,8 +114,7 @@ def initial_variables(config, name, model, batch, workdir):
 
 def begin_plus(variables, trained, source):
     """S+, SA+ or ST+ such that it begins with the maps of S, SA or ST as its nodes, and classifies a node by what it is."""
-    given = {'params': {'reduce': trained['params']['classifier']}}
-    variables = checkpoint.replace_part(variables, 'reduce', given, source)
+    variables = checkpoint.replace_part(variables, 'reduce', {'params': trained['params']['classifier']}, source)
     classes = variables['params']['classifier']['bias'].size
     variables['params']['classifier'] = {'kernel': np.eye(classes, dtype=np.float32)[None, None], 'bias': np.zeros(classes, np.float32)}
     return variables

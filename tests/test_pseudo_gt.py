@@ -25,7 +25,7 @@ def annotations(clip, frame):
 def nets(clips):
     config = scam_plus.get_config()
     config.width, config.data.side = 8, 48
-    models = {net: classification.make_model(config, net, len(clips.categories)) for net in classifiers.PLUS}
+    models = {net: classification.make_model(config, net, len(clips.categories)) for net in ('S_short', 'SA_long', 'ST_cross', 'SA_cross')}
     variables = {}
     for seed, (net, model) in enumerate(models.items()):
         example = classification.example_batch(config, net, len(clips.categories), 1)
@@ -38,16 +38,17 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
     longer = max(clip['frames'] for clip in clips.clips) + 3  # clips are filled up
     batch = next(pseudo_gt.reader(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
     seen = jax.jit(functools.partial(pseudo_gt.plus_maps, models=models))(variables, batch)
-    assert seen['cams'].shape[:3] == seen['confidence'].shape[:3] == (2, longer, 8)
+    assert seen['cams'].shape[:3] == seen['confidence'].shape[:3] == (2, longer, 4)
+    predict = {net: jax.jit(functools.partial(classification.predict, model=model)) for net, model in models.items()}
     for row, clip in enumerate((1, 3)):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
-            for i, (net, model) in enumerate(models.items()):
+            for i, net in enumerate(models):
                 source, _, granularity = net.partition('_')
                 cut = functools.partial(fragments.fragment, clips, frames=classifiers.FRAMES[source], sound=source == 'SA')
                 places = [(clip, k), *fragments.others(clips, clip, 0 if granularity == 'cross' else k,
                                                        3 if granularity == 'cross' else classifiers.FRAMES[source], granularity, 2)]
                 found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]
                 example = {key: np.stack([of[key] for of in found])[None] for key in ('frames', 'audio', 'phi') if key in found[0]}
-                logits, cam = classification.predict(variables[net], {**example, 'tags': found[0]['tags'][None]}, model=model)
+                logits, cam = predict[net](variables[net], {**example, 'tags': found[0]['tags'][None]})
                 np.testing.assert_allclose(seen['confidence'][row, k, i], jax.nn.softmax(logits)[0], rtol=1e-3, atol=1e-4, err_msg=net)
                 np.testing.assert_allclose(seen['cams'][row, k, i], cam[0], atol=2e-3, err_msg=net)

@@ -10,7 +10,6 @@ import time
 
 import jax
 import numpy as np
-import PIL.Image
 import pytest
 
 from stanet_jax import checkpoint
@@ -54,25 +53,6 @@ def losses(workdir, net):
 def parameters(workdir, net):
     variables = checkpoint.load_variables(workdir / net / 'variables')
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(variables)])
-
-
-def test_every_net_trains_then_evaluates_and_makes_maps(world, tmp_path):
-    done = run(command(world, tmp_path, ['A', 'S', 'SA', 'ST'], 1))
-    assert done.returncode == 0, done.stderr
-    for net in ('A', 'S', 'SA', 'ST'):
-        assert len(losses(tmp_path, net)) == 1 and (tmp_path / net / 'variables').is_dir()
-        assert list((tmp_path / net).glob('events*'))
-    results = json.loads((tmp_path / 'accuracy.json').read_text())
-    assert results['split'] == 'test' and results['nets']['ST']['all']['count'] == 6
-    assert {'plain', 'sound_decides', 'motion_decides'} <= set(results['nets']['S']) <= {'all', *synthave.KINDS}
-    for picture in ('S/cams.png', 'cams.png'):
-        with PIL.Image.open(tmp_path / picture) as image:
-            assert image.size[0] > 256
-    again = run(command(world, tmp_path, ['A', 'S', 'SA', 'ST'], 1))
-    assert again.returncode == 0 and again.stdout.count('done already') == 4
-
-    measured = run([sys.executable, 'evaluate.py', f'--workdir={tmp_path}', '--split=validation'])
-    assert measured.returncode == 0 and 'accuracy on validation' in measured.stdout, measured.stderr
 
 
 def test_sigterm_saves_sigkill_does_no_harm_and_the_end_is_the_same_to_the_bit(world, tmp_path):
