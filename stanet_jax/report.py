@@ -63,27 +63,24 @@ def score_table(rows, columns, value, lower=()):
 # ------------------------------------------------------------------------------------------------------------------- curves
 
 
-def curves(title, lines, width=340, height=190):
-    """An SVG of {name: [(x, y)]}, each line over its own range of x from start to end."""
-    lines = {name: points for name, points in lines.items() if points}
-    ys = [y for points in lines.values() for _, y in points]
-    low, high = min(ys), max(ys)
-    low, high = (0, 1) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
+def curves(title, lines, width=268, height=170):
+    """An SVG of {name: [(x, y)]}, y from 0 on, each line over its own range of x from 0 to its end."""
+    high = max(y for points in lines.values() for _, y in points)
     left, top, right, bottom = 38, 12, width - 8, height - 22
 
     def place(x, y, last):
-        return f'{left + (right - left) * x / max(last, 1):.1f},{bottom - (bottom - top) * (y - low) / (high - low):.1f}'
+        return f'{left + (right - left) * x / max(last, 1):.1f},{bottom - (bottom - top) * y / max(high, 1e-9):.1f}'
 
     parts = []
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = bottom - (bottom - top) * share
         parts.append(f'<line x1={left} x2={right} y1={y:.1f} y2={y:.1f} stroke="#2c2f37"/>'
-                     f'<text x={left - 5} y={y + 4:.1f} text-anchor="end">{low + share * (high - low):.2f}</text>')
+                     f'<text x={left - 5} y={y + 4:.1f} text-anchor="end">{share * high:.2f}</text>')
     for number, (name, points) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         path = ' '.join(place(x, y, points[-1][0]) for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-                     f'<text x={left + 6 + 62 * number} y={height - 6} style="fill:{colour}">{html.escape(name)}</text>')
+                     f'<text x={left + 58 * number} y={height - 6} style="fill:{colour}">{html.escape(name)}</text>')
     return (f'<figure><svg width={width} height={height} role="img">{"".join(parts)}</svg>'
             f'<figcaption>{html.escape(title)}</figcaption></figure>')
 
@@ -93,6 +90,12 @@ def logged(folder, key):
     path = pathlib.Path(folder) / 'log.jsonl'
     lines = annotations.read_lines(path, 'train again') if path.exists() else []
     return [(line['step'], line[key]) for line in lines if key in line]
+
+
+def named(folder):
+    """A training's name with its last measure on held-out clips."""
+    found = logged(folder, 'held_out/cc') or logged(folder, 'held_out/accuracy')
+    return f'{folder.name} {found[-1][1]:.2f}' if found else folder.name
 
 
 # --------------------------------------------------------------------------------------------------------------------- maps
@@ -170,17 +173,16 @@ def write(config, workdir):
     rows, kinds = results['rows'], kinds_of(config.data.root)
     sheet(config, workdir, workdir / 'maps.jpg')
     seconds = json.loads((workdir / 'stages.json').read_text())
-    held_out = 'held_out/accuracy'
-    trained = {'classifiers: held-out accuracy': {n: logged(workdir / 'coarse' / n, held_out) for n in config.coarse.nets},
-               'fine classifiers: held-out accuracy': {n: logged(workdir / 'pseudo_gt' / 'nets' / n, held_out) for n in ('S', 'SA', 'ST')},
-               'audio switch: agreement with held-out labels': {'switch': logged(workdir / 'switch' / 'switch', held_out)},
-               'student: held-out CC with pseudo-fixations': {'STA': logged(workdir / 'sta' / 'STA', 'held_out/cc')}}
+    trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
+               'audio switch; agreement with the labels': [workdir / 'switch' / 'switch'],
+               'fine classifiers; accuracy': [workdir / 'pseudo_gt' / 'nets' / net for net in config.pseudo_gt.fine.nets],
+               'student; CC with pseudo-fixations': [workdir / 'sta' / 'STA']}
     names = {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}
     tables = (score_table(rows, {m: evaluation.COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
               score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
     movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
                      f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>' for kind, path in films(config, workdir, kinds))
-    plots = ''.join(curves(title, lines) for title, lines in trained.items() if any(lines.values()))
+    plots = ''.join(curves(title, {named(folder): logged(folder, 'loss') for folder in folders}) for title, folders in trained.items())
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
     count = next(iter(rows.values()))
     page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
@@ -195,7 +197,8 @@ that the fine nets are cropped to, SCAM of the fine nets, and the student, which
 <img src="{embedded(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
 <h2>The student on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p>
 <div class="row">{movies}</div>
-<h2>Training</h2><div class="row">{plots}</div>
+<h2>Training</h2><p>Training loss from start to end, and beside each name how it did on held-out clips at the end.</p>
+<div class="row">{plots}</div>
 <p>Time: {html.escape(times)}.</p></html>
 '''
     training.replace_text(workdir / 'report.html', page)
