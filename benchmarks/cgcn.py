@@ -4,7 +4,7 @@
 
     blocks   `stanet_jax.models.cgcn`: queries attend in blocks, which the backward pass computes again
     direct   the attention of all pairs at once, as the equations read
-    loop     the direct form for one example after the other, as the papers' release does
+    loop     the direct form, compiled, for one example after the other
 
 Prints the median time of a step, taken in alternating rounds, and the peak temporary memory that XLA plans for the compiled program,
 each over that of the blocks.
@@ -30,7 +30,7 @@ def direct_messages(query, key, h):
 
 
 def forms(shape, steps):
-    """{name: (function to run on (variables, nodes), how often it is run for a batch, its argument's batch)}."""
+    """`{name: () -> a step's result}`, `{name: bytes of temporary memory}` and how far blocks and direct are apart."""
     net = cgcn.CGCN(steps)
     nodes = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     variables = net.init(jax.random.key(0), nodes[:1])
