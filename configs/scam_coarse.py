@@ -39,6 +39,7 @@ def synthave():
         'audio_encoder': {'name': 'tiny_audio', 'weights': ''},
         'start_from': {'SA': {'encoder': 'S', 'audio_encoder': 'A'}, 'ST': {'encoder': 'S'}},  # whose trained part a net begins with
         'batch_norm': 'batch',  # 'running' keeps a pretrained encoder's statistics
+        'sa_fuse': 'gate',  # Eq. 5; or add, multiply, concatenate, bilinear, to compare
         'width': 64,  # inner width of the fusions
         'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
         'batch': 32,

@@ -14,7 +14,7 @@ def get_config(recipe='synthave'):
     config = scam_coarse.get_config(recipe)
     config.nets = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')
     config.fragments = 2  # n: how many others each net sees
-    config.cgcn = {'steps': 3, 'threshold': 0.8, 'rate': 0.6, 'refine': True}  # steps: m; threshold, rate: Td, Tr of FRL
+    config.blender = {'name': 'cgcn', 'steps': 3, 'threshold': 0.8, 'rate': 0.6, 'refine': True}  # steps: m; Td, Tr and use of FRL
     coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
     config.start_from = {net: {part: f'{coarse}/{net.split("_")[0]}' for part in PARTS[net.split('_')[0]]} for net in config.nets}
     config.switch = 'runs/switch' if recipe == 'synthave' else 'runs/paper_switch'

@@ -10,10 +10,10 @@ import numpy as np
 from stanet_jax import InputError, augment, checkpoint, losses, scam, sharding, training, visualize
 from stanet_jax.data import fragments
 from stanet_jax.data.annotations import Annotations
-from stanet_jax.models import backbones, classifiers
+from stanet_jax.models import backbones, blenders, branch, classifiers, fusion
 
 
-def check(config, known=('A', 'S', 'SA', 'ST', *classifiers.PLUS)):
+def check(config, known=('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS)):
     """Refuses a config whose fields cannot be meant, with the field's name."""
     def need(field, value, allowed, why):
         if not allowed:
@@ -36,14 +36,21 @@ def check(config, known=('A', 'S', 'SA', 'ST', *classifiers.PLUS)):
         for field in ('epochs', 'learning_rate', 'new_multiplier'):
             need(f'{field}.{net}', config[field].get(net), (config[field].get(net) or 0) > 0, 'must be a number above 0')
         need(f'optimizer.{net}', config.optimizer.get(net), config.optimizer.get(net) in ('sgd', 'adam'), 'must be sgd or adam')
+    need('sa_fuse', config.sa_fuse, config.sa_fuse in fusion.SA_FUSIONS, f'must be one of {", ".join(fusion.SA_FUSIONS)}')
+    if any('_' in net for net in config.nets):
+        need('fragments', config.fragments, config.fragments > 0, 'must be above 0')
+        need('blender.name', config.blender.name, config.blender.name in blenders.BLENDERS,
+             f'must be one of {", ".join(blenders.BLENDERS)}')
+        need('blender.steps', config.blender.get('steps', 0), config.blender.get('steps', 0) >= 0, 'must be 0 or more')
     need('jitter', config.jitter, len(config.jitter) == 4 and min(config.jitter) >= 0, 'must be four numbers of at least 0')
 
 
 def make_model(config, source, classes):
     """The net `source` ('S', 'SA', 'ST', or one of `classifiers.PLUS`) as the config has it."""
     source, _, granularity = source.partition('_')
-    fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config))
-    return classifiers.ClassifierPlus(*fields, **config.cgcn) if granularity else classifiers.Classifier(*fields)
+    fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config),
+              config.sa_fuse)
+    return classifiers.ClassifierPlus(*fields, config.blender.to_dict()) if granularity else classifiers.Classifier(*fields)
 
 
 def compute_dtype(config):
@@ -57,9 +64,9 @@ def example_batch(config, net, classes, batch):
     source, _, granularity = net.partition('_')
     side, lead = config.data.side, (batch, config.fragments + 1) if granularity else (batch,)
     result = {'tags': np.zeros((batch, classes), np.float32), 'clip': np.zeros(batch, np.int32), 'mask': np.ones(batch, bool)}
-    if classifiers.FRAMES[source]:
-        result['frames'] = np.zeros((*lead, classifiers.FRAMES[source], side, side, 3), np.uint8)
-    if source in classifiers.SOUND:
+    if branch.FRAMES[source]:
+        result['frames'] = np.zeros((*lead, branch.FRAMES[source], side, side, 3), np.uint8)
+    if source in branch.SOUND:
         result |= {'audio': np.zeros((*lead, 257, 98), np.float32), 'phi': np.ones(lead, np.float32)}
     return result
 
@@ -100,7 +107,7 @@ def initial_variables(config, name, model, batch, workdir):
     parts = {part: given for part in variables['params']} if isinstance(given, str) else given
     for part in variables['params']:
         if parts.get(part):
-            folder = pathlib.Path(workdir) / parts[part] if parts[part] in classifiers.FRAMES else pathlib.Path(parts[part])
+            folder = pathlib.Path(workdir) / parts[part] if parts[part] in branch.FRAMES else pathlib.Path(parts[part])
             trained = checkpoint.load_variables(folder / 'variables')
             variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
             if part == 'encoder' and name in ('SA', 'ST') and not isinstance(given, str):
@@ -112,11 +119,17 @@ def initial_variables(config, name, model, batch, workdir):
     return variables
 
 
-def begin_plus(variables, trained, source):
-    """S+, SA+ or ST+ such that it begins with the maps of S, SA or ST as its nodes, and classifies a node by what it is."""
-    variables = checkpoint.replace_part(variables, 'reduce', {'params': trained['params']['classifier']}, source)
-    classes = variables['params']['classifier']['bias'].size
-    variables['params']['classifier'] = {'kernel': np.eye(classes, dtype=np.float32)[None, None], 'bias': np.zeros(classes, np.float32)}
+def begin_plus(variables, trained, folder, shift=6.0, scale=2.0):
+    """S+, SA+ or ST+ such that the net begins by answering about as S, SA or ST does: its nodes are the maps of that net's classes.
+
+    C-GCN's gates close on what is far below 0, which the maps of the classes that a frame does not show are; so the nodes are shifted
+    up, and the classifier takes its share off again. Both numbers were tried out on SynthAVE's training clips.
+    """
+    variables = checkpoint.replace_part(variables, 'reduce', {'params': trained['params']['classifier']}, folder)
+    reduce, classes = variables['params']['reduce'], variables['params']['classifier']['bias'].size
+    variables['params']['reduce'] = {**reduce, 'bias': reduce['bias'] + shift}
+    variables['params']['classifier'] = {'kernel': scale * np.eye(classes, dtype=np.float32)[None, None],
+                                         'bias': np.full(classes, -shift, np.float32)}
     return variables
 
 
@@ -162,7 +175,7 @@ def examples_of(config, source, clips, per_clip):
     source, _, granularity = source.partition('_')
     switch = config.switch if source == 'SA' else ''
     annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
-    return fragments.Examples(clips, per_clip, classifiers.FRAMES[source], source in classifiers.SOUND, annotations,
+    return fragments.Examples(clips, per_clip, branch.FRAMES[source], source in branch.SOUND, annotations,
                               least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 

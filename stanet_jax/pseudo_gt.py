@@ -26,7 +26,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from stanet_jax import InputError, audio, augment, checkpoint, classification, scam, sharding, training
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.data.fragments import WHOLE, fragment, others
-from stanet_jax.models import backbones, classifiers
+from stanet_jax.models import branch, classifiers
 
 FUSIONS = ('selective', 'average')  # Eq. 2 and Eq. 22
 STAGES = ('coarse', 'fine', 'plus')
@@ -57,7 +57,7 @@ def source_maps(variables, batch, *, models):
     tags = jnp.repeat(batch['tags'], n, axis=0)
     cams, confidences = [], []
     for source, model in models.items():
-        example = {'frames': frames if classifiers.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
+        example = {'frames': frames if branch.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
                    'audio': batch['audio'].reshape(b * n, *batch['audio'].shape[2:]), 'phi': batch['phi'].reshape(b * n)}
         logits, cam = classification.predict(variables[source], example, model=model)
         cams.append(cam)
@@ -77,43 +77,34 @@ def plus_maps(variables, batch, *, models):
         As `source_maps`.
     """
     b, n = batch['phi'].shape
-    last, every = batch['length'][:, None, None, None] - 1, jnp.arange(b)[:, None, None, None]
-    cams, confidences = [], []
+    last, cams, confidences = batch['length'] - 1, [], []
     for net, model in models.items():
-        (source, _, granularity), own = net.partition('_'), variables[net]
-        reach = jnp.arange(classifiers.FRAMES[source]) - classifiers.FRAMES[source] // 2
+        source, _, granularity = net.partition('_')
+        reach, apply = jnp.arange(branch.FRAMES[source]) - branch.FRAMES[source] // 2, functools.partial(model.apply, variables[net])
 
-        def part(name, own=own):
-            return {collection: of.get(name, {}) for collection, of in own.items()}
+        def nodes_of(seen, heard, phi, apply=apply):  # [b, k, t, h', w', f], [b, k, d], [b, k] -> [b, k, h', w', c]
+            flat = (None if x is None else x.reshape(-1, *x.shape[2:]) for x in (seen, heard, phi))
+            nodes = apply(*flat, method='node')
+            return nodes.reshape(*seen.shape[:2], *nodes.shape[1:])
 
-        def look(frames, model=model, part=part):  # [b, k, h, w, 3] -> [b, k, h', w', f]
-            encoder = backbones.create(model.encoder, batch_norm=model.batch_norm, dtype=model.dtype)
-            c5 = encoder.apply(part('encoder'), augment.normalise(frames.reshape(-1, *frames.shape[2:])))['C5']
-            return c5.reshape(*frames.shape[:2], *c5.shape[1:])
+        def at(values, places, last=last):  # [b, k, ...], [b, ...] -> [b, ..., ...]: the values at these places of each clip
+            return jax.vmap(lambda of, where, end: of[jnp.clip(where, 0, end)])(values, places, last)
 
-        def listen(audio, model=model, part=part):  # [b, k, 257, T] -> [b, k, d]
-            encoder = backbones.create(model.audio_encoder, classes=0, batch_norm=model.batch_norm, dtype=model.dtype)
-            return encoder.apply(part('audio_encoder'), audio.reshape(-1, *audio.shape[2:]))['embedding'].reshape(*audio.shape[:2], -1)
-
-        def gather(values, places):  # [b, k, ...], [b, n, m, t] -> [b, n, m, t, ...]
-            return values[every, jnp.clip(places, 0, last)]
-
-        def join(targets, others):  # [b, n, 1, ...] and, of the whole clip, [b, m, ...]
-            return jnp.concatenate([targets, jnp.broadcast_to(others[:, None], (b, n, *others.shape[1:]))], axis=2)
-
-        middles = jnp.broadcast_to(jnp.arange(n)[:, None], (b, n, 1))
-        places = middles if granularity == 'cross' else jnp.concatenate([middles, batch['places'][net]], axis=2)
-        encoded, heard, phi = gather(look(batch['frames'][:, 1:-1]), places[..., None] + reach), None, None
-        if source == 'SA':
-            heard, phi = (gather(x, places[..., None])[:, :, :, 0] for x in (listen(batch['audio']), batch['phi']))
+        # The nodes of all moments from one before the first, whose frames are all the first, to one after the last.
+        moments = jnp.broadcast_to(jnp.arange(-1, n + 1), (b, n + 2))
+        seen = at(apply(augment.normalise(batch['frames'][:, 1:-1]), method='see')['C5'], moments[..., None] + reach)
+        sound = (at(apply(batch['audio'], method='hear'), moments), at(batch['phi'], moments)) if source == 'SA' else (None, None)
+        nodes = nodes_of(seen, *sound)
+        targets = nodes[:, 1:-1, None]
         if granularity == 'cross':
-            frames = batch['cross_frames'][:, :, 1 + reach]
-            seen = look(frames.reshape(b, -1, *frames.shape[3:]))
-            encoded = join(encoded, seen.reshape(*frames.shape[:3], *seen.shape[2:]))
-            if source == 'SA':
-                heard, phi = join(heard, listen(batch['cross_audio'])), join(phi, batch['cross_phi'])
-        flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in (('encoded', encoded), ('heard', heard), ('phi', phi)) if v is not None}
-        logits, out = model.apply(own, **flat)
+            seen = apply(augment.normalise(batch['cross_frames'][:, :, 1 + reach]), method='see')['C5']
+            sound = (apply(batch['cross_audio'], method='hear'), batch['cross_phi']) if source == 'SA' else (None, None)
+            found = nodes_of(seen, *sound)[:, None]
+            found = jnp.broadcast_to(found, (b, n, *found.shape[2:]))
+        else:
+            found = at(nodes, batch['places'][net] + 1, last + 2)
+        every = jnp.concatenate([targets, found], axis=2)
+        logits, out = apply(every.reshape(b * n, *every.shape[2:]), method='reason')
         cams.append(scam.class_activation(out['maps'], jnp.repeat(batch['tags'], n, axis=0)))
         confidences.append(jax.nn.softmax(logits))
     return {'cams': jnp.stack(cams, 1).reshape(b, n, len(models), *cams[0].shape[1:]),
@@ -190,7 +181,7 @@ def companions(clips, annotations, nets, count, clip, length):
     for net in nets:
         source, _, granularity = net.partition('_')
         if granularity != 'cross':
-            of = [others(clips, clip, min(k, info['frames'] - 1), classifiers.FRAMES[source], granularity, count) for k in range(length)]
+            of = [others(clips, clip, min(k, info['frames'] - 1), branch.FRAMES[source], granularity, count) for k in range(length)]
             places[net] = np.int32([[k for _, k in row] for row in of])
     cross = others(clips, clip, 0, 3, 'cross', count)
     found = [fragment(clips, *place, 3, True) | annotations(*place) for place in cross]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stanet_jax.models import cgcn, classifiers, fusion
+from stanet_jax.models import branch, cgcn, classifiers, fusion
 
 
 def sigmoid(x):
@@ -63,7 +63,7 @@ def net(source, train=False):
     """A small net with its variables, an application of it under jit, and inputs."""
     rng = np.random.default_rng(3)
     model = classifiers.Classifier(source, 5, 'tiny', 'tiny_audio', width=8, batch_norm='batch')
-    inputs = {'frames': np.float32(rng.normal(size=(2, classifiers.FRAMES[source], 32, 32, 3))),
+    inputs = {'frames': np.float32(rng.normal(size=(2, branch.FRAMES[source], 32, 32, 3))),
               'audio': np.float32(rng.normal(size=(2, 257, 98))), 'phi': np.ones(2, np.float32)}
     variables = jax.jit(model.init)(jax.random.key(0), **inputs)
     apply = jax.jit(functools.partial(model.apply, train=train, mutable=['batch_stats'] if train else False))
@@ -116,8 +116,8 @@ def test_only_st_looks_at_other_frames_and_does():
 @pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
 def test_plus_is_the_branch_then_cgcn(source):
     rng, (b, n) = np.random.default_rng(6), (2, 3)
-    model = classifiers.ClassifierPlus(source, 5, 'tiny', 'tiny_audio', width=8, batch_norm='batch', steps=2)
-    inputs = {'frames': np.float32(rng.normal(size=(b, n, classifiers.FRAMES[source], 32, 32, 3))),
+    model = classifiers.ClassifierPlus(source, 5, 'tiny', 'tiny_audio', width=8, batch_norm='batch', blender={'name': 'cgcn', 'steps': 2})
+    inputs = {'frames': np.float32(rng.normal(size=(b, n, branch.FRAMES[source], 32, 32, 3))),
               'audio': np.float32(rng.normal(size=(b, n, 257, 98))), 'phi': np.ones((b, n), np.float32)}
     variables = jax.jit(model.init)(jax.random.key(0), **inputs)
     logits, out = jax.jit(model.apply)(variables, **inputs)

@@ -8,7 +8,7 @@ import pytest
 from configs import scam_plus
 from stanet_jax import classification, pseudo_gt
 from stanet_jax.data import ave, fragments, synthave
-from stanet_jax.models import classifiers
+from stanet_jax.models import branch
 
 
 @pytest.fixture(scope='module')
@@ -44,9 +44,9 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
             for i, net in enumerate(models):
                 source, _, granularity = net.partition('_')
-                cut = functools.partial(fragments.fragment, clips, frames=classifiers.FRAMES[source], sound=source == 'SA')
+                cut = functools.partial(fragments.fragment, clips, frames=branch.FRAMES[source], sound=source == 'SA')
                 places = [(clip, k), *fragments.others(clips, clip, 0 if granularity == 'cross' else k,
-                                                       3 if granularity == 'cross' else classifiers.FRAMES[source], granularity, 2)]
+                                                       3 if granularity == 'cross' else branch.FRAMES[source], granularity, 2)]
                 found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]
                 example = {key: np.stack([of[key] for of in found])[None] for key in ('frames', 'audio', 'phi') if key in found[0]}
                 logits, cam = predict[net](variables[net], {**example, 'tags': found[0]['tags'][None]})

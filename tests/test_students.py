@@ -60,7 +60,7 @@ def test_the_papers_student_at_its_real_size_by_shape():
 
 def test_plus_is_the_branch_then_cgcn_then_a_read_out_of_each_node():
     rng, (b, n) = np.random.default_rng(2), (2, 3)
-    model = students.STAPlus('tiny', 'tiny_audio', width=8, steps=2)
+    model = students.STAPlus('tiny', 'tiny_audio', width=8, blender={'name': 'cgcn', 'steps': 2})
     inputs = {'frames': np.float32(rng.normal(size=(b, n, 3, 40, 56, 3))), 'audio': np.float32(rng.normal(size=(b, n, 257, 98))),
               'phi': np.ones((b, n), np.float32)}
     variables = jax.jit(model.init)(jax.random.key(0), **inputs)

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError, checkpoint, classification, training
-from stanet_jax.models import classifiers
+from stanet_jax.models import branch
 
 STEPS, RATE = 4, 0.1
 
@@ -144,7 +144,7 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
     config = scam_coarse.get_config('paper')
     model = classification.make_model(config, source, 28)
     batch = classification.example_batch(config, source, 28, config.batch)
-    assert batch['frames'].shape == (20, classifiers.FRAMES[source], 256, 256, 3)
+    assert batch['frames'].shape == (20, branch.FRAMES[source], 256, 256, 3)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(batch)))
     optimizer = training.optimizer_of(config, source, variables['params'], 100)
     state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})

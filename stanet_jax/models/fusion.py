@@ -21,6 +21,26 @@ def fuse_both(s, audio_gate, time_gate):
     return jnp.concatenate([nn.sigmoid(gate) * s + s for gate in (audio_gate, time_gate)], axis=-1)
 
 
+class Bilinear(nn.Module):
+    """A bilinear form of each place's two vectors, of the rank `width`: a projection of the product of their projections."""
+    width: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, s, a):
+        """[b, h, w, c] each -> [b, h, w, c]."""
+        s_, a_ = (nn.Dense(self.width, dtype=self.dtype, name=name)(x) for name, x in (('of_s', s), ('of_a', a)))
+        return nn.Dense(s.shape[-1], dtype=self.dtype, name='out')(s_ * a_)
+
+
+# How SA may take in the audio map: SA fuse, and what TPAMI Table 3 compares it to.
+SA_FUSIONS = {'gate': lambda width, dtype: fuse,
+              'add': lambda width, dtype: jnp.add,
+              'multiply': lambda width, dtype: jnp.multiply,
+              'concatenate': lambda width, dtype: lambda s, a: jnp.concatenate([s, a], axis=-1),
+              'bilinear': lambda width, dtype: Bilinear(width, dtype, name='bilinear')}
+
+
 def he_normal(gain=1.0):
     return nn.initializers.variance_scaling(2.0 * gain, 'fan_in', 'truncated_normal')
 

@@ -1,27 +1,33 @@
 """The students, which predict fixations without tags (TPAMI Sec. 5)."""
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stanet_jax.models import backbones, fusion
-from stanet_jax.models.cgcn import CGCN
+from stanet_jax.models import blenders, fusion
+from stanet_jax.models.branch import Branch
 
-CHANNELS = 32  # of STA fuse and the decoder
+CHANNELS = 32  # of the decoder and the read-out
 NODE = 28  # channels of a node of STA+
 
 
-class STA(nn.Module):
+class STA(Branch):
     """Spatial-temporal-audio fixation prediction (TPAMI Fig. 12-D, Eq. 15, 16).
 
-    Attributes: as `classifiers.Classifier`.
+    Attributes: see `branch.Branch`.
     """
     encoder: str
     audio_encoder: str = 'vggsound'
     width: int = 512
     batch_norm: str = 'running'
     dtype: jnp.dtype = jnp.float32
+    source, sa_fuse = 'STA', 'gate'
 
-    @nn.compact
+    def setup(self):
+        super().setup()
+        self.decoder = Decoder(self.dtype, name='decoder')
+
     def __call__(self, frames, audio, phi, *, train=False, mask=None):
         """Predicts the fixation map of the middle frame.
 
@@ -35,50 +41,39 @@ class STA(nn.Module):
         Raises:
             ValueError: not three frames.
         """
-        encoded, sta = branch(self, frames, audio, phi, train, mask)
-        c3, c4, s = (encoded[k][:, 1] for k in ('C3', 'C4', 'C5'))
-        logits = Decoder(self.dtype, name='decoder')(c3, c4, s, sta, frames.shape[2:4])
-        return logits, {'features': sta}
+        seen, sta = self.features(frames, audio, phi, train, mask)
+        return self.decode(*(seen[level][:, 1] for level in ('C3', 'C4', 'C5')), sta, frames.shape[2:4])
+
+    def decode(self, c3, c4, c5, sta, size):
+        """The target frame's features and STA fuse's -> as `__call__`; size: (h, w) of the map."""
+        return self.decoder(c3, c4, c5, sta, size), {'features': sta}
 
 
-def branch(net, frames, audio, phi, train, mask):
-    """The encoder's features of frames [b, 3, h, w, 3], {name: [b, 3, h', w', c]}, and STA fuse's (Eq. 15), [b, h', w', 32].
-
-    Makes its parts in the compact module `net`, of STA's attributes; arguments as of its call.
-    """
-    b, t = frames.shape[:2]
-    if t != 3:
-        raise ValueError(f'STA looks at 3 frames, got {t}')
-    fields = {'batch_norm': net.batch_norm, 'dtype': net.dtype}
-    heard = backbones.create(net.audio_encoder, classes=0, name='audio_encoder', **fields)(audio, train=train, mask=mask)
-    encoded = backbones.create(net.encoder, name='encoder', **fields)(
-        frames.reshape(b * t, *frames.shape[2:]), train=train, mask=None if mask is None else jnp.repeat(mask, t))
-    encoded = {k: x.reshape(b, t, *x.shape[1:]) for k, x in encoded.items()}
-    s = encoded['C5'][:, 1]
-    gates = (fusion.AudioMap(net.width, net.dtype, name='audio_map')(heard['embedding'], phi, s),
-             fusion.TimeMap(net.width, net.dtype, name='time_map')(encoded['C5']))
-    return encoded, nn.relu(nn.Conv(CHANNELS, (1, 1), dtype=net.dtype, name='fuse')(fusion.fuse_both(s, *gates)))
-
-
-class STAPlus(nn.Module):
+class STAPlus(Branch):
     """STA+ short or long: a target and other fragments of its video, by way of C-GCN (TPAMI Fig. 12-H, Eq. 18 to 20).
 
     Every fragment goes through STA's branch and a 1x1 convolution to 28 channels, C-GCN passes messages between these nodes, and a
     read-out that the nodes share makes a map of each: `Ref_1(up(Ref_32(h ++ s)))` with `Ref_p` a 1x1 convolution to p channels.
 
-    Attributes: as of STA, and `steps`, `threshold`, `rate`, `refine` as of `cgcn.CGCN`.
+    Attributes:
+        blender: what passes the messages, see `blenders.create`: its `name` and its fields.
+        others: see `branch.Branch`.
     """
     encoder: str
     audio_encoder: str = 'vggsound'
     width: int = 512
     batch_norm: str = 'running'
     dtype: jnp.dtype = jnp.float32
-    steps: int = 3
-    threshold: float = 0.8
-    rate: float = 0.6
-    refine: bool = True
+    blender: Mapping = blenders.DEFAULT
+    source, sa_fuse = 'STA', 'gate'
 
-    @nn.compact
+    def setup(self):
+        super().setup()
+        self.reduce = nn.Conv(NODE, (1, 1), dtype=self.dtype, name='reduce')
+        self.blender_net = blenders.create(**self.blender, dtype=self.dtype)
+        self.read = nn.Conv(CHANNELS, (1, 1), dtype=self.dtype, kernel_init=fusion.he_normal(), name='read')
+        self.logits = nn.Conv(1, (1, 1), dtype=self.dtype, name='logits')
+
     def __call__(self, frames, audio, phi, *, train=False, mask=None):
         """Predicts the fixation maps of the fragments' middle frames.
 
@@ -88,17 +83,20 @@ class STAPlus(nn.Module):
         Returns:
             logits [b, n, h, w], whose sigmoids are the maps, and a dict of `features`, the nodes [b, n, h/8, w/8, 28].
         """
-        b, n = frames.shape[:2]
-        flat = (x.reshape(b * n, *x.shape[2:]) for x in (frames, audio, phi))
-        encoded, sta = branch(self, *flat, train, None if mask is None else jnp.repeat(mask, n))
-        h = nn.Conv(NODE, (1, 1), dtype=self.dtype, name='reduce')(sta)
-        h = CGCN(self.steps, self.threshold, self.rate, self.refine, self.dtype, name='cgcn')(h.reshape(b, n, *h.shape[1:]))
-        x = jnp.concatenate([h.reshape(b * n, *h.shape[2:]), encoded['C5'][:, 1]], axis=-1)
-        x = nn.relu(nn.Conv(CHANNELS, (1, 1), dtype=self.dtype, kernel_init=fusion.he_normal(), name='read')(x))
+        seen, sta = self.features(frames, audio, phi, train, mask)
+        return self.decode(self.reduce(sta), seen['C5'][:, :, 1], frames.shape[3:5])
+
+    def node(self, seen, heard, phi):
+        """The nodes [b, h', w', 28] of fragments, from what `see` and `hear` made of them; see `Branch.blend`."""
+        return self.reduce(self.blend(seen, heard, phi))
+
+    def decode(self, nodes, s, size):
+        """Nodes [b, n, h', w', 28] and the first k nodes' own features [b, k, h', w', f] -> as `__call__`, for these k nodes."""
+        (b, k), h = s.shape[:2], self.blender_net(nodes)
+        x = jnp.concatenate([h[:, :k], s], axis=-1)
         # The 1x1 convolution and the resize commute; in this order the resize has one channel to do.
-        logits = nn.Conv(1, (1, 1), dtype=self.dtype, name='logits')(x)[..., 0].astype(jnp.float32)
-        size = frames.shape[3:5]
-        return jax.image.resize(logits, (b * n, *size), 'bilinear').reshape(b, n, *size), {'features': h}
+        logits = self.logits(nn.relu(self.read(x)))[..., 0].astype(jnp.float32)
+        return jax.image.resize(logits, (b, k, *size), 'bilinear'), {'features': h}
 
 
 class Decoder(nn.Module):
