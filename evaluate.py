@@ -9,7 +9,7 @@ from absl import flags
 from stanet_jax import InputError, classification, cli, evaluation, training
 
 MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers.')
-CHECKPOINT = flags.DEFINE_string('checkpoint', '', 'Folder of a student\'s run, to score what it predicts.')
+CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a student\'s run, or of three students\' (as RUN/STA), to score.')
 DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release.')
 SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default.')
 PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')

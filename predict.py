@@ -1,15 +1,16 @@
 """Fixation maps of any video: `python predict.py --video=my.mp4 --checkpoint=runs/sta --out=predictions`."""
 from absl import flags
 
-from stanet_jax import cli, prediction
+from stanet_jax import cli, prediction, predictor
 
 VIDEO = flags.DEFINE_multi_string('video', None, 'A video, or a folder of videos; may be given several times.')
-CHECKPOINT = flags.DEFINE_string('checkpoint', None, "Folder of a student's run that distill.py made.")
+CHECKPOINT = flags.DEFINE_multi_string('checkpoint', None, 'Folder of a run that distill.py made, of one student or of all three, '
+                                       'whose maps are fused; RUN/STA is one net of a run. May be given several times.')
 OUT = flags.DEFINE_string('out', 'predictions', 'Folder to write: <name>/maps/eyeMap_%05d.png and <name>/overlay.mp4 of each video.')
 
 
 def main():
-    prediction.predict(prediction.Predictor(CHECKPOINT.value), VIDEO.value, OUT.value)
+    prediction.predict(predictor.Predictor(*CHECKPOINT.value), VIDEO.value, OUT.value)
 
 
 if __name__ == '__main__':

@@ -179,6 +179,14 @@ def examples_of(config, source, clips, per_clip):
                               least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 
+def tell_shortage(config, net, clips):
+    """Says, once for a training, where the fragments of `net` cannot be what the paper takes."""
+    source, _, granularity = net.partition('_')
+    short = fragments.shortage(clips, branch.FRAMES[source], granularity, config.get('fragments', 0))
+    if short and jax.process_index() == 0:
+        print(f'{net}: {short}')
+
+
 def accuracy(tallies, clips):
     """Tallies -> `{kind: {'frames': share of frames whose best class is the tag, 'clips': the same of clips' mean confidence,
     'count': clips}}`, with all clips under `all`."""
@@ -210,6 +218,7 @@ def train_net(config, source, splits, workdir, mesh):
         return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
 
     example = example_batch(config, source, classes, 1)
+    tell_shortage(config, source, train)
     training.train(workdir / source, source, config, mesh, examples=examples_of(config, source, train, per_clip), evaluate=evaluate,
                    initial=lambda: initial_variables(config, source, model, example, workdir),
                    loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)))
@@ -284,11 +293,7 @@ def table(results, split):
 
 def look(config, source, model, variables, clips, per_kind=2):
     """What the net makes of a few clips' middle frames: a list of (clip, frame [h, w, 3], confidence, cam [h', w'])."""
-    kinds, chosen = {}, []
-    for i, clip in enumerate(clips.clips):
-        if kinds.setdefault(clip['kind'], 0) < per_kind * (6 if len({c['kind'] for c in clips.clips}) == 1 else 1):
-            kinds[clip['kind']] += 1
-            chosen.append(i)
+    chosen = clips.of_each_kind(per_kind)
     examples = examples_of(config, source, clips, 1)
     examples = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
     batch = {k: np.stack([e[k] for e in examples]) for k in examples[0]}

@@ -1,4 +1,4 @@
-"""Trains the student STA on pseudo-fixations (TPAMI Sec. 5, Eq. 17); no tag enters it but through them and the switch's labels."""
+"""Trains the students STA and STA+ on pseudo-fixations (TPAMI Sec. 5); no tag enters them but through these and the switch's labels."""
 import functools
 import pathlib
 import shutil
@@ -12,42 +12,55 @@ from stanet_jax.data import fragments
 from stanet_jax.data.annotations import Annotations
 from stanet_jax.models import students
 
+NETS = ('STA', 'STA_short', 'STA_long')  # STA+ by what else it sees
 
-def make_student(config):
-    """The student as the config has it."""
-    dtype = classification.compute_dtype(config)
-    return students.STA(config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, dtype)
+
+def make_student(config, net='STA'):
+    """The student `net`, one of `NETS`, as the config has it."""
+    fields = (config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, classification.compute_dtype(config))
+    return students.STAPlus(*fields, config.blender.to_dict()) if '_' in net else students.STA(*fields)
 
 
 def loss_fn(variables, batch, key, *, model, jitter):
-    """Eq. 17 of each example [b], binary cross-entropy and KL divergence to the pseudo-fixation, and the new batch statistics."""
+    """The loss of each example [b], Eq. 17, of STA+ the mean over its nodes (Eq. 20), and the new batch statistics."""
     (logits, _), updated = model.apply(variables, **classification.inputs(batch, key, jitter), train=True, mask=batch['mask'],
                                        mutable=['batch_stats'])
-    return map_loss(logits, batch['target']), updated.get('batch_stats', {})
+    losses = map_loss(logits, batch['target'])
+    if 'known' in batch:  # nodes that have a pseudo-fixation
+        losses = jnp.where(batch['known'], losses, 0).sum(axis=1) / jnp.maximum(batch['known'].sum(axis=1), 1)
+    return losses, updated.get('batch_stats', {})
 
 
 def map_loss(logits, target):
-    """`BCE(s, p) + KL(s, p)` (Eq. 17): logits [b, h, w] of the student's map, target uint8 [b, h, w] -> [b]."""
-    target = target.astype(jnp.float32) / 255
-    return losses.binary_cross_entropy(logits, target) + losses.kl_divergence(jax.nn.sigmoid(logits), target)
+    """`BCE(s, p) + KL(s, p)` (Eq. 17): logits [..., h, w] of the student's map, target uint8 [..., h, w] -> [...]."""
+    lead, logits, target = logits.shape[:-2], *(x.reshape(-1, *x.shape[-2:]) for x in (logits, target.astype(jnp.float32) / 255))
+    return (losses.binary_cross_entropy(logits, target) + losses.kl_divergence(jax.nn.sigmoid(logits), target)).reshape(lead)
 
 
-def examples_of(config, clips, per_clip):
-    """The fragments that the student learns from or is measured on."""
+def examples_of(config, net, clips, per_clip):
+    """The fragments that the student `net` learns from or is measured on."""
+    granularity = net.partition('_')[2]
     return fragments.Examples(clips, per_clip, 3, True, Annotations(clips, config.switch, maps=config.maps),
-                              least_crop=config.data.least_crop)
+                              least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 
-def make_evaluation(model, clips, config, mesh):
+def target_of(logits, batch):
+    """The map of the target, [b, h, w], its pseudo-fixation, and whether there is one, [b]."""
+    if 'known' not in batch:
+        return logits, batch['target'], batch['mask']
+    return logits[:, 0], batch['target'][:, 0], batch['known'][:, 0]
+
+
+def make_evaluation(net, model, clips, config, mesh):
     """`variables -> {'loss', 'cc'}`: the means of Eq. 17 and of the correlation with the pseudo-fixation over held-out frames."""
-    examples = examples_of(config, clips, config.held_out_frames)
+    examples = examples_of(config, net, clips, config.held_out_frames)
 
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
-        logits, _ = model.apply(variables, **classification.inputs(batch))
-        maps = jnp.stack([jax.nn.sigmoid(logits), batch['target']], axis=1).reshape(len(logits), 2, -1)
+        logits, target, known = target_of(model.apply(variables, **classification.inputs(batch))[0], batch)
+        maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
         cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
-        return jnp.stack([jnp.where(batch['mask'], x, 0).sum() for x in (map_loss(logits, batch['target']), cc, 1.0)])
+        return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
 
     def evaluate(variables):
         batches = fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
@@ -57,22 +70,23 @@ def make_evaluation(model, clips, config, mesh):
 
 
 def run(config, workdir):
-    """Trains the student; the run takes the switch along, so that `predict.py` and `evaluate.py` need this folder alone."""
-    classification.check(config, ('STA',))
+    """Trains the students; the run takes the switch along, so that `predict.py` and `evaluate.py` need this folder alone."""
+    classification.check(config, NETS)
     workdir = training.open_workdir(config, workdir)
     splits = classification.open_data(config)
     if 'train' not in splits:
         raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
-    mesh, model, name = sharding.make_mesh(), make_student(config), 'STA'
+    mesh, held_out = sharding.make_mesh(), splits.get('validation') or splits.get('test')
     take_switch(config.switch, workdir / 'switch')
-    held_out = splits.get('validation') or splits.get('test')
-    example = classification.example_batch(config, 'STA', 1, 1)
-    training.train(workdir / name, name, config, mesh, examples=examples_of(config, splits['train'], config.data.frames_per_clip),
-                   evaluate=make_evaluation(model, held_out, config, mesh) if held_out else lambda variables: {},
-                   initial=lambda: classification.initial_variables(config, name, model, example, workdir),
-                   loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)))
+    for net in config.nets:
+        model, example = make_student(config, net), classification.example_batch(config, net, 1, 1)
+        classification.tell_shortage(config, net, splits['train'])
+        training.train(workdir / net, net, config, mesh, examples=examples_of(config, net, splits['train'], config.data.frames_per_clip),
+                       evaluate=make_evaluation(net, model, held_out, config, mesh) if held_out else lambda variables: {},
+                       initial=functools.partial(classification.initial_variables, config, net, model, example, workdir),
+                       loss_fn=functools.partial(loss_fn, model=model, jitter=tuple(config.jitter)))
     if held_out and jax.process_index() == 0:
-        show(config, model, checkpoint.load_variables(workdir / name / 'variables'), held_out, workdir / 'maps.png')
+        show(config, workdir, held_out)
 
 
 def take_switch(run, folder):
@@ -90,22 +104,20 @@ def take_switch(run, folder):
     sharding.barrier('switch')
 
 
-def show(config, model, variables, clips, path, per_kind=3):
-    """Draws frames, their pseudo-fixations and what the student makes of them."""
-    examples, count, chosen = examples_of(config, clips, 1), {}, []
-    for i, clip in enumerate(clips.clips):
-        count[clip['kind']] = count.get(clip['kind'], 0) + 1
-        if count[clip['kind']] <= per_kind:
-            chosen.append(i)
-    found = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
-    batch = {k: np.stack([e[k] for e in found]) for k in found[0]}
-    logits, _ = jax.jit(model.apply)(variables, **classification.inputs(batch))
-    maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
-    rows = []
-    for i, example, map_ in zip(chosen, found, maps, strict=True):
-        frame = example['frames'][1]
-        rows.append((clips.categories[clips.clips[i]['tag']], [
-            (clips.clips[i]['kind'], frame), ('pseudo-fixation', visualize.overlay(frame, example['target'] / 255)),
-            ('student', visualize.overlay(frame, map_))]))
-    visualize.contact_sheet(path, rows)
-    print(f'what the student sees: {path}')
+def show(config, workdir, clips):
+    """Draws frames, their pseudo-fixations and what each student makes of them: `maps.png` in the workdir."""
+    chosen, rows = clips.of_each_kind(3), []
+    for net in config.nets:
+        examples, model = examples_of(config, net, clips, 1), make_student(config, net)
+        found = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
+        batch = {k: np.stack([e[k] for e in found]) for k in found[0]}
+        variables = checkpoint.load_variables(workdir / net / 'variables')
+        logits, target, _ = target_of(jax.jit(model.apply)(variables, **classification.inputs(batch))[0], batch)
+        maps, frames = np.asarray(scam.min_max(jax.nn.sigmoid(logits))), batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])
+        rows = rows or [(clips.categories[clips.clips[i]['tag']], [
+            (clips.clips[i]['kind'], frame), ('pseudo-fixation', visualize.overlay(frame, of / 255))])
+            for i, frame, of in zip(chosen, frames[:, 1], target, strict=True)]
+        for (_, cells), frame, map_ in zip(rows, frames[:, 1], maps, strict=True):
+            cells.append((net.replace('_', '+ '), visualize.overlay(frame, map_)))
+    visualize.contact_sheet(workdir / 'maps.png', rows)
+    print(f'what the students see: {workdir / "maps.png"}')

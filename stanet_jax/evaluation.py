@@ -16,9 +16,9 @@ import tqdm
 
 from stanet_jax import InputError, audio, metrics, protocols, training
 from stanet_jax.data import fixation_sets
+from stanet_jax.video import Moment
 
 BATCH = 4  # maps that are scored at once; more fall out of a CPU's cache and take twice as long
-PREDICTED = 16  # frames that a checkpoint sees at once
 SOUNDS = ('own', 'muted', 'other')  # that a student hears: the video's, none, another video's
 REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # rows to read others by
 COLUMNS = {'auc_judd': 'AUC-J', 'shuffled_auc': 's-AUC', 'nss': 'NSS', 'cc': 'CC', 'sim': 'SIM', 'kl_div': 'KL'}
@@ -41,18 +41,25 @@ def score(maps_of_video, videos, protocol, name='maps'):
     Raises:
         InputError: not one video could be scored.
     """
+    return score_all(lambda video: ({name: map_} for map_ in maps_of_video(video)), videos, protocol, name)[name]
+
+
+def score_all(maps_of_video, videos, protocol, name):
+    """`score` of several sources at once: `maps_of_video` gives {source: map} of each frame -> {source: results}."""
     tables, failed = {}, []
     total = sum(max(video.frames - protocol.first, 0) for video in videos)
     with tqdm.tqdm(total=total, desc=name, unit='frame', mininterval=1) as progress:
         for number, video in enumerate(videos):
             try:
-                tables[video.name] = score_video(maps_of_video(video), video, protocol, number, progress)
+                for source, table in score_video(maps_of_video(video), video, protocol, number, progress).items():
+                    tables.setdefault(source, {})[video.name] = table
             except (InputError, OSError) as error:
                 failed.append({'video': video.name, 'why': str(error)})
     if not tables:
         raise InputError(f'{name}: no video could be scored; the first one: {failed[0]["why"] if failed else "there is none"}')
-    rows = [{'video': video, **summary([table], protocol)} for video, table in tables.items()]
-    return {**summary(list(tables.values()), protocol), 'videos': rows, 'failed': failed}
+    return {source: {**summary(list(of.values()), protocol), 'failed': failed,
+                     'videos': [{'video': video, **summary([table], protocol)} for video, table in of.items()]}
+            for source, of in tables.items()}
 
 
 def summary(tables, protocol):
@@ -63,11 +70,14 @@ def summary(tables, protocol):
 
 
 def score_video(maps, video, protocol, number, progress):
-    """The scores of a video's frames from the protocol's first on, {metric: [n]}; its `number` seeds the draws."""
+    """The scores of a video's frames from the protocol's first on, {source: {metric: [n]}}, of {source: map} of each of its frames.
+
+    Its `number` seeds the draws.
+    """
     if video.frames <= protocol.first:
         raise InputError(f'{video.name}: has {video.frames} frames; the protocol scores from frame {protocol.first + 1} on')
     fixated, shape = read_fixations(video)
-    negatives, results, count = protocol.negatives(fixated), [], 0
+    negatives, results, count = protocol.negatives(fixated), {}, 0
     maps = itertools.islice(maps, protocol.first, None)
     while batch := list(itertools.islice(maps, BATCH)):
         start, count = protocol.first + count, count + len(batch)
@@ -75,16 +85,19 @@ def score_video(maps, video, protocol, number, progress):
             break
         # The last batch is filled up, so that one size is compiled.
         frames = [start + min(i, len(batch) - 1) for i in range(BATCH)]
-        prepared = protocol.prepare(stack(batch + batch[-1:] * (BATCH - len(batch)), video), shape)
         density = np.stack([read_density(video, k, shape) for k in frames])
         rows = metrics.targets([fixated[k] for k in frames], [negatives(k) for k in frames], seeds=[(number, k) for k in frames])
-        # Min-maxed, a map is below zero only where resizing overshoots.
-        scores = metrics.score_batch(prepared, density, **rows, signed=False)
-        results.append({metric: x[:len(batch)] for metric, x in scores.items()})
+        for source in batch[0]:
+            of = [maps_of_frame[source] for maps_of_frame in batch]
+            prepared = protocol.prepare(stack(of + of[-1:] * (BATCH - len(batch)), video), shape)
+            # Min-maxed, a map is below zero only where resizing overshoots.
+            scores = metrics.score_batch(prepared, density, **rows, signed=False)
+            results.setdefault(source, []).append({metric: x[:len(batch)] for metric, x in scores.items()})
         progress.update(len(batch))
     if protocol.first + count != video.frames:
         raise InputError(f'{video.name}: the number of maps is not {video.frames}, that of its frames')
-    return {metric: np.concatenate([r[metric] for r in results]).astype(np.float64) for metric in metrics.METRICS}
+    return {source: {metric: np.concatenate([r[metric] for r in of]).astype(np.float64) for metric in metrics.METRICS}
+            for source, of in results.items()}
 
 
 def stack(maps, video):
@@ -153,32 +166,45 @@ def maps_of_folder(folder, videos):
 
 
 def maps_by_checkpoint(predictor, videos, sound='own'):
-    """What a student makes of a video's frames, for `score`; a few frames at a time are in memory.
+    """What students make of a video's frames, for `score_all`; a few frames at a time are in memory.
 
     Args:
-        predictor: a `prediction.Predictor`.
+        predictor: a `predictor.Predictor`.
         videos: the set's.
         sound: 'own'; 'muted', as if the video had none; 'other', that of the next video in the list.
     Returns:
-        `video -> generator of maps [side, side]`
+        `video -> generator of {name: map [side, side]}`, the names those of the predictor.
     """
     following = {video.name: after for video, after in zip(videos, videos[1:] + videos[:1], strict=True)}
 
-    def maps_of_video(video):
+    def moments(video):
         wave = {'own': video.wave, 'other': following[video.name].wave, 'muted': lambda: None}[sound]()
-        step = max(1, round(video.fps / predictor.rate))
-        frame = functools.lru_cache(3 * step + 3)(lambda k: squeeze(video.frame(k), predictor.side))
-        for start in range(0, video.frames, PREDICTED):
-            moments = np.minimum(np.arange(start, start + PREDICTED), video.frames - 1)
-            around = np.clip(moments[:, None] + [-step, 0, step], 0, video.frames - 1)
-            frames = np.stack([np.stack([frame(int(k)) for k in ks]) for ks in around])
-            spectrograms, phi = np.zeros((PREDICTED, 257, 98), np.float32), np.zeros(PREDICTED, np.float32)
-            if wave is not None and len(wave):
-                phi[:] = 1
-                for place, k in zip(spectrograms, moments, strict=True):
-                    place[:] = audio.log_spectrogram(audio.second_around(wave, k / video.fps))
-            yield from np.asarray(predictor(frames, spectrograms, phi))[:video.frames - start]
+        heard, spectrogram = wave is not None and len(wave) > 0, np.zeros((257, 98), np.float32)
+        for k in range(video.frames):
+            if heard:
+                spectrogram = audio.log_spectrogram(audio.second_around(wave, k / video.fps))
+            yield Moment(k / video.fps, squeeze(video.frame(k), predictor.side), spectrogram, float(heard))
+
+    def maps_of_video(video):
+        for block, maps in predictor.maps(moments(video), video.fps):
+            maps = {name: np.asarray(of) for name, of in maps.items()}
+            yield from ({name: of[k] for name, of in maps.items()} for k in range(len(block)))
     return maps_of_video
+
+
+def score_students(predictor, videos, protocol):
+    """The rows of students, {name: see `score`}: what they predict with their own, no and, where there are several videos, foreign sound.
+
+    The rows of one are named by the sound. Of three there are each student's and both fusions', and the final one's without its sound.
+    """
+    rows, final = {}, predictor.names[-1]
+    for sound in SOUNDS[:2 + (len(videos) > 1)]:
+        maps, chosen = maps_by_checkpoint(predictor, videos, sound), predictor.names if sound == 'own' else (final,)
+        found = score_all(lambda video, maps=maps, chosen=chosen: ({name: of[name] for name in chosen} for of in maps(video)),
+                          videos, protocol, sound)
+        for name, row in found.items():
+            rows[sound if len(predictor.names) == 1 else name if sound == 'own' else f'{name}, {sound} sound'] = row
+    return rows
 
 
 def squeeze(frame, side):
@@ -297,7 +323,9 @@ def write(out, results):
 
 
 def run(data, set_name, protocol, out, maps='', checkpoint=''):
-    """Scores a folder of maps, or a run's student with its own, no and foreign sound; prints the table, writes `out` and a CSV.
+    """Scores a folder of maps, or students with their own, no and foreign sound; prints the table, writes `out` and a CSV.
+
+    `checkpoint`: a folder as `predictor.Predictor` takes it, or a list of such.
 
     Returns:
         A dict of `protocol`, `set`, `data`, `of` (the folder or the run), `mismatched` (lines) and `rows`, {name: see `score`}.
@@ -311,14 +339,15 @@ def run(data, set_name, protocol, out, maps='', checkpoint=''):
     set_name, videos, mismatched = fixation_sets.open_set(data, set_name)
     if maps:
         maps_of_video, videos, lines = maps_of_folder(maps, videos)
-        sources, mismatched = {'maps': maps_of_video}, mismatched + lines
+        mismatched += lines
     else:
-        from stanet_jax import prediction  # here, as a folder of maps needs no network
-        predictor = prediction.Predictor(checkpoint)
-        sources = {sound: maps_by_checkpoint(predictor, videos, sound) for sound in SOUNDS[:2 + (len(videos) > 1)]}
+        from stanet_jax import predictor  # here, as a folder of maps needs no network
+        runs = [checkpoint] if isinstance(checkpoint, (str, pathlib.Path)) else checkpoint
+        students = predictor.Predictor(*runs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = {name: score(source, videos, rules, name) for name, source in sources.items()}
-    results = {'protocol': protocol, 'set': set_name, 'data': str(data), 'of': str(maps or checkpoint), 'mismatched': mismatched,
+    rows = {'maps': score(maps_of_video, videos, rules)} if maps else score_students(students, videos, rules)
+    results = {'protocol': protocol, 'set': set_name, 'data': str(data), 'of': str(maps) if maps else ', '.join(map(str, runs)),
+               'mismatched': mismatched,
                'rows': {**rows, **references(data, videos, rules)}}
     write(out, results)
     print(table(results))

@@ -32,7 +32,7 @@ def paint(moment, map_, path, size):
     """Writes a map as a picture of the frame's size, its least value 0 and its greatest 255, and shows it over the frame.
 
     Args:
-        moment: a `prediction.Moment`; map_: [h, w]; path: of the PNG.
+        moment: a `video.Moment`; map_: [h, w]; path: of the PNG.
         size: (width, height) of the film, whose frames may come in several sizes.
     Returns:
         A VideoFrame in yuv420p; an odd side grows by one pixel, as that format needs even ones.
@@ -64,15 +64,15 @@ def write(folder, video, batches, progress):
         for group, maps in batches:
             if stream is None:
                 stream, size = _add_film(container, video_stream(source), group[0].frame)
-                sound, origin = _add_sound(container, source, group[0].start)
+                sound, origin = _add_sound(container, source, group[0].time)
                 tick, durations, due = float(stream.codec_context.time_base), {}, next(sound, None)
             paths = [folder / 'maps' / f'eyeMap_{count + k + 1:05d}.png' for k in range(len(group))]
             for moment, picture in zip(group, pool.map(paint, group, maps, paths, itertools.repeat(size)), strict=True):
-                pts = max(pts + 1, round((moment.start - origin) / tick))
+                pts = max(pts + 1, round((moment.time - origin) / tick))
                 picture.pts, picture.time_base = pts, stream.codec_context.time_base
-                durations[pts] = round((moment.end - moment.start) / tick)
+                durations[pts] = round((moment.end - moment.time) / tick)
                 _mux(container, stream.encode(picture), durations)
-                while due is not None and due.dts * due.time_base <= moment.start - origin:
+                while due is not None and due.dts * due.time_base <= moment.time - origin:
                     container.mux(due)
                     due = next(sound, None)
                 progress.update()

@@ -1,6 +1,7 @@
 """Video files to frames: constant memory, by time stamps, as any container and codec that FFmpeg knows."""
 import io
 import os
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -11,6 +12,16 @@ from stanet_jax import InputError
 
 # Matroska rounds times to a millisecond: a frame due within it counts as due.
 _TOLERANCE = 1.001e-3
+
+
+class Moment(NamedTuple):
+    """A frame of a video as the students see it, and whatever else goes with it."""
+    time: float  # in seconds, rising
+    picture: Any  # uint8 [side, side, 3]
+    audio: Any  # log-spectrogram of the second around, float32 [257, 98]
+    phi: float  # 1 where there is sound, else 0
+    frame: Any = None  # as it was decoded
+    end: float = 0.0  # when the next one is shown
 
 
 def open_media(path):

@@ -139,36 +139,36 @@ def test_references(made):
 
 
 class Recorder:
-    """In a predictor's place: keeps what it is given; its map's level is the target frame's mean."""
-    side, rate = 24, 4.0
+    """In a predictor's place: keeps what it is given; its maps are the frame's grey and the opposite."""
+    side, names = 24, ('a', 'b')
 
     def __init__(self):
-        self.calls = []
+        self.seen = []
 
-    def __call__(self, frames, sounds, phi):
-        assert frames.shape == (16, 3, 24, 24, 3) and frames.dtype == np.uint8
-        assert sounds.shape == (16, 257, 98) and sounds.dtype == phi.dtype == np.float32 and phi.shape == (16,)
-        self.calls.append((frames, sounds, phi))
-        return np.float32(frames[:, 1].mean((1, 2, 3)))[:, None, None] + np.zeros((24, 24), np.float32)
+    def maps(self, moments, fps):
+        self.seen, self.fps = list(moments), fps
+        for start in range(0, len(self.seen), 16):
+            block = self.seen[start:start + 16]
+            grey = np.float32([moment.picture.mean(axis=2) for moment in block])
+            yield block, {'a': grey, 'b': -grey}
 
 
-def test_a_checkpoint_sees_neighbours_and_sound(made):
+def test_a_checkpoint_sees_frames_and_sound(made):
     _, videos, _ = fixation_sets.open_set(made)
     videos = [videos[0], videos[1]]
     given = {}
     for sound in ('own', 'muted', 'other'):
         predictor = Recorder()
         maps = list(evaluation.maps_by_checkpoint(predictor, videos, sound)(videos[1]))
-        assert len(maps) == 16 and maps[0].shape == (24, 24)
-        (given[sound],) = predictor.calls
-    frames = [evaluation.squeeze(videos[1].frame(k), 24) for k in range(16)]
-    for k, triple in enumerate(given['own'][0]):  # at 8 frames a second, 4 a second are 2 apart
-        np.testing.assert_array_equal(triple, [frames[max(k - 2, 0)], frames[k], frames[min(k + 2, 15)]])
+        assert len(maps) == 16 and maps[0]['a'].shape == (24, 24) and predictor.fps == 8
+        given[sound] = predictor.seen
+    for k, moment in enumerate(given['own']):
+        np.testing.assert_array_equal(moment.picture, evaluation.squeeze(videos[1].frame(k), 24))
+        assert moment.time == k / 8 and given['muted'][k].phi == 0 and not given['muted'][k].audio.any()
     for sound, wave in (('own', videos[1].wave()), ('other', videos[0].wave())):
         for k in (0, 7, 15):
-            np.testing.assert_allclose(given[sound][1][k], audio.log_spectrogram(audio.second_around(wave, k / 8)))
-        assert (given[sound][2] == 1).all()
-    assert not given['muted'][1].any() and not given['muted'][2].any()
+            np.testing.assert_allclose(given[sound][k].audio, audio.log_spectrogram(audio.second_around(wave, k / 8)))
+        assert all(moment.phi == 1 for moment in given[sound])
 
 
 def test_long_videos_and_silent_ones(made):
@@ -186,9 +186,16 @@ def test_long_videos_and_silent_ones(made):
             return np.full((30, 40, 3), k, np.uint8)
     video, predictor = Long(), Recorder()
     maps = list(evaluation.maps_by_checkpoint(predictor, [video])(video))
-    np.testing.assert_array_equal([m[0, 0] for m in maps], np.arange(37))
-    assert video.reads == 37 and len(predictor.calls) == 3  # each frame is read once
-    assert not any(phi.any() or sounds.any() for _, sounds, phi in predictor.calls)
+    np.testing.assert_array_equal([m['a'][0, 0] for m in maps], np.arange(37))
+    assert video.reads == 37 and not any(moment.phi or moment.audio.any() for moment in predictor.seen)
+
+
+def test_rows_of_three_students(made):
+    _, videos, _ = fixation_sets.open_set(made)
+    rows = evaluation.score_students(Recorder(), videos[:2], STAVIS)
+    assert list(rows) == ['a', 'b', 'b, muted sound', 'b, other sound']
+    alone = evaluation.score(lambda video: (m['b'] for m in evaluation.maps_by_checkpoint(Recorder(), videos[:2])(video)), videos[:2], STAVIS)
+    assert rows['b'] == alone and rows['a'] != alone
 
 
 # ----------------------------------------------------------------------------------------------------------------- folders

@@ -359,6 +359,12 @@ class Clips:
     def __len__(self):
         return len(self.clips)
 
+    def of_each_kind(self, count):
+        """The first `count` clips of each kind, to show; where all are of one kind, six times as many."""
+        kinds = [clip['kind'] for clip in self.clips]
+        count *= 6 if len(set(kinds)) == 1 else 1
+        return [i for i, kind in enumerate(kinds) if kinds[:i].count(kind) < count]
+
     def of_tag(self, tag):
         """The indices of the clips with this tag."""
         return [i for i, clip in enumerate(self.clips) if clip['tag'] == tag]

@@ -25,6 +25,7 @@ def target(clips, per_clip, index, rng=None):
 
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
+GUARD = 4  # long-term fragments lie outside `frame - GUARD ... frame + GUARD`
 
 
 def random_box(box, least, rng):
@@ -82,12 +83,25 @@ def others(clips, clip, frame, frames, granularity, count, rng=None):
     rng = np.random.default_rng([clip, frame]) if rng is None else rng
     if granularity == 'long':
         distance = np.abs(np.arange(clips.clips[clip]['frames']) - frame)
-        found = np.flatnonzero(distance > 4 + frames // 2)
+        found = np.flatnonzero(distance > GUARD + frames // 2)
         if len(found) < count:
             found = np.argsort(-distance, kind='stable')[:count]
         return [(clip, int(k)) for k in rng.choice(found, count, replace=len(found) < count)]
     same = [i for i in clips.of_tag(clips.clips[clip]['tag']) if i != clip] or [clip]
     return [(int(i), int(rng.integers(clips.clips[i]['frames']))) for i in rng.choice(same, count, replace=len(same) < count)]
+
+
+def shortage(clips, frames, granularity, count):
+    """What `others` cannot give as it should, in words; '' where nothing is short."""
+    if granularity == 'long':
+        def away(length):  # how many frames lie far enough from the one that has the fewest such
+            return min(sum(abs(k - t) > GUARD + frames // 2 for k in range(length)) for t in {0, length // 2, length - 1})
+        enough = {length: away(length) >= count for length in {clip['frames'] for clip in clips.clips}}
+        few = sum(not enough[clip['frames']] for clip in clips.clips)
+        return f'{few} of {len(clips)} clips are too short for long-term fragments: their farthest frames are taken' if few else ''
+    tags = {clip['tag'] for clip in clips.clips}
+    alone = [tag for tag in tags if len(clips.of_tag(tag)) == 1] if granularity == 'cross' else []
+    return f'{len(alone)} of {len(tags)} tags have one clip alone: its own frames are taken for cross-term fragments' if alone else ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +114,11 @@ class Examples:
         frames, sound: see `fragment`.
         annotations: `(clip, frame) -> dict` of what else is known of a moment, see `annotations.Annotations`: it replaces `phi` or
             `tags`, `mask` False takes the example out; `target`, a PIL image, is cropped like the frames; `box` (y0, x0, y1, x1,
-            shares of the frame) is what the frames are cropped to, and is not handed on.
+            shares of the frame) is what the frames are cropped to, that of the target for all, and is not handed on.
         draw: `(index, rng) -> (clip, frame)` in place of `target`.
         least_crop: side of the smallest random crop, as a share.
-        granularity: 'short', 'long' or 'cross': `frames`, `audio` and `phi` get an axis in front for the target and its `count` others.
+        granularity: 'short', 'long' or 'cross': `frames`, `audio`, `phi` and `target` get an axis in front for the target and its `count`
+            others; with `target`, `known` [1 + count] tells which of them count, and `mask` is True where one does.
     """
     clips: Any
     per_clip: int
@@ -124,20 +139,31 @@ class Examples:
 
     def at(self, clip, frame, rng=None):
         """The example of a moment."""
-        known = self.annotations(clip, frame) if self.annotations else {}
-        box, mirror = known.pop('box', WHOLE), False
+        places, known = [(clip, frame)], self.known(clip, frame)
+        box, mirror = known.get('box', WHOLE), False
         if rng is not None:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
-        if 'target' in known:
-            known['target'] = crop([known['target']], box, mirror)[0]
-        result = {'mask': np.True_, **fragment(self.clips, clip, frame, self.frames, self.sound, box, mirror), **known}
+        if self.granularity:
+            places += others(self.clips, clip, frame, self.frames, self.granularity, self.count, rng)
+        found = [{'mask': np.True_, **fragment(self.clips, *place, self.frames, self.sound, box, mirror),
+                  **self.cut(known if k == 0 else self.known(*place), box, mirror)} for k, place in enumerate(places)]
         if not self.granularity:
-            return result
-        found = [result]
-        for place in others(self.clips, clip, frame, self.frames, self.granularity, self.count, rng):
-            heard = self.annotations(*place) if self.annotations and self.sound else {}
-            found.append({**fragment(self.clips, *place, self.frames, self.sound, box, mirror), **heard})
-        return result | {k: np.stack([of[k] for of in found]) for k in ('frames', 'audio', 'phi') if k in result}
+            return found[0]
+        stacked = {k: np.stack([of[k] for of in found]) for k in ('frames', 'audio', 'phi', 'target') if k in found[0]}
+        if 'target' in stacked:
+            stacked['known'] = np.stack([of['mask'] for of in found])
+            stacked['mask'] = stacked['known'].any()
+        return {**found[0], **stacked}
+
+    def known(self, clip, frame):
+        """What the annotations know of a moment; of what lies outside of the clip, that of its end."""
+        return self.annotations(clip, min(max(frame, 0), self.clips.clips[clip]['frames'] - 1)) if self.annotations else {}
+
+    @staticmethod
+    def cut(known, box, mirror):
+        """What is known, its target cropped."""
+        known = {k: v for k, v in known.items() if k != 'box'}
+        return {**known, 'target': crop([known['target']], box, mirror)[0]} if 'target' in known else known
 
 
 def batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0):

@@ -1,0 +1,24 @@
+"""The students of STANet+: STA, STA+ short and STA+ long, taught by the pseudo-fixations of SCAM+; `predict.py` fuses their maps.
+
+    python distill.py --config=configs/sta_plus.py --workdir=runs/sta_plus
+        SynthAVE, after configs/sta.py, whose student they begin from, and the stage 'plus' of configs/pseudo_gt.py.
+
+    python distill.py --config=configs/sta_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
+"""
+from configs import scam_plus, sta
+
+BRANCH = ('encoder', 'audio_encoder', 'audio_map', 'time_map', 'fuse')  # the parts of STA that STA+ has, too
+
+
+def get_config(recipe='synthave'):
+    config, plus = sta.get_config(recipe), scam_plus.get_config(recipe)
+    config.nets = ('STA', 'STA_short', 'STA_long')
+    config.fragments, config.blender = plus.fragments, plus.blender
+    runs = 'runs/' if recipe == 'synthave' else 'runs/paper_'
+    config.maps = f'{runs}pseudo_gt/plus'
+    config.start_from = {'STA': f'{runs}sta/STA', **{net: {part: f'{runs}sta/STA' for part in BRANCH} for net in config.nets[1:]}}
+    for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
+        config[field] = {net: config[field].STA for net in config.nets}
+    if recipe == 'synthave':
+        config.epochs = {'STA': 0.4, 'STA_short': 0.6, 'STA_long': 0.6}
+    return config

@@ -1,0 +1,202 @@
+"""Students on a stream of moments, against the nets applied to one moment after the other."""
+import functools
+import json
+import shutil
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+
+from configs import sta_plus
+from stanet_jax import InputError, checkpoint, classification, distillation, predictor, scam, switch
+from stanet_jax.predictor import Predictor
+from stanet_jax.video import Moment
+
+SIDE, THREE = 48, ('STA', 'STA_short', 'STA_long')
+
+
+def make_run(folder, nets=('STA',), side=SIDE, width=8):
+    """The run of students and of their switch, of random weights."""
+    config = sta_plus.get_config()
+    config.data.side, config.width, config.nets, config.dtype = side, width, nets, 'float32'
+    (folder / 'switch').mkdir(parents=True)
+    for where in (folder, folder / 'switch'):
+        (where / 'config.json').write_text(config.to_json())
+    for seed, net in enumerate((*nets, 'switch')):
+        model = switch.make_model(config) if net == 'switch' else distillation.make_student(config, net)
+        inputs = classification.inputs(classification.example_batch(config, 'SA' if net == 'switch' else net, 1, 1))
+        variables = jax.jit(model.init)(jax.random.key(seed), **inputs)
+        if net != 'switch':  # its gates, which begin almost without effect, matter
+            gates = {k: jax.tree.map(lambda x: 3 * x, variables['params'][k]) for k in ('audio_map', 'time_map')}
+            variables = {**variables, 'params': {**variables['params'], **gates}}
+        checkpoint.save_variables(folder / net / 'variables', variables)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp('run') / 'all', THREE)
+
+
+@pytest.fixture(scope='module')
+def students(run):
+    return Predictor(run)
+
+
+@pytest.fixture(scope='module')
+def sta(run):
+    return Predictor(run / 'STA')
+
+
+def moments(times, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Moment(time, rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8), rng.normal(size=(257, 98)).astype(np.float32), float(k % 7 > 0))
+            for k, time in enumerate(times)]
+
+
+def maps_of(students, given, fps=25.0, name=None):
+    """The maps [n, h, w] by name, or of one name, all blocks joined."""
+    blocks = list(students.maps(iter(given), fps))
+    assert [moment for block, _ in blocks for moment in block] == given
+    found = {key: np.concatenate([maps[key] for _, maps in blocks]) for key in students.names}
+    return found[name] if name else found
+
+
+@functools.cache
+def direct(run):
+    """`(net, list of triples of moments, the target's first, each with what the switch lets through) -> map`."""
+    config = ml_collections.ConfigDict(json.loads((run / 'config.json').read_text()))
+    apply = {net: jax.jit(functools.partial(distillation.make_student(config, net).apply, checkpoint.load_variables(run / net / 'variables')))
+             for net in THREE}
+    ear = jax.jit(functools.partial(switch.make_model(config).apply, checkpoint.load_variables(run / 'switch' / 'variables')))
+
+    def of(net, triples):
+        frames = (np.stack([[m.picture for m in triple] for triple in triples]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        audio, phi = np.stack([triple[1].audio for triple in triples]), np.float32([triple[1].phi for triple in triples])
+        phi = phi * (ear(frames[:, 1:2], audio, phi)[0][:, 0] > 0)
+        given = (frames, audio, phi) if net == 'STA' else (frames[None], audio[None], phi[None])
+        return 1 / (1 + np.exp(-apply[net](*given)[0].reshape(-1, SIDE, SIDE)[0]))
+    return of
+
+
+def test_three_students_on_a_stream_are_the_nets_on_each_moment(run, students):
+    times = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 83))  # 3.3 s; the blocks are of 16
+    given = moments(times)
+    found = maps_of(students, given)
+    assert students.names == (*THREE, 'product', 'final') and all(maps.shape == (83, SIDE, SIDE) for maps in found.values())
+
+    def at(time):
+        return int(np.argmin(abs(times - time)))
+
+    def triple(k):
+        return [given[at(times[k] + step / 8)] for step in (-1, 0, 1)]
+
+    kept = [0]  # long-term moments: one of each second
+    for k in range(83):
+        if times[k] >= times[kept[-1]] + 1:
+            kept.append(k)
+    net = direct(run)
+    for k in (0, 7, 15, 16, 40, 66, 82):
+        bank = [j for j in kept if j < k // 16 * 16]  # what earlier blocks left
+        far = [j for j in bank if abs(times[j] - times[k]) > 5 / 8]
+        if len(far) < 2:  # of these, too, the blocks before and after
+            near = range(max(k // 16 * 16 - 16, 0), min(k // 16 * 16 + 32, 83))
+            far = sorted([j for j in (*bank, *near) if abs(times[j] - times[k]) > 5 / 8])
+        long = [far[len(far) // 4], far[3 * len(far) // 4]]
+        short = [at(times[k] - 3 / 8), at(times[k] + 3 / 8)]
+        expected = {'STA': net('STA', [triple(k)]), 'STA_short': net('STA_short', [triple(j) for j in (k, *short)]),
+                    'STA_long': net('STA_long', [triple(j) for j in (k, *long)])}
+        for name, map_ in expected.items():
+            np.testing.assert_allclose(found[name][k], map_, atol=1e-3, err_msg=f'{name} {k}')
+        three = [expected[name].astype(np.float64) for name in THREE]
+        np.testing.assert_allclose(found['final'][k], scam.fuse_predictions(*three), atol=0.02)
+        np.testing.assert_allclose(found['product'][k], scam.fuse_product(*three), atol=0.02)
+
+
+def test_each_moment_is_encoded_once_and_one_trace(students):
+    calls, see = [], students._see
+    students._see = lambda variables, frames, *rest: calls.append(len(frames)) or see(variables, frames, *rest)
+    try:
+        maps_of(students, moments(np.arange(83) / 25))
+        assert calls == [16] * 6
+        for n in (1, 2, 16, 17, 33):  # the ends need others than the middle
+            assert len(maps_of(students, moments(np.arange(n) / 25), name='final')) == n
+        assert not list(students.maps(iter([])))
+    finally:
+        students._see = see
+    assert {of._cache_size() for of in (see, students._blend, students._reason)} == {1}
+
+
+def test_blocks_grow_with_the_rate_of_frames(students):
+    assert [students.block(fps) for fps in (1, 8, 25, 30, 60, 120, 1000)] == [16, 16, 16, 16, 24, 48, 128]
+
+
+def test_far_moments_are_spread_or_the_farthest():
+    times = np.full(predictor.BANK + 6, np.inf)
+    times[predictor.BANK:] = 0, 1, 2, 3, 4, 5
+    chosen = functools.partial(predictor.far, times)
+    assert list(chosen(2.5, 1, 2) - predictor.BANK) == [1, 5] and list(chosen(0, 3, 2) - predictor.BANK) == [4, 5]
+    assert sorted(chosen(2, 9, 2) - predictor.BANK) == [0, 5]  # none is that far
+    times[predictor.BANK + 1:] = np.inf
+    assert list(chosen(0, 1, 3) - predictor.BANK) == [0, 0, 0]  # there is one alone
+    times[:2] = -7, -5
+    assert list(chosen(0, 1, 2)) == [0, 1]  # the bank's
+
+
+def test_a_students_sound_goes_through_its_switch(run, tmp_path):
+    given = moments(np.arange(4) / 8)
+    other, muted = ([m._replace(**change(m)) for m in given] for change in (lambda m: {'audio': -m.audio}, lambda m: {'phi': 0.0}))
+    for bias, opened in ((-1e3, False), (1e3, True)):
+        copy = tmp_path / str(opened)
+        shutil.copytree(run, copy)
+        variables = checkpoint.load_variables(run / 'switch' / 'variables')
+        variables['params']['classifier']['bias'] = np.full(1, bias, np.float32)
+        checkpoint.save_variables(copy / 'switch' / 'variables', variables)
+        maps = [maps_of(Predictor(copy / 'STA'), of, name='STA') for of in (given, other, muted)]
+        assert (abs(maps[0] - maps[1]).max() > 1e-4) == opened and (abs(maps[0] - maps[2]).max() > 1e-4) == opened
+
+
+def test_runs_that_cannot_be_taken_are_refused(run, tmp_path):
+    def refused(words, change, name=''):
+        copy = tmp_path / str(len(list(tmp_path.iterdir())))
+        shutil.copytree(run, copy)
+        change(copy)
+        with pytest.raises(InputError, match=words) as caught:
+            Predictor(copy / name)
+        assert '\n' not in str(caught.value) and str(copy) in str(caught.value)
+
+    def edit(copy, **fields):
+        config = json.loads((copy / 'config.json').read_text())
+        (copy / 'config.json').write_text(json.dumps({k: v for k, v in {**config, **fields}.items() if v is not None}))
+
+    refused('a run of S, SA, not of a student', lambda copy: edit(copy, task='classifiers', nets=['S', 'SA']))
+    refused('STA/variables: no such weights', lambda copy: shutil.rmtree(copy / 'STA'))
+    refused('switch/config.json', lambda copy: shutil.rmtree(copy / 'switch'))
+    refused('STA/variables: weights of another net than .* \\(params.audio_map', lambda copy: edit(copy, width=12), 'STA')
+    refused('STA_long/variables: weights of another net than .*params.cgcn',
+            lambda copy: edit(copy, blender={'name': 'concatenate'}), 'STA_long')
+    refused('switch/variables: weights of another', lambda copy: edit(copy / 'switch', width=12))
+    refused('config.json: makes no net', lambda copy: edit(copy, encoder={'name': 'huge'}))
+    refused('config.json: makes no net .*width', lambda copy: edit(copy, width=None))
+    refused('one student .* or all of', lambda copy: edit(copy, nets=['STA', 'STA_long']))
+    with pytest.raises(InputError, match='none/config.json'):
+        Predictor(tmp_path / 'none')
+    with pytest.raises(InputError, match='a second STA'):
+        Predictor(run, run / 'STA')
+
+
+def test_students_of_several_runs(run, students, tmp_path):
+    parted = make_run(tmp_path / 'parted', THREE[:1])  # the same seed: the same weights
+    for name in ('switch', 'STA'):
+        shutil.rmtree(parted / name)
+        shutil.copytree(run / name, parted / name)
+    given = moments(np.arange(20) / 25)
+    together = Predictor(run / 'STA_long', parted, run / 'STA_short')
+    np.testing.assert_allclose(maps_of(together, given, name='final'), maps_of(students, given, name='final'), atol=1e-5)
+    alone = Predictor(run / 'STA_long')
+    assert alone.names == ('STA_long',)
+    np.testing.assert_allclose(maps_of(alone, given, name='STA_long'), maps_of(students, given, name='STA_long'), atol=1e-5)
+    make_run(tmp_path / 'other', THREE[:1], side=32)
+    with pytest.raises(InputError, match='has data.side=32'):
+        Predictor(run / 'STA_long', tmp_path / 'other', run / 'STA_short')
