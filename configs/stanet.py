@@ -1,4 +1,4 @@
-"""STANet from tags to a student (CVPR 2021), every stage after the other.
+"""STANet and STANet+ from tags to students (CVPR 2021, TPAMI), every stage after the other.
 
     python -m stanet_jax.pipeline --config=configs/stanet.py --workdir=runs
         SynthAVE, on two CPU cores; `make experiment` does it for three seeds (docs/results.md has the scores).
@@ -11,17 +11,19 @@
 """
 from ml_collections import ConfigDict
 
-from configs import audio_switch, pseudo_gt, scam_coarse, sta
+from configs import audio_switch, pseudo_gt, scam_coarse, sta, sta_plus
 
-STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt, 'sta': sta}
+STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt, 'sta': sta, 'sta_plus': sta_plus}
 
 
 def get_config(recipe='synthave'):
     config = ConfigDict({stage: module.get_config('synthave' if recipe == 'demo' else recipe) for stage, module in STAGES.items()})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
-    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages
+    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself
+    del config.data.side
+    config.pseudo_gt.stages = ('coarse', 'fine', 'plus')
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
-    config.variants = ('S', 'average', 'no_switch')  # of the pseudo-fixations, scored beside them; see stanet_jax/pipeline.py
+    config.variants = ('S', 'average', 'no_switch', 'short', 'long', 'cross', 'no_sources', 'no_refine')  # scored beside the rest; see pipeline.py
     if recipe == 'demo':
         config.data.root = 'data/demo'
         config.variants = ('S',)
@@ -29,5 +31,7 @@ def get_config(recipe='synthave'):
         config.coarse.epochs = {'A': 0.6, 'S': 4.0, 'SA': 2.8, 'ST': 3.6}
         config.switch.epochs = {'A': 1.2, 'switch': 1.0}
         config.pseudo_gt.fine.epochs = {net: 0.65 for net in config.pseudo_gt.fine.nets}
+        config.pseudo_gt.plus.epochs = {net: 0.35 for net in config.pseudo_gt.plus.nets}
         config.sta.epochs = {'STA': 1.3}
+        config.sta_plus.epochs = {'STA': 0.3, 'STA_short': 0.5, 'STA_long': 0.5}
     return config

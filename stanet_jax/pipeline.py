@@ -1,4 +1,4 @@
-"""Every stage after the other: classifiers, audio switch, pseudo-fixations, student, scores, report.
+"""Every stage after the other: classifiers, audio switch, pseudo-fixations, students, scores, report.
 
     python -m stanet_jax.pipeline --config=configs/stanet.py --workdir=runs/stanet
 
@@ -19,7 +19,7 @@ from stanet_jax import (
     cli,
     distillation,
     evaluation,
-    prediction,
+    predictor,
     protocols,
     pseudo_gt,
     report,
@@ -28,27 +28,50 @@ from stanet_jax import (
     training,
 )
 from stanet_jax.data import fixation_sets, synthave
+from stanet_jax.models import classifiers
 
-STAGES = {'coarse': classification.run, 'switch': switch.run, 'pseudo_gt': pseudo_gt.run, 'sta': distillation.run}
+STAGES = {'coarse': classification.run, 'switch': switch.run, 'pseudo_gt': pseudo_gt.run, 'sta': distillation.run,
+          'sta_plus': distillation.run}
 
-# What else the sources of the pseudo-fixations may be made of, to compare: fields of configs/pseudo_gt.py.
-VARIANTS = {'S': {'sources': ('S',), 'fusion': 'average'}, 'average': {'fusion': 'average'}, 'no_switch': {'switch': ''}}
-NAMES = {'S': 'CAM of S', 'average': 'average', 'no_switch': 'selective, no switch', 'selective': 'selective'}
+
+def of_plus(granularity):
+    return tuple(net for net in classifiers.PLUS if net.endswith(granularity))
+
+
+# What else the pseudo-fixations may be made of, to compare: fields of configs/pseudo_gt.py, and the stages that are made.
+SCAM, PLUS = ('coarse', 'fine'), ('plus',)
+VARIANTS = {'S': (SCAM, {'sources': ('S',), 'fusion': 'average'}), 'average': (SCAM, {'fusion': 'average'}),
+            'no_switch': (SCAM, {'switch': ''}), **{name: (PLUS, {'sources': (), 'plus_sources': of_plus(name)})
+                                                    for name in ('short', 'long', 'cross')},
+            'no_sources': (PLUS, {'sources': ()}), 'no_refine': (PLUS, {'plus.blender.refine': False})}
+NAMES = {'S': 'CAM of S', 'average': 'average', 'no_switch': 'selective, no switch', 'short': 'short term alone',
+         'long': 'long term alone', 'cross': 'cross term alone', 'no_sources': 'multi-granularity alone', 'no_refine': 'SCAM+, no FRL'}
+STUDENTS = {'STA': 'STA of STANet+', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion',
+            'final': 'final fusion'}
+
+
+def rows_of(variant):
+    """The names of a variant's rows of scores, one for each of its stages."""
+    stages = VARIANTS[variant][0]
+    return [NAMES[variant] if stages == PLUS else f'{NAMES[variant]}, {stage}' for stage in stages]
 
 
 def place(config, workdir):
     """The stages' configs {stage: config}: each with the pipeline's data and seed, and the other stages' folders in the workdir."""
     config = config.copy_and_resolve_references()
     of = {stage: str(workdir / stage) for stage in STAGES}
-    for stage in STAGES:
-        config[stage].data = config.data
-    for part in (config.coarse, config.switch, config.pseudo_gt.fine, config.pseudo_gt.plus, config.sta):
+    for part in (*(config[stage] for stage in STAGES), config.pseudo_gt.fine, config.pseudo_gt.plus):
+        part.data.update(config.data)
+    for part in (config.coarse, config.switch, config.pseudo_gt.fine, config.pseudo_gt.plus, config.sta, config.sta_plus):
         part.seed = config.seed
     config.switch.start_from.switch = {part: f'{of["coarse"]}/SA' for part in config.switch.start_from.switch}
     config.pseudo_gt.coarse, config.pseudo_gt.switch = of['coarse'], of['switch']
-    config.sta.maps, config.sta.switch = f'{of["pseudo_gt"]}/fine', of['switch']
     parts = config.sta.start_from.STA
     config.sta.start_from.STA = {part: f'{of["coarse"]}/{pathlib.Path(folder).name}' for part, folder in parts.items()}
+    for net, parts in config.sta_plus.start_from.items():
+        config.sta_plus.start_from[net] = f'{of["sta"]}/STA' if isinstance(parts, str) else {part: f'{of["sta"]}/STA' for part in parts}
+    for student, maps in ((config.sta, 'fine'), (config.sta_plus, 'plus')):
+        student.maps, student.switch = f'{of["pseudo_gt"]}/{maps}', of['switch']
     return {stage: config[stage] for stage in STAGES}
 
 
@@ -105,11 +128,21 @@ def once(workdir, name, stage):
 
 
 def vary(config, variant, workdir):
-    """Makes the test part's maps of a variant by the same nets; its fine maps at the boxes of its coarse ones."""
-    config, out = config.copy_and_resolve_references(), workdir / 'variants' / variant
-    config.update({**VARIANTS[variant], 'splits': ('test',)})
-    pseudo_gt.stage(config, config.coarse, out / 'coarse')
-    pseudo_gt.stage(config, workdir / 'pseudo_gt' / 'nets', out / 'fine', out / 'coarse')
+    """Makes the test part's maps of a variant by the same nets, unless it is of other ones; fine maps at the boxes of its coarse ones."""
+    out, (stages, fields) = workdir / 'variants' / variant, VARIANTS[variant]
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict({**fields, 'splits': ('test',), 'stages': stages})
+    folder, coarse = workdir / 'pseudo_gt', out if 'coarse' in stages else workdir / 'pseudo_gt'
+    if 'coarse' in stages:
+        pseudo_gt.stage(config, config.coarse, out / 'coarse')
+    if 'fine' in stages:
+        pseudo_gt.stage(config, folder / 'nets', out / 'fine', coarse / 'coarse')
+    if 'plus' in stages:
+        nets = folder / 'plus_nets'
+        if any(field.startswith('plus.') for field in fields):
+            nets = out / 'plus_nets'
+            pseudo_gt.train_plus(config, nets)
+        pseudo_gt.stage(config, folder / 'nets', out / 'plus', coarse / 'coarse', nets)
 
 
 def score(config, workdir):
@@ -118,16 +151,20 @@ def score(config, workdir):
         return
     rules = protocols.PROTOCOLS['stavis']
     name, videos, mismatched = fixation_sets.open_set(config.data.root, '')
-    folders = {'selective': workdir / 'pseudo_gt', **{variant: workdir / 'variants' / variant for variant in config.variants}}
+    folders = {f'selective, {stage}': workdir / 'pseudo_gt' / stage for stage in SCAM}
+    folders |= {row: workdir / 'variants' / variant / stage for variant in config.variants
+                for row, stage in zip(rows_of(variant), VARIANTS[variant][0], strict=True)}
+    folders['SCAM+'] = workdir / 'pseudo_gt' / 'plus'
     rows = {}
-    for stage in ('coarse', 'fine'):
-        for variant, folder in folders.items():
-            maps, scored, lines = evaluation.maps_of_folder(folder / stage / 'test', videos)
-            rows[f'{NAMES[variant]}, {stage}'] = evaluation.score(maps, scored, rules, f'{variant} {stage}')
-            mismatched += lines
-    predictor = prediction.Predictor(workdir / 'sta')
-    for sound in evaluation.SOUNDS:
-        rows[f'STA, {sound} sound'] = evaluation.score(evaluation.maps_by_checkpoint(predictor, videos, sound), videos, rules, sound)
+    for row, folder in folders.items():
+        maps, scored, lines = evaluation.maps_of_folder(folder / 'test', videos)
+        rows[row] = evaluation.score(maps, scored, rules, row)
+        mismatched += lines
+    for sound, row in evaluation.score_students(predictor.Predictor(workdir / 'sta'), videos, rules).items():
+        rows[f'STA, {sound} sound'] = row
+    for of, row in evaluation.score_students(predictor.Predictor(workdir / 'sta_plus'), videos, rules).items():
+        student, _, sound = of.partition(', ')
+        rows[STUDENTS[student] + (f', {sound}' if sound else '')] = row
     rows |= evaluation.references(config.data.root, videos, rules)
     results = {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(workdir), 'mismatched': mismatched, 'rows': rows}
     (workdir / 'scores').mkdir(exist_ok=True)

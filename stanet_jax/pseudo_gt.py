@@ -66,13 +66,14 @@ def source_maps(variables, batch, *, models):
             'confidence': jnp.stack(confidences, 1).reshape(b, n, len(models), -1)}
 
 
-def plus_maps(variables, batch, *, models):
+def plus_maps(variables, batch, *, models, side):
     """The views of S+, SA+ and ST+ of whole clips; each net encodes a frame once, however many fragments it is in.
 
     Args:
         variables: {net: variables}; models: {net: ClassifierPlus}.
         batch: as `source_maps` takes it, n frames being all of a clip, and, see `companions`, `length` [b], `places` {net: [b, n, m]},
             `cross_frames` [b, m, 3, h, w, 3], `cross_audio` [b, m, 257, T] and `cross_phi` [b, m].
+        side: of the frames that the nets were trained on; others are resized.
     Returns:
         As `source_maps`.
     """
@@ -87,17 +88,22 @@ def plus_maps(variables, batch, *, models):
             nodes = apply(*flat, method='node')
             return nodes.reshape(*seen.shape[:2], *nodes.shape[1:])
 
+        def see(frames, apply=apply):  # [b, ..., h, w, 3] -> C5
+            x = augment.normalise(frames)
+            x = x if x.shape[-2] == side else jax.image.resize(x, (*x.shape[:-3], side, side, 3), 'linear')
+            return apply(x, method='see')['C5']
+
         def at(values, places, last=last):  # [b, k, ...], [b, ...] -> [b, ..., ...]: the values at these places of each clip
             return jax.vmap(lambda of, where, end: of[jnp.clip(where, 0, end)])(values, places, last)
 
         # The nodes of all moments from one before the first, whose frames are all the first, to one after the last.
         moments = jnp.broadcast_to(jnp.arange(-1, n + 1), (b, n + 2))
-        seen = at(apply(augment.normalise(batch['frames'][:, 1:-1]), method='see')['C5'], moments[..., None] + reach)
+        seen = at(see(batch['frames'][:, 1:-1]), moments[..., None] + reach)
         sound = (at(apply(batch['audio'], method='hear'), moments), at(batch['phi'], moments)) if source == 'SA' else (None, None)
         nodes = nodes_of(seen, *sound)
         targets = nodes[:, 1:-1, None]
         if granularity == 'cross':
-            seen = apply(augment.normalise(batch['cross_frames'][:, :, 1 + reach]), method='see')['C5']
+            seen = see(batch['cross_frames'][:, :, 1 + reach])
             sound = (apply(batch['cross_audio'], method='hear'), batch['cross_phi']) if source == 'SA' else (None, None)
             found = nodes_of(seen, *sound)[:, None]
             found = jnp.broadcast_to(found, (b, n, *found.shape[2:]))
@@ -117,7 +123,8 @@ def fuse(cams, confidence, boxes, tags, valid, plus_cams=None, plus_confidence=N
     Args:
         cams: [t, s, h', w']; confidence: [t, s, c]; boxes: [t, 4] in pixels, where the cams were cut; tags: [c].
         valid: [t], False at what only fills the clip up to a length.
-        plus_cams, plus_confidence: of further sources (Eq. 8), which saw whole frames: every map is pasted before SCAM.
+        plus_cams, plus_confidence: of further sources (Eq. 8), which saw whole frames: every map is pasted before SCAM. `cams` and
+            `confidence` may be None then.
         fusion: 'selective' (Eq. 2) or 'average' (Eq. 22).
         reach: of the mean; 0 for none.
         side: of the frame, in pixels.
@@ -128,8 +135,9 @@ def fuse(cams, confidence, boxes, tags, valid, plus_cams=None, plus_confidence=N
     if plus_cams is not None:
         paste = jax.vmap(jax.vmap(functools.partial(scam.paste, shape=(side, side)), in_axes=(0, None)))
         whole = jnp.broadcast_to(jnp.float32([0, 0, side, side]), boxes.shape)
-        cams, boxes = jnp.concatenate([paste(cams, boxes), paste(plus_cams, whole)], axis=1), whole
-        confidence = jnp.concatenate([confidence, plus_confidence], axis=1)
+        pasted = [] if cams is None else [paste(cams, boxes)]
+        cams, boxes = jnp.concatenate([*pasted, paste(plus_cams, whole)], axis=1), whole
+        confidence = plus_confidence if confidence is None else jnp.concatenate([confidence, plus_confidence], axis=1)
     weights = scam.soft_filter(confidence, jnp.broadcast_to(tags, (len(cams), len(tags))))
     if fusion == 'average':
         maps, empty = scam.average(cams), jnp.zeros(len(cams), bool)
@@ -219,11 +227,14 @@ def stage(config, nets, out, boxes='', plus=''):
         boxes: folder of the stage whose boxes the frames are cropped to; '' for whole frames.
         plus: folder of the run of the nets of SCAM+, which see whole frames and are sources too; '' for none.
     """
+    config = config.copy_and_resolve_references()
+    config.data.side = training.read_config(nets).data.side
     data = classification.open_data(config)
     classes = len(next(iter(data.values())).categories)
     models, variables = load_nets(nets, config.sources, classes)
     plus_models, plus_variables = load_nets(plus, config.plus_sources, classes) if plus else ({}, {})
-    look, sources = looker(models, variables, plus_models, plus_variables), [*models, *plus_models]
+    look = looker(models, variables, plus_models, plus_variables, training.read_config(plus or nets).data.side)
+    sources = [*models, *plus_models]
     done = empty = 0
     for split in (split for split in config.splits if split in data):
         annotations = Annotations(data[split], config.switch, boxes)
@@ -273,11 +284,12 @@ def split_maps(config, clips, sources, look, annotations, out):
     return count, empty
 
 
-def looker(models, variables, plus_models, plus_variables):
-    """`batch -> source_maps`, and `plus_maps` where there are such, over this process's devices; a batch holds a stretch for each."""
+def looker(models, variables, plus_models, plus_variables, plus_side):
+    """`batch -> source_maps` and `plus_maps`, of what there is, over this process's devices; a batch holds a stretch for each."""
     def look(variables, batch):
-        seen = source_maps(variables[0], batch, models=models)
-        return seen | ({f'plus_{k}': v for k, v in plus_maps(variables[1], batch, models=plus_models).items()} if plus_models else {})
+        seen = source_maps(variables[0], batch, models=models) if models else {}
+        found = plus_maps(variables[1], batch, models=plus_models, side=plus_side) if plus_models else {}
+        return seen | {f'plus_{k}': v for k, v in found.items()}
 
     devices = jax.local_devices()
     mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
@@ -308,8 +320,9 @@ def fuser(config, clips):
     longest = max(clip['frames'] for clip in clips.clips)
 
     def fuse_clip(seen):
-        t = len(seen['cams'])
-        full = {k: np.pad(v, [(0, longest - t)] + [(0, 0)] * (v.ndim - 1), 'edge') for k, v in seen.items() if k not in ('tags', 'phi')}
+        t, seen = len(seen['boxes']), {'cams': None, 'confidence': None, **seen}
+        full = {k: v if v is None else np.pad(v, [(0, longest - t)] + [(0, 0)] * (v.ndim - 1), 'edge')
+                for k, v in seen.items() if k not in ('tags', 'phi')}
         return {k: np.asarray(v)[:t] for k, v in fused(**full, tags=seen['tags'], valid=np.arange(longest) < t).items()}
     return fuse_clip
 
@@ -345,29 +358,42 @@ def check(config):
             ('stages', config.stages, config.stages and set(config.stages) <= set(STAGES), f'must name stages out of {", ".join(STAGES)}'),
             ('plus_sources', config.plus_sources, set(config.plus_sources) <= set(classifiers.PLUS),
              f'must name sources out of {", ".join(classifiers.PLUS)}'),
-            ('sources', config.sources, config.sources and set(config.sources) <= {'S', 'SA', 'ST'}, 'must name sources out of S, SA, ST')):
+            ('sources', config.sources, set(config.sources) <= {'S', 'SA', 'ST', 'STA'} and (config.sources or config.stages == ('plus',)),
+             'must name sources out of S, SA, ST, STA')):
         if not good:
             raise InputError(f'config.{field}={value!r}: {why}')
     for nets in (config.fine, config.plus):
         classification.check(nets)
 
 
+def train_fine(config, workdir, boxes):
+    """Trains the fine nets S, SA and ST on the crops at the boxes of a stage, beginning from the coarse ones."""
+    fine = config.fine.copy_and_resolve_references()
+    fine.boxes, fine.switch = str(boxes), config.switch
+    fine.data.update({**config.data, 'side': fine.data.side})
+    fine.start_from = {net: f'{config.coarse}/{net}' for net in fine.nets}
+    classification.run(fine, workdir)
+
+
+def train_plus(config, workdir):
+    """Trains S+, SA+ and ST+, beginning from the coarse nets."""
+    plus = config.plus.copy_and_resolve_references()
+    plus.switch = config.switch
+    plus.data.update({**config.data, 'side': plus.data.side})
+    for parts in plus.start_from.values():
+        parts.update({part: f'{config.coarse}/{pathlib.Path(folder).name}' for part, folder in parts.items()})
+    classification.run(plus, workdir)
+
+
 def run(config, workdir):
-    """Coarse maps and boxes, fine nets on the boxes' crops, fine maps; what is done already is left."""
+    """Coarse maps and boxes, fine nets on the boxes' crops, fine maps; then the nets of SCAM+ and its maps. What is done is left."""
     check(config)
-    workdir, coarse = training.open_workdir(config, workdir), pathlib.Path(config.coarse)
+    workdir = training.open_workdir(config, workdir)
     if 'coarse' in config.stages:
-        stage(config, coarse, workdir / 'coarse')
+        stage(config, config.coarse, workdir / 'coarse')
     if 'fine' in config.stages:
-        fine = config.fine.copy_and_resolve_references()
-        fine.boxes, fine.switch, fine.data = str(workdir / 'coarse'), config.switch, config.data
-        fine.start_from = {net: str(coarse / net) for net in fine.nets}
-        classification.run(fine, workdir / 'nets')
+        train_fine(config, workdir / 'nets', workdir / 'coarse')
         stage(config, workdir / 'nets', workdir / 'fine', workdir / 'coarse')
     if 'plus' in config.stages:
-        plus = config.plus.copy_and_resolve_references()
-        plus.switch, plus.data = config.switch, config.data
-        for parts in plus.start_from.values():
-            parts.update({part: str(coarse / pathlib.Path(folder).name) for part, folder in parts.items()})
-        classification.run(plus, workdir / 'plus_nets')
+        train_plus(config, workdir / 'plus_nets')
         stage(config, workdir / 'nets', workdir / 'plus', workdir / 'coarse', workdir / 'plus_nets')

@@ -8,11 +8,12 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from stanet_jax import checkpoint, classification, evaluation, prediction, training, visualize
+from stanet_jax import checkpoint, classification, evaluation, prediction, predictor, training, visualize
 from stanet_jax.data import annotations, fixation_sets
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
-COLOURS = ('#4c9be8', '#f2a541', '#5fbf77', '#d8605f', '#a184d6', '#8a8f98')
+SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # of the students
+COLOURS = ('#4c9be8', '#f2a541', '#5fbf77', '#d8605f', '#a184d6', '#8a8f98', '#e58fc2', '#c9d45c')
 STYLE = '''
 body { font: 15px/1.5 system-ui, sans-serif; background: #16171b; color: #e4e5e9; max-width: 1180px; margin: 2em auto; padding: 0 1em }
 h1 { font-weight: 600; margin-bottom: 0 } h2 { font-weight: 600; margin-top: 2.2em } p { max-width: 48em; color: #b5b8c2 }
@@ -67,6 +68,9 @@ def curves(title, lines, width=268, height=170):
     """An SVG of {name: [(x, y)]}, y from 0 on, each line over its own range of x from 0 to its end."""
     high = max(y for points in lines.values() for _, y in points)
     left, top, right, bottom = 38, 12, width - 8, height - 22
+    column = 7 * max(map(len, lines)) + 6  # the names stand below, as many in a row as fit
+    across = max((width - left) // column, 1)
+    height += 15 * ((len(lines) - 1) // across)
 
     def place(x, y, last):
         return f'{left + (right - left) * x / max(last, 1):.1f},{bottom - (bottom - top) * y / max(high, 1e-9):.1f}'
@@ -80,7 +84,8 @@ def curves(title, lines, width=268, height=170):
         colour = COLOURS[number % len(COLOURS)]
         path = ' '.join(place(x, y, points[-1][0]) for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-                     f'<text x={left + 58 * number} y={height - 6} style="fill:{colour}">{html.escape(name)}</text>')
+                     f'<text x={left + column * (number % across)} y={bottom + 16 + 15 * (number // across)} style="fill:{colour}">'
+                     f'{html.escape(name)}</text>')
     return (f'<figure><svg width={width} height={height} role="img">{"".join(parts)}</svg>'
             f'<figcaption>{html.escape(title)}</figcaption></figure>')
 
@@ -101,20 +106,18 @@ def named(folder):
 # --------------------------------------------------------------------------------------------------------------------- maps
 
 
-def sheet(config, workdir, path):
-    """Draws a few test clips: frame, gaze, each source's CAM, SCAM coarse with its box, SCAM fine, the student."""
+def sheet(config, workdir, students, videos, path):
+    """Draws a few test clips: frame, gaze, each source's CAM, SCAM coarse with its box, SCAM fine, SCAM+, the students and their fusion."""
     coarse = training.read_config(workdir / 'coarse')
-    coarse.switch, coarse.data = str(workdir / 'switch'), config.data
+    coarse.switch = str(workdir / 'switch')
+    coarse.data.update(config.data)
     clips = classification.open_data(coarse)['test']
     shown = {}
     for source in ('S', 'SA', 'ST'):
         model = classification.make_model(coarse, source, len(clips.categories))
         variables = checkpoint.load_variables(workdir / 'coarse' / source / 'variables')
         shown[source] = classification.look(coarse, source, model, variables, clips)
-    _, videos, _ = fixation_sets.open_set(config.data.root)
-    videos = {video.name: video for video in videos}
-    predictor = prediction.Predictor(workdir / 'sta')
-    student = evaluation.maps_by_checkpoint(predictor, list(videos.values()))
+    predicted_of = evaluation.maps_by_checkpoint(students, list(videos.values()))
     boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
     rows = []
     for title, cells in classification.cam_rows(shown, clips):
@@ -125,10 +128,10 @@ def sheet(config, workdir, path):
             with PIL.Image.open(annotations.map_path(workdir / 'pseudo_gt' / stage / 'test', name, k)) as image:
                 return np.asarray(image) / 255
         gaze = videos[name].density(k)
-        predicted = list(student(videos[name]))[k]
+        predicted = list(predicted_of(videos[name]))[k]
         extra = {'SCAM coarse': draw_box(visualize.overlay(frame, pseudo('coarse')), boxes[clip][k]),
-                 'SCAM fine': visualize.overlay(frame, pseudo('fine')),
-                 'STA, no tag': visualize.overlay(frame, stretched(predicted))}
+                 'SCAM fine': visualize.overlay(frame, pseudo('fine')), 'SCAM+': visualize.overlay(frame, pseudo('plus')),
+                 **{SHOWN[student]: visualize.overlay(frame, stretched(predicted[student])) for student in SHOWN}}
         rows.append((title, [cells[0], ('gaze', visualize.overlay(frame, stretched(gaze))), *cells[1:], *extra.items()]))
     visualize.contact_sheet(path, rows, across=1)
 
@@ -146,16 +149,15 @@ def draw_box(image, box):
     return np.asarray(picture)
 
 
-def films(config, workdir, kinds):
-    """What the student makes of a test video of each kind: [(kind, mp4 file)]."""
-    _, videos, _ = fixation_sets.open_set(config.data.root)
-    predictor, made = prediction.Predictor(workdir / 'sta'), []
+def films(config, workdir, students, videos, kinds):
+    """What the students make of a test video of each kind: [(kind, mp4 file)]."""
+    made = []
     for kind in dict.fromkeys(kinds.values()):
-        name = next((video.name for video in videos if kinds[video.name] == kind), None)
+        name = next((name for name in videos if kinds[name] == kind), None)
         if name is None:
             continue
         source = pathlib.Path(config.data.root) / 'AVE_Dataset' / 'AVE' / f'{name}.mp4'
-        prediction.predict_video(predictor, source, workdir / 'films', name)
+        prediction.predict_video(students, source, workdir / 'films', name)
         made.append((kind, workdir / 'films' / name / 'overlay.mp4'))
     return made
 
@@ -171,31 +173,35 @@ def write(config, workdir):
     """Writes `report.html` into the folder of a pipeline, after its stages; needs `scores/scores.json`."""
     results = json.loads((workdir / 'scores' / 'scores.json').read_text())
     rows, kinds = results['rows'], kinds_of(config.data.root)
-    sheet(config, workdir, workdir / 'maps.jpg')
+    students, videos = predictor.Predictor(workdir / 'sta_plus'), {video.name: video for video in fixation_sets.open_set(config.data.root)[1]}
+    sheet(config, workdir, students, videos, workdir / 'maps.jpg')
     seconds = json.loads((workdir / 'stages.json').read_text())
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
                'audio switch; agreement with the labels': [workdir / 'switch' / 'switch'],
                'fine classifiers; accuracy': [workdir / 'pseudo_gt' / 'nets' / net for net in config.pseudo_gt.fine.nets],
-               'student; CC with pseudo-fixations': [workdir / 'sta' / 'STA']}
+               'nets of SCAM+; accuracy': [workdir / 'pseudo_gt' / 'plus_nets' / net for net in config.pseudo_gt.plus.nets],
+               'student of STANet; CC with pseudo-fixations': [workdir / 'sta' / 'STA'],
+               'students of STANet+; CC with pseudo-fixations': [workdir / 'sta_plus' / net for net in config.sta_plus.nets]}
     names = {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}
     tables = (score_table(rows, {m: evaluation.COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
               score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
     movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
-                     f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>' for kind, path in films(config, workdir, kinds))
+                     f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>' for kind, path in films(config, workdir, students, videos, kinds))
     plots = ''.join(curves(title, {named(folder): logged(folder, 'loss') for folder in folders}) for title, folders in trained.items())
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
     count = next(iter(rows.values()))
     page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
 <h1>Where people look, from tags alone</h1>
 <p>{html.escape(results["set"])}, test part: {len(count["videos"])} videos, {count["frames"]} frames, protocol
-{html.escape(results["protocol"])}, seed {config.seed}. CAM and SCAM know the video's tag; STA does not. Rows in italics are references.</p>
+{html.escape(results["protocol"])}, seed {config.seed}. CAM, SCAM and SCAM+ know the video's tag; the students do not. Rows in italics are references.</p>
 <h2>Scores</h2>{tables[0]}
 <h2>CC by kind of clip</h2><p>What tells the tag differs by kind: the look of one object, the sound, the motion, or what other clips
 with the tag show.</p>{tables[1]}
 <h2>Maps</h2><p>Frame, gaze of the observers, the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
-that the fine nets are cropped to, SCAM of the fine nets, and the student, which has only the video and its sound.</p>
+that the fine nets are cropped to, SCAM of the fine nets, SCAM+ over eleven sources; then the students, which have only the video and its
+sound, and the fusion of the three.</p>
 <img src="{embedded(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
-<h2>The student on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p>
+<h2>The students on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p>
 <div class="row">{movies}</div>
 <h2>Training</h2><p>Training loss from start to end, and beside each name how it did on held-out clips at the end.</p>
 <div class="row">{plots}</div>

@@ -37,7 +37,7 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
     models, variables = nets(clips)
     longer = max(clip['frames'] for clip in clips.clips) + 3  # clips are filled up
     batch = next(pseudo_gt.reader(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
-    seen = jax.jit(functools.partial(pseudo_gt.plus_maps, models=models))(variables, batch)
+    seen = jax.jit(functools.partial(pseudo_gt.plus_maps, models=models, side=48))(variables, batch)
     assert seen['cams'].shape[:3] == seen['confidence'].shape[:3] == (2, longer, 4)
     predict = {net: jax.jit(functools.partial(classification.predict, model=model)) for net, model in models.items()}
     for row, clip in enumerate((1, 3)):

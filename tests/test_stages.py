@@ -20,16 +20,19 @@ from stanet_jax.data import synthave
 from tests.test_scripts import ROOT, environment, losses, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
+PLUS = ('ST_short', 'SA_long', 'S_cross')  # of the eight
 
 
 def pipeline_of(root, workdir):
-    small = [f'--config.{stage}.{field}' for stage in ('coarse', 'switch', 'pseudo_gt.fine', 'sta')
-             for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1')]
-    epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine': ('S', 'SA', 'ST'), 'sta': ('STA',)}
+    epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine': ('S', 'SA', 'ST'),
+              'pseudo_gt.plus': PLUS, 'sta': ('STA',), 'sta_plus': ('STA', 'STA_short', 'STA_long')}
+    small = [f'--config.{stage}.{field}' for stage in epochs
+             for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1', 'data.side=48')]
+    small += [f'--config.pseudo_gt.plus.nets={PLUS}', '--config.pseudo_gt.data.side=48']
     small += [f'--config.{stage}.epochs.{net}=0.1' for stage, nets in epochs.items() for net in nets]
     counts = [f'--config.world.{split}={count}' for split, count in SPLITS.items()]
     return [sys.executable, '-m', 'stanet_jax.pipeline', '--config=configs/stanet.py:demo', f'--config.data.root={root}',
-            '--config.data.side=48', '--config.data.frames_per_clip=4', f'--workdir={workdir}', *small, *counts]
+            '--config.data.frames_per_clip=4', f'--workdir={workdir}', *small, *counts]
 
 
 @pytest.fixture(scope='module')
@@ -92,7 +95,7 @@ def test_every_frame_has_its_map_and_its_line(whole):
     assert 'audio switch on test' in said and 'labels are right' in said and 'maps made' in said
     labels = [json.loads(line) for line in (workdir / 'switch' / 'labels.jsonl').read_text().splitlines()]
     assert len(labels) == sum(SPLITS.values()) and all(len(line['labels']) == 16 for line in labels)
-    for stage in ('coarse', 'fine'):
+    for stage in ('coarse', 'fine', 'plus'):
         for split, count in SPLITS.items():
             lines = manifest(workdir / 'pseudo_gt' / stage, split)
             assert len({(line['clip'], line['frame']) for line in lines}) == len(lines) == count * 16
@@ -102,15 +105,20 @@ def test_every_frame_has_its_map_and_its_line(whole):
                     assert image.mode == 'L' and image.size == (48, 48)
                     assert (image.getextrema() == (0, 0)) or not line['empty']
                 y0, x0, y1, x1 = line['box']
-                assert 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1 and min(y1 - y0, x1 - x0) >= 1 / 8
+                assert 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1 and min(y1 - y0, x1 - x0) >= 1 / 8 - 1e-9
                 assert line['empty'] == all(source['weight'] == 0 for source in line['sources'].values())
+                assert list(line['sources']) == ['S', 'SA', 'ST', *(PLUS if stage == 'plus' else ())]
+    assert any(line['sources'][net]['weight'] > 0 for line in lines for net in PLUS)
+    for picture in ('pseudo_gt/plus_nets/cams.png', 'sta/maps.png', 'sta_plus/maps.png'):
+        assert (workdir / picture).exists()
 
 
 def test_scores_and_report(whole, world):
     workdir, said = whole
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
-    assert list(rows) == ['selective, coarse', 'CAM of S, coarse', 'selective, fine', 'CAM of S, fine',
-                          'STA, own sound', 'STA, muted sound', 'STA, other sound', 'ceiling', 'centre_prior', 'mean_map']
+    assert list(rows) == ['selective, coarse', 'selective, fine', 'CAM of S, coarse', 'CAM of S, fine', 'SCAM+',
+                          'STA, own sound', 'STA, muted sound', 'STA, other sound', *pipeline.STUDENTS.values(),
+                          'final fusion, muted sound', 'final fusion, other sound', 'ceiling', 'centre_prior', 'mean_map']
     assert all(len(row['videos']) == 6 and row['frames'] == 48 for row in rows.values())
     page = (workdir / 'report.html').read_text()
     assert all(f'>{name}</td>' in page for name in rows) and f'{rows["ceiling"]["scores"]["cc"]:.3f}' in page
@@ -119,7 +127,7 @@ def test_scores_and_report(whole, world):
 
     again = run(pipeline_of(world, workdir))
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count('done already') == 6 and 'maps made' not in again.stdout
+    assert again.stdout.count('done already') == 7 and 'maps made' not in again.stdout
     other = run([*pipeline_of(world, workdir), '--config.seed=1'])
     assert other.returncode == 1 and 'seed was 0 and is 1' in other.stderr and 'Traceback' not in other.stderr
     for change, text in (({'variants': ('T',)}, 'config.variants'), ({'world.test': 7}, 'not the SynthAVE of config.world')):
@@ -131,7 +139,8 @@ def test_scores_and_report(whole, world):
 
 @pytest.mark.parametrize('name, config, stage, says', [
     ('train.py', 'audio_switch', 'switch', 'labels: done already'), ('train.py', 'scam_fine', 'pseudo_gt/nets', 'SA: done already'),
-    ('distill.py', 'sta', 'sta', 'STA: done already')])
+    ('train.py', 'scam_plus', 'pseudo_gt/plus_nets', 'S_cross: done already'), ('distill.py', 'sta', 'sta', 'STA: done already'),
+    ('distill.py', 'sta_plus', 'sta_plus', 'STA_long: done already')])
 def test_the_scripts_do_what_the_stages_do(whole, name, config, stage, says):
     workdir, _ = whole
     done = run(script(name, config, workdir / stage, *overrides(workdir / stage, config)))
@@ -143,8 +152,9 @@ def test_results_of_several_seeds_become_a_page(whole, world):
     config = stanet.get_config()
     config.data.root = str(world)
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
-    for name in set(pipeline.NAMES.values()) - {'selective', 'CAM of S'}:  # the demo leaves these out
-        rows |= {f'{name}, {stage}': rows[f'selective, {stage}'] for stage in ('coarse', 'fine')}
+    for variant in pipeline.VARIANTS:  # the demo leaves most of these out
+        for row in pipeline.rows_of(variant):
+            rows.setdefault(row, rows[f'selective, {row.split(", ")[-1]}' if variant in ('average', 'no_switch') else 'SCAM+'])
     page = experiment.document([{'rows': rows}] * 2, [workdir] * 2, [config] * 2)
     assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
     assert '**does not show** on average, in 0 of 2 seeds: selective over average, fine' in page  # as they are the same here
@@ -160,13 +170,15 @@ def test_benchmark_of_making_maps(whole):
 
 def test_student_is_scored_and_predicts(whole, world, tmp_path):
     workdir, _ = whole
-    for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta"}'):
+    for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta_plus"}'):
         done = run([sys.executable, 'evaluate.py', what, f'--data={world}', '--protocol=stavis', f'--out={tmp_path / "scores.json"}'])
         assert done.returncode == 0 and 'CC' in done.stdout, done.stderr
     video = next((world / 'AVE_Dataset' / 'AVE').glob('*.mp4'))
-    done = run([sys.executable, 'predict.py', f'--video={video}', f'--checkpoint={workdir / "sta"}', f'--out={tmp_path / "predictions"}'])
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / 'predictions').glob('*/maps/eyeMap_*.png'))) == 16
+    for name, students in (('one', ['sta']), ('three', ['sta/STA', 'sta_plus/STA_short', 'sta_plus/STA_long'])):
+        done = run([sys.executable, 'predict.py', f'--video={video}', f'--out={tmp_path / name}',
+                    *(f'--checkpoint={workdir / student}' for student in students)])
+        assert done.returncode == 0, done.stderr
+        assert len(list((tmp_path / name).glob('*/maps/eyeMap_*.png'))) == 16
 
 
 def test_what_is_missing_is_made_again(whole):
@@ -178,23 +190,6 @@ def test_what_is_missing_is_made_again(whole):
     done = run(script('distill.py', 'pseudo_gt', folder, *overrides(folder, 'pseudo_gt')))
     assert done.returncode == 0 and '16 maps made' in done.stdout, done.stderr
     assert pictures(folder / 'fine') == before
-
-
-def test_scam_plus(whole, tmp_path):
-    """One of the eight nets of SCAM+, trained for a step, and maps of four sources."""
-    workdir, _ = whole
-    for name in ('coarse', 'nets'):
-        shutil.copytree(workdir / 'pseudo_gt' / name, tmp_path / name)
-    nets = ('SA_cross',)
-    flags = [f'--config.plus.{field}' for field in ('width=8', 'batch=6', 'held_out_frames=1', f'nets={nets!r}')]
-    done = run(script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), *flags,
-                      *(f'--config.plus.epochs.{net}=0.1' for net in nets), '--config.stages=("plus",)', '--config.splits=("test",)'))
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'plus_nets' / 'cams.png').exists()
-    lines = manifest(tmp_path / 'plus', 'test')
-    assert len(lines) == len(pictures(tmp_path / 'plus')) == 6 * 16
-    assert all(list(line['sources']) == ['S', 'SA', 'ST', *nets] for line in lines)
-    assert any(line['sources'][net]['weight'] > 0 for line in lines for net in nets)
 
 
 def test_killed_while_it_makes_maps(whole, tmp_path):
