@@ -119,17 +119,17 @@ def initial_variables(config, name, model, batch, workdir):
     return variables
 
 
-def begin_plus(variables, trained, folder, shift=6.0, scale=2.0):
+def begin_plus(variables, trained, folder):
     """S+, SA+ or ST+ such that the net begins by answering about as S, SA or ST does: its nodes are the maps of that net's classes.
 
-    C-GCN's gates close on what is far below 0, which the maps of the classes that a frame does not show are; so the nodes are shifted
-    up, and the classifier takes its share off again. Both numbers were tried out on SynthAVE's training clips.
+    C-GCN's gates close on what is below 0 and saturate at what is far above, so the maps are halved and moved up by 1, to where C-GCN
+    can tell a class that shows from one that does not; the classifier brings its answer back to their scale.
     """
-    variables = checkpoint.replace_part(variables, 'reduce', {'params': trained['params']['classifier']}, folder)
-    reduce, classes = variables['params']['reduce'], variables['params']['classifier']['bias'].size
-    variables['params']['reduce'] = {**reduce, 'bias': reduce['bias'] + shift}
-    variables['params']['classifier'] = {'kernel': scale * np.eye(classes, dtype=np.float32)[None, None],
-                                         'bias': np.full(classes, -shift, np.float32)}
+    classes = variables['params']['classifier']['bias'].size
+    plain = trained['params']['classifier']
+    variables = checkpoint.replace_part(variables, 'reduce', {'params': {'kernel': plain['kernel'] / 2, 'bias': plain['bias'] / 2 + 1}}, folder)
+    variables['params']['classifier'] = {'kernel': 4 * np.eye(classes, dtype=np.float32)[None, None],
+                                         'bias': np.full(classes, -2.5, np.float32)}
     return variables
 
 

@@ -1,0 +1,23 @@
+"""One classifier of all three sources, `STA`, in the place of S, SA and ST (TPAMI Table 2, its coarse half).
+
+    python train.py --config=configs/ablations/cam_sta.py:STA --workdir=runs/ablations/cam_sta/STA
+        SynthAVE, after configs/scam_coarse.py, whose S and A it begins from. Time and accuracy are not measured yet.
+"""
+from configs import scam_coarse
+from configs.ablations import begin_from, choose
+
+STAGE = 'coarse'
+VARIANTS = {'STA': {'nets': ('STA',)}}
+
+
+def vary(config, variant):
+    """A config of the coarse classifiers -> that of STA, which begins as SA does and is trained as ST is."""
+    config.update_from_flattened_dict(choose(VARIANTS, variant))
+    config.start_from.STA = config.start_from.SA
+    for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
+        config[field] = {'STA': config[field].ST}
+    return config
+
+
+def get_config(variant='STA'):
+    return begin_from(vary(scam_coarse.get_config(), variant), 'runs/coarse')

@@ -1,0 +1,22 @@
+"""The fixation refine layer: `none`, and others of its thresholds, by the name `<Td>_<Tr>` (TPAMI Table 4).
+
+    python distill.py --config=configs/ablations/refine.py:0.8_0.4 --workdir=runs/ablations/refine/0.8_0.4
+        SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long. Time and scores are not measured yet.
+"""
+from configs import sta_plus
+from configs.ablations import choose
+
+STAGE = 'sta_plus'
+THRESHOLDS = ((0.8, 0.4), (0.8, 0.8), (0.9, 0.6), (0.7, 0.6), (0.8, 0.6))
+VARIANTS = {'none': {'blender.refine': False}, **{f'{threshold}_{rate}': {'blender.threshold': threshold, 'blender.rate': rate}
+                                                  for threshold, rate in THRESHOLDS}}
+
+
+def vary(config, variant):
+    """A config of the students -> that of an STA+ short and long of another refinement."""
+    config.update_from_flattened_dict({'nets': ('STA_short', 'STA_long'), **choose(VARIANTS, variant)})
+    return config
+
+
+def get_config(variant=''):
+    return vary(sta_plus.get_config(), variant)

@@ -1,0 +1,20 @@
+"""How SA takes in sound: `gate` is SA fuse (TPAMI Table 3).
+
+    python train.py --config=configs/ablations/sa_fuse.py:add --workdir=runs/ablations/sa_fuse/add
+        SynthAVE, after configs/scam_coarse.py, whose S and A it begins from. Time and accuracy are not measured yet.
+"""
+from configs import scam_coarse
+from configs.ablations import begin_from, choose
+
+STAGE = 'coarse'
+VARIANTS = {name: {'sa_fuse': name} for name in ('add', 'multiply', 'concatenate', 'bilinear', 'gate')}
+
+
+def vary(config, variant):
+    """A config of the coarse classifiers -> that of an SA of another fusion."""
+    config.update_from_flattened_dict({'nets': ('SA',), **choose(VARIANTS, variant)})
+    return config
+
+
+def get_config(variant=''):
+    return begin_from(vary(scam_coarse.get_config(), variant), 'runs/coarse')
