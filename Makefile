@@ -1,10 +1,10 @@
 # make demo: STANet from tags to a student on a small made world, and report.html. make experiment: the same at full size for three seeds.
-# make test: runs the tests. All work in .venv, made on first use.
+# make ablations: after that, the papers' variants of parts of the method. make test: runs the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 
-.PHONY: demo experiment test clean
+.PHONY: demo experiment ablations test clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,9 @@ demo: $(VENV)/installed
 
 experiment: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
+
+ablations: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.ablations --base=runs/experiment/seed0 --workdir=runs/ablations --out=docs/ablations.md
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .

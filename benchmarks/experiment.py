@@ -81,7 +81,7 @@ def expectations(found, kinds):
                ('the same, on context_decides', cc('SCAM+', 'context_decides') - cc('selective, fine', 'context_decides'), 0),
                *((f'SCAM+ over {pipeline.NAMES[name]}', cc('SCAM+') - cc(pipeline.NAMES[name]), 0)
                  for name in ('short', 'long', 'cross', 'no_sources')),
-               ('SCAM+ with FRL over without', cc('SCAM+') - cc('SCAM+, no FRL'), 0),
+               ('short term with FRL over without', cc('short term alone') - cc('short term alone, no FRL'), 0),
                ('final fusion over the best single student',
                 cc('final fusion') - np.max([cc(name) for name in students], axis=0), 0),
                ('final fusion over product fusion', cc('final fusion') - cc('product fusion'), 0),

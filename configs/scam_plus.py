@@ -18,13 +18,14 @@ def get_config(recipe='synthave'):
     coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
     config.start_from = {net: {part: f'{coarse}/{net.split("_")[0]}' for part in PARTS[net.split('_')[0]]} for net in config.nets}
     config.switch = 'runs/switch' if recipe == 'synthave' else 'runs/paper_switch'
-    config.epochs = {net: 0.6 for net in config.nets}
+    config.batch = 16
+    config.epochs = {net: 0.3 for net in config.nets}
     config.optimizer = {net: 'adam' for net in config.nets}
-    config.learning_rate = {net: 1e-3 for net in config.nets}
-    config.new_multiplier = {net: 1.0 for net in config.nets}
+    config.learning_rate = {net: 3e-4 for net in config.nets}
+    config.new_multiplier = {net: 3.0 for net in config.nets}
     if recipe == 'paper':
-        config.batch = 16
         config.epochs = {net: 15.0 for net in config.nets}
         config.optimizer = {net: 'sgd' for net in config.nets}
+        config.learning_rate = {net: 1e-3 for net in config.nets}
         config.new_multiplier = {net: 10.0 for net in config.nets}
     return config

@@ -20,5 +20,6 @@ def get_config(recipe='synthave'):
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
         config[field] = {net: config[field].STA for net in config.nets}
     if recipe == 'synthave':
-        config.epochs = {'STA': 0.4, 'STA_short': 0.6, 'STA_long': 0.6}
+        config.batch = 16
+        config.epochs = {'STA': 0.2, 'STA_short': 0.4, 'STA_long': 0.4}
     return config

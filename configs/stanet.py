@@ -31,7 +31,7 @@ def get_config(recipe='synthave'):
         config.coarse.epochs = {'A': 0.6, 'S': 4.0, 'SA': 2.8, 'ST': 3.6}
         config.switch.epochs = {'A': 1.2, 'switch': 1.0}
         config.pseudo_gt.fine.epochs = {net: 0.65 for net in config.pseudo_gt.fine.nets}
-        config.pseudo_gt.plus.epochs = {net: 0.35 for net in config.pseudo_gt.plus.nets}
+        config.pseudo_gt.plus.epochs = {net: 0.3 for net in config.pseudo_gt.plus.nets}
         config.sta.epochs = {'STA': 1.3}
-        config.sta_plus.epochs = {'STA': 0.3, 'STA_short': 0.5, 'STA_long': 0.5}
+        config.sta_plus.epochs = {'STA': 0.2, 'STA_short': 0.45, 'STA_long': 0.45}
     return config
