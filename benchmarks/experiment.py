@@ -94,7 +94,8 @@ def expectations(found, kinds):
 
 def accuracy_lines(folders):
     """What the classifiers and the switch reached, as Markdown lists."""
-    nets = [json.loads((folder / 'coarse' / 'accuracy.json').read_text())['nets'] for folder in folders]
+    nets = [{**json.loads((folder / 'coarse' / 'accuracy.json').read_text())['nets'],
+             **json.loads((folder / 'pseudo_gt' / 'plus_nets' / 'accuracy.json').read_text())['nets']} for folder in folders]
     ears = [json.loads((folder / 'switch' / 'accuracy.json').read_text()) for folder in folders]
     kinds = list(nets[0]['S'])
     lines = ['| share of test frames | ' + ' | '.join(kinds) + ' |', '|---|' + '---|' * len(kinds)]
@@ -117,7 +118,8 @@ def document(found, folders, configs):
         f'deviation over {len(folders)} seeds. Protocol `stavis`, test part, '
         f'{len(first["videos"])} videos and {first["frames"]} frames to a seed. '
         f'A seed took {np.mean(seconds) / 60:.1f} minutes on average, without making the world.', '',
-        'CAM, SCAM and SCAM+ know the tag of the video, the students do not. Scores of a frame are undefined, and left out of the mean, where its map is '
+        'CAM, SCAM and SCAM+ know the tag of the video, the students do not. '
+        'Scores of a frame are undefined, and left out of the mean, where its map is '
         'empty: no source was sure of the tag. The papers\' figures are of another set, for the order alone.', '',
         '## Scores', '', *score_table(found), '', '## Expected orders', '', *expectations(found, kinds), '', '## By kind of clip', '',
         *kind_table(found, kinds), '', '## Classifiers and audio switch', '', *accuracy_lines(folders), ''])

@@ -23,7 +23,8 @@ def get_config(recipe='synthave'):
     del config.data.side
     config.pseudo_gt.stages = ('coarse', 'fine', 'plus')
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
-    config.variants = ('S', 'average', 'no_switch', 'short', 'long', 'cross', 'no_sources', 'no_refine')  # scored beside the rest; see pipeline.py
+    # What is scored beside the rest; see stanet_jax/pipeline.py.
+    config.variants = ('S', 'average', 'no_switch', 'short', 'long', 'cross', 'no_sources', 'no_refine')
     if recipe == 'demo':
         config.data.root = 'data/demo'
         config.variants = ('S',)

@@ -111,7 +111,9 @@ def initial_variables(config, name, model, batch, workdir):
             trained = checkpoint.load_variables(folder / 'variables')
             variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
             if part == 'encoder' and name in ('SA', 'ST') and not isinstance(given, str):
-                variables['params']['classifier'] = begin_classifier(variables['params']['classifier'], trained['params']['classifier'])
+                gain = 1.5 if name == 'ST' or config.sa_fuse == 'gate' else 1.0
+                fused, plain = (of['params']['classifier'] for of in (variables, trained))
+                variables['params']['classifier'] = begin_classifier(fused, plain, gain)
             if part == 'encoder' and name in classifiers.PLUS and not isinstance(given, str):
                 variables = begin_plus(variables, trained, folder)
         elif part in ('encoder', 'audio_encoder') and config[part].weights:
@@ -127,20 +129,22 @@ def begin_plus(variables, trained, folder):
     """
     classes = variables['params']['classifier']['bias'].size
     plain = trained['params']['classifier']
-    variables = checkpoint.replace_part(variables, 'reduce', {'params': {'kernel': plain['kernel'] / 2, 'bias': plain['bias'] / 2 + 1}}, folder)
+    nodes = {'kernel': plain['kernel'] / 2, 'bias': plain['bias'] / 2 + 1}
+    variables = checkpoint.replace_part(variables, 'reduce', {'params': nodes}, folder)
     variables['params']['classifier'] = {'kernel': 4 * np.eye(classes, dtype=np.float32)[None, None],
                                          'bias': np.full(classes, -2.5, np.float32)}
     return variables
 
 
-def begin_classifier(fused, plain):
+def begin_classifier(fused, plain, gain):
     """The classifier of SA or ST such that the net begins by answering about as S does.
 
-    `fused` takes `concat(relu(sigmoid(gate) s + s), s)`, and an untaught gate makes the first half 1.5 s: S's kernel over 1.5 goes
-    there, zeros to the second half.
+    What `fused` takes begins with s, or with what stands for it: `relu(sigmoid(gate) s + s)`, which an untaught gate makes 1.5 s. S's
+    kernel over this `gain` goes there, zeros to the rest.
     """
-    kernel = plain['kernel'] / 1.5
-    return {**fused, 'kernel': np.concatenate([kernel, np.zeros_like(kernel)], axis=2), 'bias': plain['bias']}
+    kernel = plain['kernel'] / np.float32(gain)
+    rest = fused['kernel'].shape[2] - kernel.shape[2]
+    return {**fused, 'kernel': np.pad(kernel, [(0, 0), (0, 0), (0, rest), (0, 0)]), 'bias': plain['bias']}
 
 
 # ---------------------------------------------------------------------------------------------------------------- accuracy

@@ -113,11 +113,12 @@ def show(config, workdir, clips):
         batch = {k: np.stack([e[k] for e in found]) for k in found[0]}
         variables = checkpoint.load_variables(workdir / net / 'variables')
         logits, target, _ = target_of(jax.jit(model.apply)(variables, **classification.inputs(batch))[0], batch)
-        maps, frames = np.asarray(scam.min_max(jax.nn.sigmoid(logits))), batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])
+        maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
+        frames = batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])[:, 1]  # the targets
         rows = rows or [(clips.categories[clips.clips[i]['tag']], [
             (clips.clips[i]['kind'], frame), ('pseudo-fixation', visualize.overlay(frame, of / 255))])
-            for i, frame, of in zip(chosen, frames[:, 1], target, strict=True)]
-        for (_, cells), frame, map_ in zip(rows, frames[:, 1], maps, strict=True):
+            for i, frame, of in zip(chosen, frames, target, strict=True)]
+        for (_, cells), frame, map_ in zip(rows, frames, maps, strict=True):
             cells.append((net.replace('_', '+ '), visualize.overlay(frame, map_)))
     visualize.contact_sheet(workdir / 'maps.png', rows)
     print(f'what the students see: {workdir / "maps.png"}')

@@ -1,7 +1,6 @@
 """Scores saliency maps, of a folder or of a checkpoint, on a fixation set; with the ceiling and the floors to read them by."""
 import csv
 import dataclasses
-import functools
 import io
 import itertools
 import json

@@ -173,7 +173,8 @@ def write(config, workdir):
     """Writes `report.html` into the folder of a pipeline, after its stages; needs `scores/scores.json`."""
     results = json.loads((workdir / 'scores' / 'scores.json').read_text())
     rows, kinds = results['rows'], kinds_of(config.data.root)
-    students, videos = predictor.Predictor(workdir / 'sta_plus'), {video.name: video for video in fixation_sets.open_set(config.data.root)[1]}
+    students = predictor.Predictor(workdir / 'sta_plus')
+    videos = {video.name: video for video in fixation_sets.open_set(config.data.root)[1]}
     sheet(config, workdir, students, videos, workdir / 'maps.jpg')
     seconds = json.loads((workdir / 'stages.json').read_text())
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
@@ -186,14 +187,16 @@ def write(config, workdir):
     tables = (score_table(rows, {m: evaluation.COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
               score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
     movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
-                     f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>' for kind, path in films(config, workdir, students, videos, kinds))
+                     f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>'
+                     for kind, path in films(config, workdir, students, videos, kinds))
     plots = ''.join(curves(title, {named(folder): logged(folder, 'loss') for folder in folders}) for title, folders in trained.items())
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
     count = next(iter(rows.values()))
     page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
 <h1>Where people look, from tags alone</h1>
 <p>{html.escape(results["set"])}, test part: {len(count["videos"])} videos, {count["frames"]} frames, protocol
-{html.escape(results["protocol"])}, seed {config.seed}. CAM, SCAM and SCAM+ know the video's tag; the students do not. Rows in italics are references.</p>
+{html.escape(results["protocol"])}, seed {config.seed}. CAM, SCAM
+and SCAM+ know the video's tag; the students do not. Rows in italics are references.</p>
 <h2>Scores</h2>{tables[0]}
 <h2>CC by kind of clip</h2><p>What tells the tag differs by kind: the look of one object, the sound, the motion, or what other clips
 with the tag show.</p>{tables[1]}

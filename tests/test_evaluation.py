@@ -194,7 +194,8 @@ def test_rows_of_three_students(made):
     _, videos, _ = fixation_sets.open_set(made)
     rows = evaluation.score_students(Recorder(), videos[:2], STAVIS)
     assert list(rows) == ['a', 'b', 'b, muted sound', 'b, other sound']
-    alone = evaluation.score(lambda video: (m['b'] for m in evaluation.maps_by_checkpoint(Recorder(), videos[:2])(video)), videos[:2], STAVIS)
+    maps = evaluation.maps_by_checkpoint(Recorder(), videos[:2])
+    alone = evaluation.score(lambda video: (m['b'] for m in maps(video)), videos[:2], STAVIS)
     assert rows['b'] == alone and rows['a'] != alone
 
 

@@ -9,7 +9,7 @@ from absl import flags
 
 from stanet_jax.audio import log_spectrogram
 from stanet_jax.data import ave, synthave
-from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, others, random_box, target
+from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, others, random_box, shortage, target
 
 SIDE, RATE, FRAMES = 48, 8, 8
 SILENT = 'no_sound_00'
@@ -237,6 +237,32 @@ def test_fragments_of_sound_are_stacked(clips):
         expected = fragment(clips, *place, 1, True)
         np.testing.assert_array_equal(frames, expected['frames'])
         np.testing.assert_array_equal(sound, expected['audio'])
+
+
+def test_every_fragment_has_its_target():
+    def annotations(clip, frame):  # frame 5 has none
+        assert 0 <= frame < Long.clips[clip]['frames']
+        return {'target': PIL.Image.new('L', (2, 2), 10 * clip + frame), 'mask': np.bool_(frame != 5), 'phi': np.float32(frame)}
+
+    examples = Examples(Long(), 1, 3, annotations=annotations, granularity='short')
+    found = examples.at(1, 8)
+    assert found['target'].shape == (3, 2, 2) and found['target'][:, 0, 0].tolist() == [18, 15, 21] and found['phi'].tolist() == [8, 5, 11]
+    assert found['known'].tolist() == [True, False, True] and found['mask']
+    assert examples.at(1, 0)['target'][:, 0, 0].tolist() == [10, 10, 13]  # what lies before the clip is as its first frame
+    alone = Examples(Long(), 1, 3, annotations=annotations).at(1, 5)
+    assert 'known' not in alone and not alone['mask'] and alone['target'].shape == (2, 2)
+
+
+def test_shortages_are_told():
+    assert shortage(Long(), 1, 'long', 2) == '1 of 4 clips are too short for long-term fragments: their farthest frames are taken'
+    assert shortage(Long(), 1, 'cross', 2).startswith('1 of 2 tags have one clip alone')
+    assert not shortage(Long(), 1, 'short', 2) and not shortage(Long(), 3, '', 2)
+    Long.clips[3]['frames'], before = 13, Long.clips[3]['frames']
+    try:  # from the frame in the middle, 6, four of 13 lie further than 4, from 5 on either side for triples two
+        assert not shortage(Long(), 1, 'long', 4) and shortage(Long(), 1, 'long', 5)
+        assert not shortage(Long(), 3, 'long', 2) and shortage(Long(), 3, 'long', 3)
+    finally:
+        Long.clips[3]['frames'] = before
 
 
 def test_one_pass_in_order():

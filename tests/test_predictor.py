@@ -67,9 +67,11 @@ def maps_of(students, given, fps=25.0, name=None):
 def direct(run):
     """`(net, list of triples of moments, the target's first, each with what the switch lets through) -> map`."""
     config = ml_collections.ConfigDict(json.loads((run / 'config.json').read_text()))
-    apply = {net: jax.jit(functools.partial(distillation.make_student(config, net).apply, checkpoint.load_variables(run / net / 'variables')))
-             for net in THREE}
-    ear = jax.jit(functools.partial(switch.make_model(config).apply, checkpoint.load_variables(run / 'switch' / 'variables')))
+    def applied(net, model):
+        return jax.jit(functools.partial(model.apply, checkpoint.load_variables(run / net / 'variables')))
+
+    apply = {net: applied(net, distillation.make_student(config, net)) for net in THREE}
+    ear = applied('switch', switch.make_model(config))
 
     def of(net, triples):
         frames = (np.stack([[m.picture for m in triple] for triple in triples]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]

@@ -192,6 +192,16 @@ def test_what_is_missing_is_made_again(whole):
     assert pictures(folder / 'fine') == before
 
 
+def test_an_ablation(whole, tmp_path):
+    command = [sys.executable, '-m', 'benchmarks.ablations', f'--base={whole[0]}', f'--workdir={tmp_path / "runs"}',
+               f'--out={tmp_path / "page.md"}', '--tables=2']
+    for said in ('STA/cam: 96 maps made', 'cam_sta/STA: done already'):
+        done = run(command)
+        assert done.returncode == 0 and said in done.stdout, done.stderr
+    page = (tmp_path / 'page.md').read_text()
+    assert page.count('`SCAM` over `STA` by') == 1 and '| C-GCN, one step | 1,624 | 740.3 M |' in page
+
+
 def test_killed_while_it_makes_maps(whole, tmp_path):
     workdir, _ = whole
     arguments = script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), '--config.stages=("coarse",)')

@@ -62,7 +62,7 @@ class Branch(nn.Module):
         return nn.relu(self.fuse(fusion.fuse_both(s, self.audio_map(heard, phi, s), self.time_map(seen))))
 
     def features(self, frames, audio, phi, train=False, mask=None):
-        """`see`, `hear` and `blend` of fragments: frames [b, ..., t, h, w, 3] -> all that is seen, and the features, [b, ..., h', w', f']."""
+        """`see`, `hear` and `blend` of fragments: frames [b, ..., t, h, w, 3] -> what is seen, and the features, [b, ..., h', w', f']."""
         seen, lead = self.see(frames, train, mask), frames.shape[:-4]
         flat = {'seen': seen['C5'].reshape(-1, *seen['C5'].shape[-4:])}
         if self.source in SOUND:
