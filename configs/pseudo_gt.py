@@ -1,4 +1,4 @@
-"""Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM.
+"""Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM; the nets of SCAM+, SCAM+.
 
     python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt
         SynthAVE, after configs/scam_coarse.py and configs/audio_switch.py: 4.5 minutes on two CPU cores. Expect a CC of 0.53 coarse and
@@ -19,7 +19,7 @@ def get_config(recipe='synthave'):
         'splits': ('train', 'validation', 'test'),
         'coarse': 'runs/coarse' if recipe == 'synthave' else 'runs/paper',  # the run of the coarse nets
         'switch': 'runs/switch',  # the run of the audio switch; '' to hear whatever sound there is
-        'stages': ('coarse', 'fine'),  # 'plus' after them makes SCAM+
+        'stages': ('coarse', 'fine', 'plus'),  # SCAM coarse, SCAM fine, SCAM+; STANet needs the first two
         'sources': ('S', 'SA', 'ST'),
         'plus_sources': scam_plus.get_config(recipe).nets,
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22

@@ -21,7 +21,6 @@ def get_config(recipe='synthave'):
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
     config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself
     del config.data.side
-    config.pseudo_gt.stages = ('coarse', 'fine', 'plus')
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
     # What is scored beside the rest; see stanet_jax/pipeline.py.
     config.variants = ('S', 'average', 'no_switch', 'short', 'long', 'cross', 'no_sources', 'no_refine')

@@ -284,7 +284,7 @@ def split_maps(config, clips, sources, look, annotations, out):
     return count, empty
 
 
-def looker(models, variables, plus_models, plus_variables, plus_side):
+def looker(models, variables, plus_models, plus_variables, plus_side=0):
     """`batch -> source_maps` and `plus_maps`, of what there is, over this process's devices; a batch holds a stretch for each."""
     def look(variables, batch):
         seen = source_maps(variables[0], batch, models=models) if models else {}

@@ -168,6 +168,15 @@ def test_benchmark_of_making_maps(whole):
     assert 98 <= sum(shares) <= 102 and '48 frames of 48 pixels' in done.stdout and float(lines['whole:'].split()[1]) > 0
 
 
+def test_benchmark_of_prediction(whole):
+    done = run([sys.executable, '-m', 'benchmarks.prediction', f'--checkpoint={whole[0] / "sta_plus"}', '--minutes', '0.02', '0.04'])
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if ' min' in line]
+    assert [(row[0], row[2], int(row[3]), int(row[4])) for row in rows] == [
+        (minutes, students, frames, frames) for minutes, frames in (('0.02', 30), ('0.04', 60)) for students in ('STA', 'three')]
+    assert all(abs(float(b[6]) - float(b[5]) / float(a[5])) < 0.02 for a, b in ((rows[0], rows[1]), (rows[2], rows[3])))
+
+
 def test_student_is_scored_and_predicts(whole, world, tmp_path):
     workdir, _ = whole
     for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta_plus"}'):

@@ -1,0 +1,76 @@
+"""How fast and in how much memory videos are predicted, by one student and by three.
+
+    python -m benchmarks.prediction --checkpoint=runs/demo/sta_plus --minutes=1 10
+
+Makes videos of moving noise with sound, 160x120 pixels and 25 frames a second, and predicts each by STA alone and by the three students,
+maps and overlay written as `predict.py` does. Prints frames per second, that of the three over that of STA alone, how often a frame went
+through an encoder, and the process's peak memory after each video.
+"""
+import argparse
+import pathlib
+import resource
+import tempfile
+import time
+
+import av
+import numpy as np
+
+from stanet_jax import prediction, predictor
+
+FPS, RATE = 25, 16000
+
+
+def write_video(path, seconds):
+    """A video of noise that moves, with sound."""
+    rng = np.random.default_rng(0)
+    noise = np.kron(rng.integers(0, 256, (30, 40, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+    with av.open(str(path), 'w') as container:
+        picture = container.add_stream('libx264', rate=FPS, pix_fmt='yuv420p', options={'preset': 'ultrafast'})
+        picture.width, picture.height = 160, 120
+        sound = container.add_stream('aac', rate=RATE, layout='mono')
+        for k in range(int(seconds * FPS)):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.roll(noise, 3 * k, axis=1), format='rgb24')))
+            frame = av.AudioFrame.from_ndarray(np.float32(rng.normal(0, 0.1, (1, RATE // FPS))), format='fltp', layout='mono')
+            frame.sample_rate, frame.pts = RATE, k * (RATE // FPS)
+            container.mux(sound.encode(frame))
+        container.mux(picture.encode())
+        container.mux(sound.encode())
+
+
+def counted(students):
+    """Counts the frames that go through the students' encoders, filled-up places of blocks left out: a list that grows."""
+    counts, encoded = [], students._encoded
+    students._encoded = lambda block, size: counts.append(len(block)) or encoded(block, size)
+    return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Measures prediction by one student and by three.')
+    parser.add_argument('--checkpoint', type=pathlib.Path, default=pathlib.Path('runs/demo/sta_plus'), help='run of configs/sta_plus.py')
+    parser.add_argument('--minutes', type=float, nargs='+', default=[1, 10])
+    args = parser.parse_args()
+    sets = {'STA': predictor.Predictor(args.checkpoint / 'STA'), 'three': predictor.Predictor(args.checkpoint)}
+    counts = {name: counted(students) for name, students in sets.items()}
+    lines = [f'{"video":>10}{"students":>10}{"frames":>8}{"encoded":>9}{"frames/s":>10}{"over STA":>10}{"peak MB":>9}']
+    with tempfile.TemporaryDirectory() as folder:
+        warm = pathlib.Path(folder) / 'warm.mp4'
+        write_video(warm, 4)
+        for students in sets.values():
+            prediction.predict_video(students, warm, folder)
+        for minutes in args.minutes:
+            video = pathlib.Path(folder) / f'{minutes:g}_min.mp4'
+            write_video(video, 60 * minutes)
+            speed = {}
+            for name, students in sets.items():
+                counts[name].clear()
+                start = time.perf_counter()
+                frames = prediction.predict_video(students, video, folder)
+                speed[name] = frames / (time.perf_counter() - start)
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                lines.append(f'{minutes:6g} min{name:>10}{frames:8}{sum(counts[name]):9}{speed[name]:10.1f}'
+                             f'{speed[name] / speed["STA"]:10.2f}{peak:9.0f}')
+    print('\n'.join(lines))
+
+
+if __name__ == '__main__':
+    main()
