@@ -109,8 +109,8 @@ def score(config, nets, folder, base):
         how = training.read_config(base / 'pseudo_gt')
         how.update({'sources': [net], 'fusion': 'average', 'splits': ['test']})
         pseudo_gt.stage(how, nets, folder / 'cam')
-        maps, scored, lines = evaluation.maps_of_folder(folder / 'cam' / 'test', videos)
-        rows[net], mismatched = evaluation.score(maps, scored, rules, net), mismatched + lines
+        maps, scored, lines = evaluation.maps_of_folders({net: folder / 'cam' / 'test'}, videos)
+        rows, mismatched = rows | evaluation.score_all(maps, scored, rules, net), mismatched + lines
     evaluation.write(folder / 'scores.json', {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(nets),
                                               'mismatched': mismatched, 'rows': rows})
 

@@ -157,11 +157,16 @@ def match(folder, videos):
     return files, lines
 
 
-def maps_of_folder(folder, videos):
-    """The maps of a folder as `score` takes them, the videos that it has all maps of, and lines on what does not match."""
-    files, lines = match(folder, videos)
-    return (lambda video: (fixation_sets.read_image(path, 'L') for path in files[video.name]),
-            [video for video in videos if video.name in files], lines)
+def maps_of_folders(folders, videos):
+    """The maps of folders {name: folder} as `score_all` takes them, the videos that each has all maps of, and lines on what does not match.
+    """
+    found = {name: match(folder, videos) for name, folder in folders.items()}
+    files, lines = {name: of for name, (of, _) in found.items()}, [line for _, of in found.values() for line in of]
+
+    def maps_of_video(video):
+        for paths in zip(*(of[video.name] for of in files.values()), strict=True):
+            yield {name: fixation_sets.read_image(path, 'L') for name, path in zip(files, paths, strict=True)}
+    return maps_of_video, [video for video in videos if all(video.name in of for of in files.values())], lines
 
 
 def maps_by_checkpoint(predictor, videos, sound='own'):
@@ -337,18 +342,23 @@ def run(data, set_name, protocol, out, maps='', checkpoint=''):
     rules = protocols.PROTOCOLS[protocol]
     set_name, videos, mismatched = fixation_sets.open_set(data, set_name)
     if maps:
-        maps_of_video, videos, lines = maps_of_folder(maps, videos)
+        maps_of_video, videos, lines = maps_of_folders({'maps': maps}, videos)
         mismatched += lines
     else:
         from stanet_jax import predictor  # here, as a folder of maps needs no network
         runs = [checkpoint] if isinstance(checkpoint, (str, pathlib.Path)) else checkpoint
         students = predictor.Predictor(*runs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = {'maps': score(maps_of_video, videos, rules)} if maps else score_students(students, videos, rules)
-    results = {'protocol': protocol, 'set': set_name, 'data': str(data), 'of': str(maps) if maps else ', '.join(map(str, runs)),
-               'mismatched': mismatched,
-               'rows': {**rows, **references(data, videos, rules)}}
+    rows = score_all(maps_of_video, videos, rules, 'maps') if maps else score_students(students, videos, rules)
+    results = publish(out, protocol, data, set_name, videos, str(maps) if maps else ', '.join(map(str, runs)), mismatched, rows)
+    print(f'written: {out}, {out.with_suffix(".csv")}')
+    return results
+
+
+def publish(out, protocol, data, set_name, videos, of, mismatched, rows):
+    """Adds the reference rows, writes all with `write` and prints the table; -> what was written, see `run`."""
+    results = {'protocol': protocol, 'set': set_name, 'data': str(data), 'of': of, 'mismatched': mismatched,
+               'rows': {**rows, **references(data, videos, protocols.PROTOCOLS[protocol])}}
     write(out, results)
     print(table(results))
-    print(f'written: {out}, {out.with_suffix(".csv")}')
     return results

@@ -158,21 +158,16 @@ def score(config, workdir):
     folders |= {row: workdir / 'variants' / variant / stage for variant in config.variants
                 for row, stage in zip(rows_of(variant), VARIANTS[variant][0], strict=True)}
     folders['SCAM+'] = workdir / 'pseudo_gt' / 'plus'
-    rows = {}
-    for row, folder in folders.items():
-        maps, scored, lines = evaluation.maps_of_folder(folder / 'test', videos)
-        rows[row] = evaluation.score(maps, scored, rules, row)
-        mismatched += lines
+    maps, scored, lines = evaluation.maps_of_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
+    rows = evaluation.score_all(maps, scored, rules, 'pseudo-fixations')
     for sound, row in evaluation.score_students(predictor.Predictor(workdir / 'sta'), videos, rules).items():
         rows[f'STA, {sound} sound'] = row
     for of, row in evaluation.score_students(predictor.Predictor(workdir / 'sta_plus'), videos, rules).items():
         student, _, sound = of.partition(', ')
         rows[STUDENTS[student] + (f', {sound}' if sound else '')] = row
-    rows |= evaluation.references(config.data.root, videos, rules)
-    results = {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(workdir), 'mismatched': mismatched, 'rows': rows}
     (workdir / 'scores').mkdir(exist_ok=True)
-    evaluation.write(workdir / 'scores' / 'scores.json', results)
-    print(evaluation.table(results))
+    evaluation.publish(workdir / 'scores' / 'scores.json', 'stavis', config.data.root, name, videos, str(workdir), mismatched + lines,
+                       rows)
 
 
 def main():

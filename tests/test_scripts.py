@@ -42,7 +42,7 @@ def environment(devices=1):
 
 
 def run(arguments, devices=1):
-    return subprocess.run(arguments, cwd=ROOT, env=environment(devices), capture_output=True, text=True, timeout=300)
+    return subprocess.run(arguments, cwd=ROOT, env=environment(devices), capture_output=True, text=True, timeout=600)
 
 
 def losses(workdir, net):

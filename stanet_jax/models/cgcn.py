@@ -33,13 +33,14 @@ def messages(query, key, h, block=BLOCK):
 
     Args:
         query, key, h: [b, n, p, c], n nodes of p positions.
-        block: positions that attend at once.
+        block: positions that attend at once, at most; all blocks are of one size.
     Returns:
         [b, n, p, c]
     """
     b, n, p, c = h.shape
     others = jnp.array([[j for j in range(n) if j != i] for i in range(n)])  # [n, n - 1]
     keys, values = key[:, others], h[:, others]  # [b, n, n - 1, p, c]
+    block = -(-p // -(-p // block))
     blocks = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b, n, -1, block, c)
 
     @jax.checkpoint
