@@ -22,4 +22,5 @@ def get_config(recipe='synthave'):
     if recipe == 'synthave':
         config.batch = 16
         config.epochs = {'STA': 0.2, 'STA_short': 0.4, 'STA_long': 0.4}
+        config.learning_rate.STA = 2e-4  # it goes on; the others have parts to learn from nothing
     return config
