@@ -116,6 +116,15 @@ def far(times, moment, least, count):
     return found[(2 * np.arange(count) + 1) * len(found) // (2 * count)]
 
 
+def kept_places(times, targets):
+    """The places that the next bank holds: the last BANK of the moments in the bank and of a block, SPACING seconds apart."""
+    keep = list(np.flatnonzero(np.isfinite(times[:BANK])))
+    for k in targets:
+        if not keep or times[k] >= times[keep[-1]] + SPACING:
+            keep.append(k)
+    return keep[-BANK:]
+
+
 def around(items):
     """(before, this, after) of each item, None before the first and after the last."""
     before, this = None, next(items, None)
@@ -185,26 +194,27 @@ class Predictor:
         blocks = iter(lambda: list(itertools.islice(moments, size)), [])
         seen = ((block, self._encoded(block, size)) for block in blocks)
         blended = (self._blended(*three, size) for three in around(seen))
-        bank, kept = None, np.full(BANK, np.inf)
+        bank, kept = None, np.full(BANK, np.inf)  # nodes of moments of the past, and their times
         for before, this, after in around(blended):
             block, of_block, nodes = this
-            times = np.concatenate([kept, _times(before, this, after, size)])
-            target = BANK + size + np.minimum(np.arange(size), len(block) - 1)  # what fills the last block up is its last moment
-            short = [[times[k] + (-1) ** (j + 1) * 3 * (j // 2 + 1) / self.rate for j in range(self._count)] for k in target]
-            short = BANK + nearest(times[BANK:], short)
-            long = np.stack([far(times, times[k], (GUARD + 1) / self.rate + 1e-6, self._count) for k in target])
-            keep = list(np.flatnonzero(np.isfinite(kept)))
-            for k in target[:len(block)]:
-                if not keep or times[k] >= times[keep[-1]] + SPACING:
-                    keep.append(k)
-            keep = keep[-BANK:]
             if bank is None:
                 bank = {net: jnp.zeros((BANK, *x.shape[1:]), x.dtype) for net, x in nodes.items() if net != 'STA'}
                 bank = jax.device_put(bank, self._whole)
+            times = np.concatenate([kept, _times(before, this, after, size)])
+            targets = BANK + size + np.minimum(np.arange(size), len(block) - 1)  # the last block is filled up with its last moment
             three = tuple((of or this)[2] for of in (before, this, after))
-            maps, bank = self._reason(self._variables, of_block, three, bank, short, long, np.pad(keep, (0, BANK - len(keep))))
+            keep = kept_places(times, targets[:len(block)])
+            maps, bank = self._reason(self._variables, of_block, three, bank, *self._others(times, targets),
+                                      np.pad(keep, (0, BANK - len(keep))))
             kept = np.pad(times[keep], (0, BANK - len(keep)), constant_values=np.inf)
             yield block, {name: x[:len(block)] for name, x in maps.items()}
+
+    def _others(self, times, targets):
+        """The places of the short-term and of the long-term fragments of each target, [b, n] each, as `fragments.others` has them."""
+        steps = [(-1) ** (j + 1) * 3 * (j // 2 + 1) / self.rate for j in range(self._count)]
+        short = BANK + nearest(times[BANK:], times[targets, None] + np.array(steps))
+        least = (GUARD + 1) / self.rate + 1e-6
+        return short, np.stack([far(times, times[k], least, self._count) for k in targets])
 
     def _encoded(self, block, size):
         arrays = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
