@@ -33,5 +33,5 @@ def get_config(recipe='synthave'):
         config.pseudo_gt.fine.epochs = {net: 0.65 for net in config.pseudo_gt.fine.nets}
         config.pseudo_gt.plus.epochs = {net: 0.3 for net in config.pseudo_gt.plus.nets}
         config.sta.epochs = {'STA': 1.3}
-        config.sta_plus.epochs = {'STA': 0.2, 'STA_short': 0.45, 'STA_long': 0.45}
+        config.sta_plus.epochs = {'STA': 0.0, 'STA_short': 0.4, 'STA_long': 0.4}
     return config

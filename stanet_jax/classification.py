@@ -34,7 +34,8 @@ def check(config, known=('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS)):
     need('data.workers', config.data.workers, config.data.workers >= 0, 'must be 0 or more')
     for net in config.nets:
         for field in ('epochs', 'learning_rate', 'new_multiplier'):
-            need(f'{field}.{net}', config[field].get(net), (config[field].get(net) or 0) > 0, 'must be a number above 0')
+            given, taken = config[field].get(net), field == 'epochs' and isinstance(config.start_from.get(net), str)
+            need(f'{field}.{net}', given, (given or 0) > 0 or taken and given == 0, 'must be a number above 0')
         need(f'optimizer.{net}', config.optimizer.get(net), config.optimizer.get(net) in ('sgd', 'adam'), 'must be sgd or adam')
     need('sa_fuse', config.sa_fuse, config.sa_fuse in fusion.SA_FUSIONS, f'must be one of {", ".join(fusion.SA_FUSIONS)}')
     if any('_' in net for net in config.nets):

@@ -49,7 +49,7 @@ VARIANTS = {'S': (SCAM, {'sources': ('S',), 'fusion': 'average'}), 'average': (S
 NAMES = {'S': 'CAM of S', 'average': 'average', 'no_switch': 'selective, no switch', 'short': 'short term alone',
          'long': 'long term alone', 'cross': 'cross term alone', 'no_sources': 'multi-granularity alone',
          'no_refine': 'short term alone, no FRL'}
-STUDENTS = {'STA': 'STA of STANet+', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion',
+STUDENTS = {'STA': 'STA, own sound', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion',
             'final': 'final fusion'}
 
 

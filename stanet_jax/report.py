@@ -189,7 +189,8 @@ def write(config, workdir):
     movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
                      f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>'
                      for kind, path in films(config, workdir, students, videos, kinds))
-    plots = ''.join(curves(title, {named(folder): logged(folder, 'loss') for folder in folders}) for title, folders in trained.items())
+    plots = ''.join(curves(title, {named(folder): points for folder in folders if (points := logged(folder, 'loss'))})
+                    for title, folders in trained.items())
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
     count = next(iter(rows.values()))
     page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>

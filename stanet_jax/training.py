@@ -261,8 +261,8 @@ def replace_text(path, text):
 
 
 def number_of_steps(epochs, examples, batch):
-    """Steps of `epochs` passes (a fraction will do) over `examples` in batches of `batch`; at least 1."""
-    return max(1, math.ceil(epochs * examples / batch))
+    """Steps of `epochs` passes (a fraction will do) over `examples` in batches of `batch`; at least 1, but for 0 passes."""
+    return max(1, math.ceil(epochs * examples / batch)) if epochs else 0
 
 
 def open_workdir(config, workdir):
