@@ -256,11 +256,13 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
     ('pseudo_gt', {'splits': ('testing',)}, 'config.splits'), ('pseudo_gt', {'sources': ('A',)}, 'config.sources'),
     ('pseudo_gt', {'fine.batch': 0}, 'config.batch=0'), ('audio_switch', {'nets': ('S',)}, 'config.nets'),
     ('audio_switch', {'epochs.switch': 0.0}, 'config.epochs.switch=0.0'), ('sta', {'data.side': 0}, 'config.data.side=0'),
-    ('sta_plus', {'epochs.STA_long': 0.0}, 'config.epochs.STA_long=0.0'), ('sta_plus', {'blender.name': 'mean'}, "config.blender.name='mean'"),
+    ('sta_plus', {'epochs.STA_long': 0.0}, 'config.epochs.STA_long=0.0'),
+    ('sta_plus', {'blender.name': 'mean'}, "config.blender.name='mean'"),
     ('scam_coarse', {'batch': 0}, 'config.batch=0'), ('scam_coarse', {'encoder.name': 'resnet'}, "config.encoder.name='resnet'"),
     ('sta', {'optimizer.STA': 'rmsprop'}, 'config.optimizer.STA')])
 def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text):
-    runs = {'scam_coarse': classification.run, 'pseudo_gt': pseudo_gt.run, 'audio_switch': switch.run, 'sta': distillation.run, 'sta_plus': distillation.run}
+    runs = {'scam_coarse': classification.run, 'pseudo_gt': pseudo_gt.run, 'audio_switch': switch.run, 'sta': distillation.run,
+            'sta_plus': distillation.run}
     made = importlib.import_module(f'configs.{config}').get_config()
     made.update_from_flattened_dict(change)
     with pytest.raises(InputError, match=re.escape(text)):
