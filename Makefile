@@ -1,4 +1,4 @@
-# make demo: STANet from tags to a student on a small made world, and report.html. make experiment: the same at full size for three seeds.
+# make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
 # make ablations: after that, the papers' variants of parts of the method. make test: runs the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv

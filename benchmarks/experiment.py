@@ -62,9 +62,12 @@ def expectations(found, kinds):
     def share(name):  # of frames whose map is not empty
         return np.array([1 - r['rows'][name]['undefined']['cc'] / r['rows'][name]['frames'] for r in found])
 
+    def kept(name):  # empty maps counted as 0
+        return cc(name) * share(name)
+
     stages = ('coarse', 'fine')
     checks = [*((f'selective over average, {s}', cc(f'selective, {s}') - cc(f'average, {s}'), 0) for s in stages),
-              *((f'the same, empty maps counted as 0, {s}', cc(f'selective, {s}') * share(f'selective, {s}') - cc(f'average, {s}'), 0)
+              *((f'the same, empty maps counted as 0, {s}', kept(f'selective, {s}') - kept(f'average, {s}'), 0)
                 for s in stages),
               ('fine over coarse (selective)', cc('selective, fine') - cc('selective, coarse'), 0.05),
               ('with the switch over without, fine', cc('selective, fine') - cc('selective, no switch, fine'), 0),
@@ -72,9 +75,6 @@ def expectations(found, kinds):
               ('STA over the centre prior', cc('STA, own sound') - cc('centre_prior'), 0.15),
               *((f'STA, its own over {sound} sound, on sound_decides',
                  cc('STA, own sound', 'sound_decides') - cc(f'STA, {sound} sound', 'sound_decides'), 0) for sound in ('muted', 'other'))]
-    def kept(name):  # empty maps counted as 0
-        return cc(name) * share(name)
-
     students = [pipeline.STUDENTS[net] for net in distillation.NETS]
     checks += [('SCAM+ over SCAM (selective, fine)', cc('SCAM+') - cc('selective, fine'), 0),
                ('the same, empty maps counted as 0', kept('SCAM+') - kept('selective, fine'), 0),

@@ -154,23 +154,23 @@ class Predictor:
         """
         if jax.process_count() > 1:
             raise InputError('--processes: prediction is one process on all its devices; start one for each share of the videos')
-        configs, models, variables = {}, {}, {}
-        for net, run in find_students(runs).items():
-            configs[net] = training.read_config(run)
-            models[net], variables[net] = _load(run, run / net, configs[net], functools.partial(distillation.make_student, net=net),
-                                                (configs[net].fragments + 1, 3) if '_' in net else (3,))
-        config, self.names = configs[next(iter(configs))], tuple(models)
+        found = find_students(runs)
+        configs, variables, self._models = {net: training.read_config(run) for net, run in found.items()}, {}, {}
+        for net in (net for net in distillation.NETS if net in found):
+            lead = (configs[net].fragments + 1, 3) if '_' in net else (3,)
+            make = functools.partial(distillation.make_student, net=net)
+            self._models[net], variables[net] = _load(found[net], found[net] / net, configs[net], make, lead)
+        first, run = next(iter(found.items()))
+        data = configs[first].data
         for net, other in configs.items():
-            if (other.data.side, other.data.rate) != (config.data.side, config.data.rate):
-                raise InputError(f'--checkpoint: {net} has data.side={other.data.side}, data.rate={other.data.rate}, {self.names[0]} '
-                                 f'has {config.data.side}, {config.data.rate}; give students that were trained alike')
-        ear = find_students(runs)[self.names[0]] / 'switch'
-        switch_config = training.read_config(ear)
-        switch_net, variables['switch'] = _load(ear, ear, switch_config, switch.make_model, (1,))
-        self.side, self.rate = config.data.side, float(config.data.rate)
-        self.names += ('product', 'final') if len(models) == len(distillation.NETS) else ()
-        self._models = {net: models[net] for net in distillation.NETS if net in models}
-        self._count = max((of.get('fragments', 0) for of in configs.values() if 'fragments' in of), default=2)
+            if (other.data.side, other.data.rate) != (data.side, data.rate):
+                raise InputError(f'--checkpoint: {net} has data.side={other.data.side}, data.rate={other.data.rate}, {first} '
+                                 f'has {data.side}, {data.rate}; give students that were trained alike')
+        switch_config = training.read_config(run / 'switch')
+        switch_net, variables['switch'] = _load(run / 'switch', run / 'switch', switch_config, switch.make_model, (1,))
+        self.side, self.rate = data.side, float(data.rate)
+        self.names = (*self._models, *(('product', 'final') if len(found) == len(distillation.NETS) else ()))
+        self._count = max(config.get('fragments', 0) for config in configs.values())
         self._mesh = sharding.make_mesh()
         self._whole = sharding.replicated(self._mesh)
         self._variables = jax.device_put(variables, self._whole)

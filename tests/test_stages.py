@@ -17,7 +17,7 @@ from benchmarks import experiment
 from configs import stanet
 from stanet_jax import InputError, classification, distillation, pipeline, pseudo_gt, switch
 from stanet_jax.data import synthave
-from tests.test_scripts import ROOT, environment, losses, run
+from tests.test_scripts import ROOT, environment, losses, parameters, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
 PLUS = ('ST_short', 'SA_cross')  # of the eight
@@ -109,6 +109,7 @@ def test_every_frame_has_its_map_and_its_line(whole):
                 assert line['empty'] == all(source['weight'] == 0 for source in line['sources'].values())
                 assert list(line['sources']) == ['S', 'SA', 'ST', *(PLUS if stage == 'plus' else ())]
     assert any(line['sources'][net]['weight'] > 0 for line in lines for net in PLUS)
+    np.testing.assert_array_equal(*(parameters(workdir / stage, 'STA') for stage in ('sta', 'sta_plus')))  # taken as it is
     for picture in ('pseudo_gt/plus_nets/cams.png', 'sta/maps.png', 'sta_plus/maps.png'):
         assert (workdir / picture).exists()
 

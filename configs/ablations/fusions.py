@@ -7,7 +7,7 @@ from configs import sta_plus
 from configs.ablations import choose
 
 STAGE = 'sta_plus'
-NETS = ('STA', 'STA_short', 'STA_long')
+NETS = sta_plus.get_config().nets
 VARIANTS = {**{net: {'nets': (net,)} for net in NETS}, **{fusion: {'nets': NETS} for fusion in ('product', 'final')}}
 
 
