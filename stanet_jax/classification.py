@@ -123,17 +123,20 @@ def initial_variables(config, name, model, batch, workdir):
 
 
 def begin_plus(variables, trained, folder):
-    """S+, SA+ or ST+ such that the net begins by answering about as S, SA or ST does: its nodes are the maps of that net's classes.
+    """S+, SA+ or ST+ such that the net begins by answering as S, SA or ST does: its nodes are the maps of that net's classes.
 
-    C-GCN's gates close on what is below 0 and saturate at what is far above, so the maps are halved and moved up by 1, to where C-GCN
-    can tell a class that shows from one that does not; the classifier brings its answer back to their scale.
+    C-GCN's gates close on what is below 0 and saturate at what is far above, so the maps are halved and moved up by 2, to where C-GCN
+    can tell a class that shows from one that does not; its query and key begin alike, so that a place attends to its likes; the
+    classifier brings the answer back to the maps' scale.
     """
-    classes = variables['params']['classifier']['bias'].size
-    plain = trained['params']['classifier']
-    nodes = {'kernel': plain['kernel'] / 2, 'bias': plain['bias'] / 2 + 1}
-    variables = checkpoint.replace_part(variables, 'reduce', {'params': nodes}, folder)
-    variables['params']['classifier'] = {'kernel': 4 * np.eye(classes, dtype=np.float32)[None, None],
-                                         'bias': np.full(classes, -2.5, np.float32)}
+    plain, bias = trained['params']['classifier'], np.zeros_like(variables['params']['classifier']['bias'])
+    one = np.eye(bias.size, dtype=np.float32)[None, None]
+    reduce = {'params': {'kernel': plain['kernel'] / 2, 'bias': plain['bias'] / 2 + 2}}
+    variables = checkpoint.replace_part(variables, 'reduce', reduce, folder)
+    if 'cgcn' in variables['params']:
+        alike = {'kernel': np.sqrt(np.float32(0.3)) * one, 'bias': bias}
+        variables['params']['cgcn'] = {'query': alike, 'key': alike}
+    variables['params']['classifier'] = {'kernel': 4 * one, 'bias': bias - 5}
     return variables
 
 

@@ -114,6 +114,27 @@ def test_update_learns_with_one_trace(small_config, source):
     assert losses[-1] < 0.8 * losses[0] and int(state.step) == 20
 
 
+@pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
+def test_plus_begins_as_the_net_that_it_extends(small_config, source, tmp_path):
+    config, net = small_config.copy_and_resolve_references(), f'{source}_long'
+    config.fragments, config.blender = 2, {'name': 'cgcn', 'steps': 0}
+    config.start_from = {net: {part: str(tmp_path / source) for part in ('encoder', 'audio_encoder', 'audio_map', 'time_map')}}
+    plain, plus = (classification.make_model(config, name, 3) for name in (source, net))
+    trained = classification.initial_variables(config, source, plain, random_batch(config, source, 3, 1), '')
+    checkpoint.save_variables(tmp_path / source / 'variables', trained)
+    batch = random_batch(config, net, 3, 2)
+    target = {k: v[:, 0] if k in ('frames', 'audio', 'phi') else v for k, v in batch.items()}
+    expected, _ = jax.jit(functools.partial(classification.predict, model=plain))(trained, target)
+    begun = classification.initial_variables(config, net, plus, batch, '')
+    logits, _ = jax.jit(functools.partial(classification.predict, model=plus))(begun, batch)
+    np.testing.assert_allclose(logits, 2 * np.asarray(expected) + 3, rtol=1e-4, atol=1e-5)  # nodes x / 2 + 2, read out as 4 h - 5
+    config.blender.steps = 1
+    plus = classification.make_model(config, net, 3)
+    alike = classification.initial_variables(config, net, plus, batch, '')['params']['cgcn']
+    for part in ('query', 'key'):
+        np.testing.assert_allclose(alike[part]['kernel'][0, 0] @ alike[part]['kernel'][0, 0], 0.3 * np.eye(3), rtol=1e-6)
+
+
 def test_pmap_gives_the_same_gradients(small_config):
     """One device here; two in test_distributed."""
     check_pmap(small_config)
