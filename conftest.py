@@ -1,8 +1,13 @@
-"""Lets tests import `configs` and `benchmarks` from the repository's root, and compile quickly rather than well."""
+"""Lets tests import `configs` and `benchmarks` from the repository's root, and compile quickly rather than well, and once."""
 import os
+import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true ' + os.environ.get('XLA_FLAGS', '')
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # of the whole session: workers and the scripts that they start inherit it
+    cache = tempfile.TemporaryDirectory(prefix='jax_cache')
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = cache.name
+    os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
 from absl import flags  # noqa: E402
 

@@ -66,18 +66,19 @@ def measure(config, source, clips, seconds):
 
 
 def main():
+    config = scam_coarse.get_config()
     parser = argparse.ArgumentParser(description='Measures whether the input pipeline keeps up with the nets.')
     parser.add_argument('--root', default='data/synthave', help='a SynthAVE set; made if it is not there')
     parser.add_argument('--seconds', type=float, default=10, help='for each of the two measurements of each net')
+    parser.add_argument('--nets', nargs='+', default=config.nets, choices=config.nets)
     args = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
-    config = scam_coarse.get_config()
     config.data.root, config.start_from = args.root, {}
     clips = classification.open_data(config)['train']
     print(f'{os.cpu_count()} cores, JAX {jax.__version__}, {jax.device_count()} x {jax.devices()[0].device_kind}; '
           'fragments a second; fed / consumed must be at least 2.0 for S, SA and ST')
     print(f'{"net":4}{"fed":>10}{"consumed":>10}{"ratio":>8}', flush=True)
-    for source in config.nets:
+    for source in args.nets:
         fed, consumed = measure(config, source, clips, args.seconds)
         print(f'{source:4}{fed:10.1f}{consumed:10.1f}{fed / consumed:8.2f}', flush=True)
 

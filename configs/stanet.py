@@ -27,11 +27,9 @@ def get_config(recipe='synthave'):
     if recipe == 'demo':
         config.data.root = 'data/demo'
         config.variants = ('S',)
-        config.world.update({'train': 640, 'validation': 48, 'test': 96})
-        config.coarse.epochs = {'A': 0.6, 'S': 4.0, 'SA': 2.8, 'ST': 3.6}
-        config.switch.epochs = {'A': 1.2, 'switch': 1.0}
-        config.pseudo_gt.fine.epochs = {net: 0.65 for net in config.pseudo_gt.fine.nets}
-        config.pseudo_gt.plus.epochs = {net: 0.3 for net in config.pseudo_gt.plus.nets}
-        config.sta.epochs = {'STA': 1.3}
-        config.sta_plus.epochs = {'STA': 0.0, 'STA_short': 0.4, 'STA_long': 0.4}
+        config.world.update({'train': 480, 'validation': 48, 'test': 96})
+        config.coarse.epochs = {'A': 0.8, 'S': 5.0, 'SA': 3.5, 'ST': 4.3}
+        config.switch.epochs = {'A': 1.6, 'switch': 1.3}
+        config.pseudo_gt.fine.epochs = {net: 0.85 for net in config.pseudo_gt.fine.nets}
+        config.sta.epochs = {'STA': 1.7}
     return config

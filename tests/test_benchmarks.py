@@ -11,13 +11,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 def test_input_pipeline(tmp_path):
     # A row of positive numbers for each net, the ratio being that of the other two, and no warning.
     synthave.generate(tmp_path / 'set', synthave.Settings(train=8, validation=1, test=1, seconds=1.0, observers=2), workers=1)
-    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.input_pipeline', '--seconds=0.3', f'--root={tmp_path / "set"}']
+    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.input_pipeline', '--seconds=0.3', f'--root={tmp_path / "set"}',
+               '--nets', 'A', 'S']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert 'Warning' not in done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     rows = lines[lines.index(['net', 'fed', 'consumed', 'ratio']) + 1:]
-    assert [row[0] for row in rows] == ['A', 'S', 'SA', 'ST']
+    assert [row[0] for row in rows] == ['A', 'S']
     for _, fed, consumed, ratio in rows:
         assert min(float(fed), float(consumed)) > 0
         assert abs(float(ratio) - float(fed) / float(consumed)) < 0.01 + 0.001 * float(ratio)

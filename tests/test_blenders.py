@@ -10,7 +10,7 @@ def applied(name, nodes, **fields):
     """A blender's parameters, each moved off where it begins, in float64, and what it makes of nodes."""
     net = blenders.create(name, **fields)
     rng = np.random.default_rng(1)
-    variables = jax.tree.map(lambda x: np.float32(x + rng.normal(0, 0.2, x.shape)), net.init(jax.random.key(0), nodes))
+    variables = jax.tree.map(lambda x: np.float32(x + rng.normal(0, 0.2, x.shape)), jax.jit(net.init)(jax.random.key(0), nodes))
     return jax.tree.map(np.float64, variables['params']), np.asarray(jax.jit(net.apply)(variables, nodes))
 
 
@@ -47,12 +47,12 @@ def test_gru_ends_at_the_node_itself(nodes):
 
 def test_transformer_looks_at_all_places_of_all_nodes(nodes):
     net = blenders.create('transformer', blocks=2, heads=2)
-    variables = net.init(jax.random.key(0), nodes)
-    before, order = net.apply(variables, nodes), [0, 2, 1]
-    np.testing.assert_allclose(net.apply(variables, nodes[:, order]), before[:, order], rtol=1e-3, atol=1e-4)
+    variables, apply = jax.jit(net.init)(jax.random.key(0), nodes), jax.jit(net.apply)
+    before, order = apply(variables, nodes), [0, 2, 1]
+    np.testing.assert_allclose(apply(variables, nodes[:, order]), before[:, order], rtol=1e-3, atol=1e-4)
     changed = nodes.copy()
     changed[0, 2, 3, 4] *= -2  # not a shift, which the norm takes away
-    moved = np.abs(np.asarray(net.apply(variables, changed) - before)).max(axis=-1) > 1e-6
+    moved = np.abs(np.asarray(apply(variables, changed) - before)).max(axis=-1) > 1e-6
     assert moved[0].all() and not moved[1].any()
 
 

@@ -65,7 +65,7 @@ def test_fixation_refine(threshold, rate):
 def test_cgcn(nodes, steps, refine, side):
     x = inputs((2, nodes, side, side + 1, 6))
     net = CGCN(steps, 0.7, 0.4, refine)
-    variables = net.init(jax.random.key(1), x)
+    variables = jax.jit(net.init)(jax.random.key(1), x)
     variables = jax.tree.map(lambda v: v + 0.3, variables)  # biases that count
     found = jax.jit(net.apply)(variables, x)
     chex.assert_shape(found, x.shape)
@@ -74,7 +74,7 @@ def test_cgcn(nodes, steps, refine, side):
 
 
 def test_parameters_are_two_convolutions():
-    variables = CGCN().init(jax.random.key(0), jnp.zeros((1, 3, 4, 4, 28)))
+    variables = jax.eval_shape(CGCN().init, jax.random.key(0), jnp.zeros((1, 3, 4, 4, 28)))
     assert {k: {n: v.shape for n, v in of.items()} for k, of in variables['params'].items()} == {
         name: {'kernel': (1, 1, 28, 28), 'bias': (28,)} for name in ('query', 'key')}
     with pytest.raises(ValueError, match='two nodes'):
@@ -90,18 +90,18 @@ def test_blocks_do_not_show(block):
 
 def test_gradients():
     query, key, h = (inputs((1, 3, 6, 4), seed) for seed in range(3))
-    check_grads(lambda *x: cgcn.messages(*x, block=4), (query, key, h), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
+    check_grads(jax.jit(lambda *x: cgcn.messages(*x, block=4)), (query, key, h), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
     net, x = CGCN(steps=2), np.abs(inputs((1, 3, 3, 3, 4)))
-    variables = net.init(jax.random.key(0), x)
-    check_grads(lambda v, x: net.apply(v, x), (variables, x), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
+    variables = jax.jit(net.init)(jax.random.key(0), x)
+    check_grads(jax.jit(net.apply), (variables, x), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
 
 
 def test_a_node_hears_the_others_and_the_examples_are_apart():
     x = inputs((2, 3, 4, 4, 6))
     net = CGCN(steps=1)
-    variables = net.init(jax.random.key(0), x)
-    before, changed = net.apply(variables, x), x.copy()
+    variables, apply = jax.jit(net.init)(jax.random.key(0), x), jax.jit(net.apply)
+    before, changed = apply(variables, x), x.copy()
     changed[0, 1] += 1
-    after = net.apply(variables, changed)
+    after = apply(variables, changed)
     moved = np.abs(np.asarray(after - before)).max(axis=(2, 3, 4)) > 1e-6
     assert moved[0].all() and not moved[1].any()

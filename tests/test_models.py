@@ -128,8 +128,8 @@ def test_plus_is_the_branch_then_cgcn(source):
     plain = classifiers.Classifier(source, 5, 'tiny', 'tiny_audio', width=8, batch_norm='batch')
     theirs = {**{k: v for k, v in params.items() if k not in ('reduce', 'cgcn')}, 'classifier': params['reduce']}
     flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in inputs.items()}
-    _, each = plain.apply({**variables, 'params': theirs}, **flat)
-    nodes = cgcn.CGCN(2).apply({'params': params['cgcn']}, each['maps'].reshape(b, n, 4, 4, 5))
+    _, each = jax.jit(plain.apply)({**variables, 'params': theirs}, **flat)
+    nodes = jax.jit(cgcn.CGCN(2).apply)({'params': params['cgcn']}, each['maps'].reshape(b, n, 4, 4, 5))
     np.testing.assert_allclose(out['features'], nodes, rtol=1e-4, atol=1e-5)
     kernel, bias = (np.asarray(params['classifier'][k]) for k in ('kernel', 'bias'))
     np.testing.assert_allclose(out['maps'], np.asarray(nodes)[:, 0] @ kernel[0, 0] + bias, rtol=1e-4, atol=1e-5)

@@ -189,16 +189,17 @@ def test_runs_that_cannot_be_taken_are_refused(run, tmp_path):
 
 
 def test_students_of_several_runs(run, students, tmp_path):
-    parted = make_run(tmp_path / 'parted', THREE[:1])  # the same seed: the same weights
-    for name in ('switch', 'STA'):
-        shutil.rmtree(parted / name)
-        shutil.copytree(run / name, parted / name)
+    parted, other = tmp_path / 'parted', tmp_path / 'other'  # runs of STA alone, the other of smaller frames
+    config = json.loads((run / 'config.json').read_text())
+    for folder, side in ((parted, SIDE), (other, 32)):
+        for name in ('switch', 'STA'):
+            shutil.copytree(run / name, folder / name)
+        (folder / 'config.json').write_text(json.dumps({**config, 'nets': ['STA'], 'data': {**config['data'], 'side': side}}))
     given = moments(np.arange(20) / 25)
     together = Predictor(run / 'STA_long', parted, run / 'STA_short')
     np.testing.assert_allclose(maps_of(together, given, name='final'), maps_of(students, given, name='final'), atol=1e-5)
     alone = Predictor(run / 'STA_long')
     assert alone.names == ('STA_long',)
     np.testing.assert_allclose(maps_of(alone, given, name='STA_long'), maps_of(students, given, name='STA_long'), atol=1e-5)
-    make_run(tmp_path / 'other', THREE[:1], side=32)
     with pytest.raises(InputError, match='has data.side=32'):
-        Predictor(run / 'STA_long', tmp_path / 'other', run / 'STA_short')
+        Predictor(run / 'STA_long', other, run / 'STA_short')

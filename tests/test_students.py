@@ -74,12 +74,12 @@ def test_plus_is_the_branch_then_cgcn_then_a_read_out_of_each_node():
     theirs, _, _ = net()  # STA with the same branch; its decoder does not matter here
     plain = {**variables, 'params': {**params, 'decoder': theirs['params']['decoder']}}
     flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in inputs.items()}
-    sta = np.asarray(students.STA('tiny', 'tiny_audio', width=8).apply(plain, **flat)[1]['features'])
-    nodes = cgcn.CGCN(2).apply({'params': params['cgcn']}, conv1x1(sta, 'reduce').reshape(b, n, 5, 7, 28))
+    sta = np.asarray(jax.jit(students.STA('tiny', 'tiny_audio', width=8).apply)(plain, **flat)[1]['features'])
+    nodes = jax.jit(cgcn.CGCN(2).apply)({'params': params['cgcn']}, conv1x1(sta, 'reduce').reshape(b, n, 5, 7, 28))
     np.testing.assert_allclose(out['features'], nodes, rtol=1e-4, atol=1e-5)
     encoder = backbones.create('tiny')
     encoded = {k: v['encoder'] for k, v in variables.items()}
-    s = np.asarray(encoder.apply(encoded, flat['frames'][:, 1])['C5'])
+    s = np.asarray(jax.jit(encoder.apply)(encoded, flat['frames'][:, 1])['C5'])
     read = np.maximum(conv1x1(np.concatenate([np.asarray(nodes).reshape(b * n, 5, 7, 28), s], axis=-1), 'read'), 0)
     up = jax.image.resize(read, (b * n, 40, 56, 32), 'bilinear')  # in the order of Eq. 19
     np.testing.assert_allclose(logits.reshape(b * n, 40, 56), conv1x1(np.asarray(up), 'logits')[..., 0], rtol=1e-3, atol=1e-4)
