@@ -199,11 +199,13 @@ def maps_by_checkpoint(predictor, videos, sound='own'):
 def score_students(predictor, videos, protocol):
     """The rows of students, {name: see `score`}: what they predict with their own, no and, where there are several videos, foreign sound.
 
-    The rows of one are named by the sound. Of three there are each student's and both fusions', and the final one's without its sound.
+    The rows of one are named by the sound. Of three there are each student's and both fusions', and STA's and the final one's without
+    their sound.
     """
-    rows, final = {}, predictor.names[-1]
+    rows = {}
     for sound in SOUNDS[:2 + (len(videos) > 1)]:
-        maps, chosen = maps_by_checkpoint(predictor, videos, sound), predictor.names if sound == 'own' else (final,)
+        chosen = predictor.names if sound == 'own' else dict.fromkeys((predictor.names[0], predictor.names[-1]))
+        maps = maps_by_checkpoint(predictor, videos, sound)
         found = score_all(lambda video, maps=maps, chosen=chosen: ({name: of[name] for name in chosen} for of in maps(video)),
                           videos, protocol, sound)
         for name, row in found.items():

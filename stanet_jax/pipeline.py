@@ -49,7 +49,7 @@ VARIANTS = {'S': (SCAM, {'sources': ('S',), 'fusion': 'average'}), 'average': (S
 NAMES = {'S': 'CAM of S', 'average': 'average', 'no_switch': 'selective, no switch', 'short': 'short term alone',
          'long': 'long term alone', 'cross': 'cross term alone', 'no_sources': 'multi-granularity alone',
          'no_refine': 'short term alone, no FRL'}
-STUDENTS = {'STA': 'STA, own sound', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion',
+STUDENTS = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion',
             'final': 'final fusion'}
 
 
@@ -160,8 +160,6 @@ def score(config, workdir):
     folders['SCAM+'] = workdir / 'pseudo_gt' / 'plus'
     maps, scored, lines = evaluation.maps_of_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
     rows = evaluation.score_all(maps, scored, rules, 'pseudo-fixations')
-    for sound, row in evaluation.score_students(predictor.Predictor(workdir / 'sta'), videos, rules).items():
-        rows[f'STA, {sound} sound'] = row
     for of, row in evaluation.score_students(predictor.Predictor(workdir / 'sta_plus'), videos, rules).items():
         student, _, sound = of.partition(', ')
         rows[STUDENTS[student] + (f', {sound}' if sound else '')] = row
@@ -170,7 +168,14 @@ def score(config, workdir):
                        rows)
 
 
+def compile_once(folder):
+    """Has what is compiled kept in a folder, as many nets are of one shape; what the user has set by JAX_COMPILATION_CACHE_DIR stands."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder).absolute()))
+
+
 def main():
+    compile_once(f'{WORKDIR.value}/compiled')
     run(CONFIG.value, WORKDIR.value)
 
 

@@ -118,8 +118,8 @@ def test_scores_and_report(whole, world):
     workdir, said = whole
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
     assert list(rows) == ['selective, coarse', 'selective, fine', 'CAM of S, coarse', 'CAM of S, fine', 'SCAM+',
-                          'STA, own sound', 'STA, muted sound', 'STA, other sound', *list(pipeline.STUDENTS.values())[1:],
-                          'final fusion, muted sound', 'final fusion, other sound', 'ceiling', 'centre_prior', 'mean_map']
+                          *pipeline.STUDENTS.values(), 'STA, muted sound', 'final fusion, muted sound',
+                          'STA, other sound', 'final fusion, other sound', 'ceiling', 'centre_prior', 'mean_map']
     assert all(len(row['videos']) == 6 and row['frames'] == 48 for row in rows.values())
     page = (workdir / 'report.html').read_text()
     assert all(f'>{name}</td>' in page for name in rows) and f'{rows["ceiling"]["scores"]["cc"]:.3f}' in page
