@@ -22,6 +22,6 @@ def get_config(recipe='synthave'):
         config[field] = {net: config[field].STA for net in config.nets}
     if recipe == 'synthave':
         config.batch = 16
-        config.epochs = {net: 0.4 for net in config.nets}
+        config.epochs = {net: 0.3 for net in config.nets}
     config.epochs.STA = 0.0  # taken as it is, so that the three are in one folder
     return config
