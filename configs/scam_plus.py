@@ -1,7 +1,7 @@
 """The eight nets of SCAM+: S+, SA+ and ST+, which see other fragments beside the target, by way of C-GCN (TPAMI Sec. 4).
 
     python train.py --config=configs/scam_plus.py --workdir=runs/plus
-        SynthAVE, after configs/scam_coarse.py, whose S, SA and ST they begin from: 9 minutes on two CPU cores. docs/results.md has what
+        SynthAVE, after configs/scam_coarse.py, whose S, SA and ST they begin from: 6 minutes on two CPU cores. docs/results.md has what
         to expect of each net.
 
     python train.py --config=configs/scam_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_plus

@@ -1,8 +1,8 @@
 """The students of STANet+: STA as it is, STA+ short and STA+ long, taught by SCAM+ (TPAMI Sec. 5); `predict.py` fuses their maps.
 
     python distill.py --config=configs/sta_plus.py --workdir=runs/sta_plus
-        SynthAVE, after configs/sta.py, whose student they begin from, and the stage 'plus' of configs/pseudo_gt.py: 7 to 10 minutes on
-        two CPU cores. Expect a CC of 0.67 or 0.68 of the three together on the test part.
+        SynthAVE, after configs/sta.py, whose student they begin from, and the stage 'plus' of configs/pseudo_gt.py: 6 minutes on two
+        CPU cores. Expect a CC of 0.67 of the three together on the test part.
 
     python distill.py --config=configs/sta_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
 """
