@@ -123,7 +123,7 @@ def initial_variables(config, name, model, batch, workdir):
 
 
 def begin_plus(variables, trained, folder):
-    """S+, SA+ or ST+ such that the net begins by answering as S, SA or ST does: its nodes are the maps of that net's classes.
+    """S+, SA+ or ST+ such that the net begins by answering about as S, SA or ST does: its nodes are the maps of that net's classes.
 
     C-GCN's gates close on what is below 0 and saturate at what is far above, so the maps are halved and moved up by 2, to where C-GCN
     can tell a class that shows from one that does not; its query and key begin alike, so that a place attends to its likes; the
