@@ -56,6 +56,15 @@ def test_transformer_looks_at_all_places_of_all_nodes(nodes):
     assert moved[0].all() and not moved[1].any()
 
 
+@pytest.mark.parametrize('name', blenders.BLENDERS)
+@pytest.mark.parametrize('wanted', [1, 2])
+def test_only_the_wanted_nodes_come_back(nodes, name, wanted):
+    net = blenders.create(name)
+    variables = jax.jit(net.init)(jax.random.key(0), nodes)
+    found = jax.jit(lambda v, x: (net.apply(v, x), net.apply(v, x, wanted)))(variables, nodes)
+    np.testing.assert_allclose(found[1], found[0][:, :wanted], rtol=1e-5, atol=1e-6)
+
+
 def test_others_are_refused():
     with pytest.raises(ValueError, match='Choose one of: cgcn, concatenate, gru, transformer'):
         blenders.create('mean')

@@ -14,10 +14,10 @@ class Concatenate(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, nodes):
-        """[b, n, h, w, c] -> the same shape."""
+    def __call__(self, nodes, wanted=None):
+        """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default."""
         beside = jnp.concatenate([jnp.roll(nodes, -k, axis=1) for k in range(nodes.shape[1])], axis=-1)
-        return nn.Conv(nodes.shape[-1], (1, 1), dtype=self.dtype, name='join')(beside)
+        return nn.Conv(nodes.shape[-1], (1, 1), dtype=self.dtype, name='join')(beside[:, :wanted])
 
 
 class GRU(nn.Module):
@@ -25,13 +25,13 @@ class GRU(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, nodes):
-        """[b, n, h, w, c] -> the same shape."""
+    def __call__(self, nodes, wanted=None):
+        """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default."""
         n, cell = nodes.shape[1], nn.GRUCell(nodes.shape[-1], dtype=self.dtype, name='cell')
         state = jnp.zeros_like(nodes)
         for k in range(1, n + 1):
             state, _ = cell(state, jnp.roll(nodes, -k, axis=1))  # node i takes i + 1, i + 2, ... and, last, i itself
-        return state
+        return state[:, :wanted]
 
 
 class Transformer(nn.Module):
@@ -46,8 +46,8 @@ class Transformer(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, nodes):
-        """[b, n, h, w, c] -> the same shape."""
+    def __call__(self, nodes, wanted=None):
+        """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default."""
         b, n, h, w, c = nodes.shape
         place = self.param('place', nn.initializers.normal(0.02), (h, w, c))
         x = (nodes + place.astype(self.dtype)).reshape(b, n * h * w, c)
@@ -56,7 +56,7 @@ class Transformer(nn.Module):
             x += nn.MultiHeadDotProductAttention(self.heads, dtype=self.dtype, name=f'attention{k}')(y)
             y = nn.Dense(self.hidden * c, dtype=self.dtype, name=f'dense{k}a')(nn.LayerNorm(dtype=self.dtype, name=f'norm{k}b')(x))
             x += nn.Dense(c, dtype=self.dtype, name=f'dense{k}b')(jax.nn.gelu(y))
-        return x.reshape(nodes.shape)
+        return x.reshape(nodes.shape)[:, :wanted]
 
 
 BLENDERS = {'cgcn': CGCN, 'concatenate': Concatenate, 'gru': GRU, 'transformer': Transformer}

@@ -32,24 +32,25 @@ def messages(query, key, h, block=BLOCK):
     again: in memory is the attention of one block.
 
     Args:
-        query, key, h: [b, n, p, c], n nodes of p positions.
+        query: [b, k, p, c], of the first k nodes, which are to hear.
+        key, h: [b, n, p, c], n nodes of p positions.
         block: positions that attend at once, at most; all blocks are of one size.
     Returns:
-        [b, n, p, c]
+        [b, k, p, c]
     """
-    b, n, p, c = h.shape
-    others = jnp.array([[j for j in range(n) if j != i] for i in range(n)])  # [n, n - 1]
-    keys, values = key[:, others], h[:, others]  # [b, n, n - 1, p, c]
+    (b, n, p, c), k = h.shape, query.shape[1]
+    others = jnp.array([[j for j in range(n) if j != i] for i in range(k)])  # [k, n - 1]
+    keys, values = key[:, others], h[:, others]  # [b, k, n - 1, p, c]
     block = -(-p // -(-p // block))
-    blocks = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b, n, -1, block, c)
+    blocks = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b, k, -1, block, c)
 
     @jax.checkpoint
-    def attend(queries):  # [b, n, block, c]
-        attention = jax.nn.softmax(jnp.einsum('bipc,bijqc->bijpq', queries, keys), axis=-1)
-        return jnp.einsum('bijpq,bijqc->bipc', attention, values)
+    def attend(queries):  # [b, k, block, c]
+        attention = jax.nn.softmax(jnp.einsum('bipc,bijqc->bipjq', queries, keys), axis=-1)
+        return jnp.einsum('bipjq,bijqc->bipc', attention, values)
 
     heard = jax.lax.map(attend, jnp.moveaxis(blocks, 2, 0))
-    return jnp.moveaxis(heard, 0, 2).reshape(b, n, -1, c)[:, :, :p]
+    return jnp.moveaxis(heard, 0, 2).reshape(b, k, -1, c)[:, :, :p]
 
 
 class CGCN(nn.Module):
@@ -70,15 +71,15 @@ class CGCN(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, nodes):
-        """[b, n, h, w, c] -> the same shape; ValueError for fewer than two nodes."""
+    def __call__(self, nodes, wanted=None):
+        """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default; ValueError for fewer than two nodes."""
         if nodes.ndim != 5 or nodes.shape[1] < 2:
             raise ValueError(f'nodes {nodes.shape}: must be [b, n, h, w, c] of two nodes or more')
-        flat = (*nodes.shape[:2], -1, nodes.shape[-1])
         query, key = (nn.Conv(nodes.shape[-1], (1, 1), name=name, dtype=self.dtype) for name in ('query', 'key'))
         refine = functools.partial(fixation_refine, threshold=self.threshold, rate=self.rate) if self.refine else lambda h: h
         h = nodes
-        for _ in range(self.steps):
-            heard = messages(*(x.reshape(flat) for x in (query(h), key(h), h))).reshape(h.shape)
-            h = refine(h * jax.nn.sigmoid(heard))
-        return h
+        for step in range(self.steps):
+            mine = h if step < self.steps - 1 else h[:, :wanted]
+            heard = messages(*(x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in (query(mine), key(h), h)))
+            h = refine(mine * jax.nn.sigmoid(heard.reshape(mine.shape)))
+        return h[:, :wanted]

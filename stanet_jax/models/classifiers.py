@@ -83,7 +83,7 @@ class ClassifierPlus(Classifier):
             audio: [b, n, 257, T] and phi: [b, n], for SA+; see `Classifier`.
             train, mask: [b], see `Classifier`.
         Returns:
-            As `Classifier`, of the target; `features` are all nodes', [b, n, h', w', c].
+            As `Classifier`, of the target; `features` are its node after the reasoning, [b, h', w', c].
         """
         return self.reason(self.reduce(self.features(frames, audio, phi, train, mask)[1]))
 
@@ -93,6 +93,4 @@ class ClassifierPlus(Classifier):
 
     def reason(self, nodes):
         """Nodes [b, n, h', w', c], the target's first -> as `__call__`."""
-        h = self.blender_net(nodes)
-        logits, out = self.answer(h[:, 0])
-        return logits, {**out, 'features': h}
+        return self.answer(self.blender_net(nodes, 1)[:, 0])

@@ -81,7 +81,7 @@ class STAPlus(Branch):
             frames: [b, n, 3, h, w, 3], normalised, the target's first; audio: [b, n, 257, T]; phi: [b, n].
             train, mask: [b], as in `classifiers.Classifier`.
         Returns:
-            logits [b, n, h, w], whose sigmoids are the maps, and a dict of `features`, the nodes [b, n, h/8, w/8, 28].
+            logits [b, n, h, w], whose sigmoids are the maps, and a dict of `features`, the nodes after the reasoning [b, n, h/8, w/8, 28].
         """
         seen, sta = self.features(frames, audio, phi, train, mask)
         return self.decode(self.reduce(sta), seen['C5'][:, :, 1], frames.shape[3:5])
@@ -92,8 +92,9 @@ class STAPlus(Branch):
 
     def decode(self, nodes, s, size):
         """Nodes [b, n, h', w', 28] and the first k nodes' own features [b, k, h', w', f] -> as `__call__`, for these k nodes."""
-        (b, k), h = s.shape[:2], self.blender_net(nodes)
-        x = jnp.concatenate([h[:, :k], s], axis=-1)
+        b, k = s.shape[:2]
+        h = self.blender_net(nodes, k)
+        x = jnp.concatenate([h, s], axis=-1)
         # The 1x1 convolution and the resize commute; in this order the resize has one channel to do.
         logits = self.logits(nn.relu(self.read(x)))[..., 0].astype(jnp.float32)
         return jax.image.resize(logits, (b, k, *size), 'bilinear'), {'features': h}
