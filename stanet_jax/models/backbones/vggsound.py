@@ -1,4 +1,4 @@
-"""The audio encoder of VGGSound (Chen et al., arXiv:2004.14368): ResNet-18 and NetVLAD, laid out as its release.
+"""The audio encoders of VGGSound (Chen et al., arXiv:2004.14368): ResNet-18 and NetVLAD or a mean, laid out as its release.
 
 Parameters are named as in the release's checkpoint, with `layer1.0` as `layer1_0`. Paddings are explicit and symmetric,
 and running variances biased where torch's are unbiased: see `resnext`.
@@ -80,18 +80,22 @@ class NetVLAD(nn.Module):
 
 
 class VGGSound(nn.Module):
-    """ResNet-18 with a one-channel stem, NetVLAD and a classifier.
+    """ResNet-18 with a one-channel stem, NetVLAD or the mean over places, and a classifier.
 
     Takes standardised log-spectrograms [b, 257, t] or [b, 257, t, 1] (98 columns for 1 s, 1004 for 10 s) and returns
-    `embedding` [b, 8192] and `logits` [b, classes], which `classes=0` leaves out. Another shape raises ValueError.
+    `embedding`, [b, 8192] with `pool='netvlad'` and [b, 512] with `pool='average'`, and `logits` [b, classes], which `classes=0`
+    leaves out. Another shape, or another pool, raises ValueError.
     """
 
     classes: int = 309
     dtype: Any = jnp.float32
     batch_norm: str = 'running'
+    pool: str = 'netvlad'
 
     @nn.compact
     def __call__(self, x, train=False, mask=None):
+        if self.pool not in ('netvlad', 'average'):
+            raise ValueError(f"pool is 'netvlad' or 'average', got {self.pool!r}.")
         b, f, t = x.shape[:3]
         if f != 257 or x.shape[3:] not in ((), (1,)):
             raise ValueError(f'VGGSound needs spectrograms [b, 257, t] or [b, 257, t, 1], got {x.shape}.')
@@ -107,7 +111,9 @@ class VGGSound(nn.Module):
             for i in range(2):
                 stride = 2 if i == 0 and level > 1 else 1
                 x = BasicBlock(planes, stride, conv, norm, name=f'layer{level}_{i}')(x, mask)
-        embedding = NetVLAD(name='avgpool')(x).astype(self.dtype)
+        vlad = self.pool == 'netvlad'
+        embedding = NetVLAD(name='avgpool')(x).astype(self.dtype) if vlad else x.mean(axis=(1, 2))
         if not self.classes:
             return {'embedding': embedding}
-        return {'embedding': embedding, 'logits': nn.Dense(self.classes, dtype=self.dtype, name='fc_')(embedding)}
+        logits = nn.Dense(self.classes, dtype=self.dtype, name='fc_' if vlad else 'fc')(embedding)
+        return {'embedding': embedding, 'logits': logits}
