@@ -6,6 +6,7 @@
 
     python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1), for a GPU or more. Not run yet: its steps are checked by shape.
+        What to download, and what `python -m stanet_jax.convert` has to make of it first, is in docs/paper.md.
 """
 from ml_collections import ConfigDict
 
@@ -64,8 +65,8 @@ def paper():
     config = synthave()
     config.data.update({'name': 'ave', 'root': 'AVE_Dataset', 'side': 256, 'frames_per_clip': 10, 'workers': 8})
     config.nets = ('S', 'SA', 'ST')
-    config.encoder.name = 'resnext101_32x8d'
-    config.audio_encoder.name = 'vggsound'
+    config.encoder = {'name': 'resnext101_32x8d', 'weights': 'weights/resnext101_wsl'}
+    config.audio_encoder = {'name': 'vggsound', 'weights': 'weights/vggsound'}
     config.start_from = {}
     config.batch_norm = 'running'
     config.width = 512

@@ -25,6 +25,8 @@ def get_config(recipe='synthave'):
     config.learning_rate = {net: 3e-4 for net in config.nets}
     config.new_multiplier = {net: 3.0 for net in config.nets}
     if recipe == 'paper':
+        config.encoder = {'name': 'vgg16', 'weights': 'weights/vgg16'}
+        config.start_from = {net: {'audio_encoder': f'{coarse}/SA'} if net.startswith('SA') else {} for net in config.nets}
         config.epochs = {net: 15.0 for net in config.nets}
         config.optimizer = {net: 'sgd' for net in config.nets}
         config.learning_rate = {net: 1e-3 for net in config.nets}

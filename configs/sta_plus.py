@@ -5,6 +5,7 @@
         CPU cores. Expect a CC of 0.67 to 0.71 of the three together on the test part.
 
     python distill.py --config=configs/sta_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
+        STA+ alone, on VGG-16 where STA has ResNeXt: `predict.py --checkpoint=runs/paper_sta --checkpoint=runs/paper_sta_plus` joins them.
 """
 from configs import scam_plus, sta
 
@@ -13,15 +14,18 @@ BRANCH = ('encoder', 'audio_encoder', 'audio_map', 'time_map', 'fuse')  # the pa
 
 def get_config(recipe='synthave'):
     config, plus = sta.get_config(recipe), scam_plus.get_config(recipe)
-    config.nets = ('STA', 'STA_short', 'STA_long')
+    config.nets = ('STA', 'STA_short', 'STA_long') if recipe == 'synthave' else ('STA_short', 'STA_long')
     config.fragments, config.blender = plus.fragments, plus.blender
     runs = 'runs/' if recipe == 'synthave' else 'runs/paper_'
     config.maps = f'{runs}pseudo_gt/plus'
-    config.start_from = {'STA': f'{runs}sta/STA', **{net: {part: f'{runs}sta/STA' for part in BRANCH} for net in config.nets[1:]}}
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
         config[field] = {net: config[field].STA for net in config.nets}
     if recipe == 'synthave':
+        config.start_from = {'STA': f'{runs}sta/STA', **{net: {part: f'{runs}sta/STA' for part in BRANCH} for net in config.nets[1:]}}
         config.batch = 16
         config.epochs = {net: 0.3 for net in config.nets}
-    config.epochs.STA = 0.0  # taken as it is, so that the three are in one folder
+        config.epochs.STA = 0.0  # taken as it is, so that the three are in one folder
+    else:
+        config.encoder = plus.encoder
+        config.start_from = {net: {'audio_encoder': f'{runs}sta/STA'} for net in config.nets}
     return config

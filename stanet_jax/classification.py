@@ -23,6 +23,8 @@ def check(config, known=('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS)):
     need('data.name', config.data.name, config.data.name in ('ave', 'synthave'), 'must be ave or synthave')
     for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
         need(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
+        need(f'{part}.weights', config[part].weights, not config[part].weights or pathlib.Path(config[part].weights).is_dir(),
+             "no such folder; python -m stanet_jax.convert makes it of torch's file, and '' begins from random weights")
     for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine')),
                            ('dtype', ('auto', 'float32', 'bfloat16'))):
         need(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')

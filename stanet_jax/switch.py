@@ -1,10 +1,13 @@
 """The audio switch: does the sound tell what the picture shows? (CVPR Sec. 3.4, TPAMI Sec. 3.3)
 
-The label of (frame, second of sound) is 1 where the best class of an audio-only tagger is the clip's tag. Taggers are cross-fitted:
-a clip is labelled by one that never saw it. The switch is a net of SA's structure with one logit that learns the labels from
-picture and sound, so that it answers for untagged videos too.
+The label of (frame, second of sound) is 1 where the best class of an audio-only tagger is the clip's tag. The tagger is VGGSound's net
+with its 309 classes where its weights are given; otherwise one trained on the tags, cross-fitted: a clip is labelled by a tagger that
+never saw it. The switch is a net of SA's structure with one logit that learns the labels from picture and sound, so that it answers
+for untagged videos too.
 """
+import csv
 import functools
+import importlib.resources
 import json
 import pathlib
 
@@ -59,12 +62,46 @@ def folds(clips, seed):
     return [place[clip['id']] % FOLDS for clip in clips.clips]
 
 
+def vggsound_table(categories):
+    """bool [c, 309]: by which classes of VGGSound's net each category of AVE is heard; `data/vggsound.csv` has them.
+
+    Raises:
+        InputError: a category that is not AVE's.
+    """
+    lines = (importlib.resources.files('stanet_jax.data') / 'vggsound.csv').read_text('utf-8').splitlines()
+    heard_as = [row['AVE'].split(';') for row in csv.DictReader(line for line in lines if not line.startswith('#'))]
+    table = np.array([[category in known for known in heard_as] for category in categories])
+    unknown = [category for category, row in zip(categories, table, strict=True) if not row.any()]
+    if unknown:
+        raise InputError(f'config.audio_encoder.weights: VGGSound has no class that is known to be "{unknown[0]}"; add it to '
+                         'stanet_jax/data/vggsound.csv, or leave the weights out to train taggers on the tags')
+    return table
+
+
 def tag(config, workdir, splits, mesh):
-    """Trains the taggers and writes `labels.jsonl` into the workdir: {split, id, labels} for each clip, a label for each frame."""
+    """Writes `labels.jsonl` into the workdir: {split, id, labels} for each clip, a label for each frame."""
     path = workdir / 'labels.jsonl'
     if path.exists():
         print(f'labels: done already, in {path}')
         return
+    known = config.audio_encoder.name.startswith('vggsound') and config.audio_encoder.weights
+    answers = (answers_of_vggsound if known else answers_of_tags)(config, workdir, splits, mesh)
+    lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}
+             for split, clips in splits.items() for clip, row in zip(clips.clips, answers[split], strict=True)]
+    if jax.process_index() == 0:
+        training.replace_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
+    sharding.barrier('labels')
+
+
+def answers_of_vggsound(config, workdir, splits, mesh):
+    """The labels {split: [clip: int [t]]} by the classes of VGGSound's net."""
+    loaded = checkpoint.load_variables(config.audio_encoder.weights)
+    variables = {collection: {'audio_encoder': tree} for collection, tree in loaded.items()}
+    return {split: heard(config, variables, clips, mesh, split, vggsound_table(clips.categories)) for split, clips in splits.items()}
+
+
+def answers_of_tags(config, workdir, splits, mesh):
+    """The labels {split: [clip: int [t]]} by taggers that are trained on the tags, here in the workdir."""
     train = splits['train']
     answers, of = {split: [None] * len(clips) for split, clips in splits.items()}, folds(train, config.seed)
     for fold in range(FOLDS):
@@ -75,27 +112,24 @@ def tag(config, workdir, splits, mesh):
         for split, clips in splits.items():
             # Held-out clips were seen by no tagger: the first one answers.
             mine = [i for i in range(len(clips)) if of[i] == fold] if split == 'train' else range(len(clips)) if fold == 0 else []
-            for i, row in zip(mine, heard(config, variables, clips.only(mine), mesh, f'{split}, fold {fold}'), strict=True):
+            found = heard(config, variables, clips.only(mine), mesh, f'{split}, fold {fold}', np.eye(len(clips.categories), dtype=bool))
+            for i, row in zip(mine, found, strict=True):
                 answers[split][i] = row
-    lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}
-             for split, clips in splits.items() for clip, row in zip(clips.clips, answers[split], strict=True)]
-    if jax.process_index() == 0:
-        training.replace_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
-    sharding.barrier('labels')
+    return answers
 
 
-def heard(config, variables, clips, mesh, name):
-    """Whether the tagger's best class is the tag, for each frame of each clip: a list of int [t]."""
+def heard(config, variables, clips, mesh, name, table):
+    """Whether the tagger's best class is one of the tag's, `table` bool [tags, classes], for each frame of each clip: a list of int [t]."""
     if not len(clips):
         return []
-    model = classification.make_model(config, 'A', len(clips.categories))
+    model = classification.make_model(config, 'A', table.shape[1])
     longest = max(clip['frames'] for clip in clips.clips)
     examples = fragments.Examples(clips, longest, sound=True, draw=functools.partial(every_frame, clips, longest))
 
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def right(variables, batch):
-        best = classification.predict(variables, batch, model=model)[0].argmax(axis=1)
-        return (jnp.take_along_axis(batch['tags'], best[:, None], axis=1)[:, 0] > 0) & (batch['phi'] > 0)
+        best = model.apply(variables, audio=batch['audio'])[0].argmax(axis=1)
+        return ((batch['tags'] > 0) & jnp.asarray(table.T)[best]).any(axis=1) & (batch['phi'] > 0)
 
     variables = jax.device_put(variables, sharding.replicated(mesh))
     batches = fragments.batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
