@@ -4,6 +4,8 @@
     python evaluate.py --checkpoint=RUN --data=DIR --set=NAME --protocol=stavis --out=FILE.json    a student's
     python evaluate.py --workdir=runs/coarse --split=test                      trained nets' accuracy on held-out clips, by kind
 """
+import os
+
 from absl import flags
 
 from stanet_jax import InputError, classification, cli, evaluation, training
@@ -11,7 +13,9 @@ from stanet_jax import InputError, classification, cli, evaluation, training
 MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers.')
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a student\'s run, or of three students\' (as RUN/STA), to score.')
 DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release.')
-SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default.')
+SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default. "all": each of them (maps then lie in --maps/<set>).')
+COMPARE = flags.DEFINE_bool('compare', False, 'With --set=all: print the figures of the papers\' Table 7 beside.')
+WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes that score a folder of maps.')
 PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
 OUT = flags.DEFINE_string('out', '', 'File to write, .json; a .csv is written beside it.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of a run that train.py made.')
@@ -23,7 +27,7 @@ def check():
     scored = [flag for flag in (MAPS, CHECKPOINT) if flag.value]
     if len(scored) == 2:
         raise InputError('--maps, --checkpoint: one of them at a time')
-    wrong = [WORKDIR, SPLIT] if scored else [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT]
+    wrong = [WORKDIR, SPLIT] if scored else [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, COMPARE, WORKERS]
     wrong = [f'--{flag.name}' for flag in wrong if flag.present]
     if wrong:
         raise InputError(f'{", ".join(wrong)}: not with --{scored[0].name}' if scored else
@@ -36,7 +40,7 @@ def check():
 
 def main():
     if check():
-        evaluation.run(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value)
+        evaluation.run(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value)
     else:
         config = training.read_config(WORKDIR.value)
         classification.evaluate(config, WORKDIR.value, classification.open_data(config), SPLIT.value)

@@ -30,6 +30,7 @@ from stanet_jax import (
     predictor,
     protocols,
     pseudo_gt,
+    scoring,
     training,
 )
 from stanet_jax.data import fixation_sets
@@ -104,13 +105,13 @@ def score(config, nets, folder, base):
     for net in config.nets:
         if config.task == 'student':
             maps = evaluation.maps_by_checkpoint(predictor.Predictor(nets / net), videos)
-            rows |= evaluation.score_all(maps, videos, rules, net)
+            rows |= scoring.score_all(maps, videos, rules, net)
             continue
         how = training.read_config(base / 'pseudo_gt')
         how.update({'sources': [net], 'fusion': 'average', 'splits': ['test']})
         pseudo_gt.stage(how, nets, folder / 'cam')
         maps, scored, lines = evaluation.maps_of_folders({net: folder / 'cam' / 'test'}, videos)
-        rows, mismatched = rows | evaluation.score_all(maps, scored, rules, net), mismatched + lines
+        rows, mismatched = rows | scoring.score_all(maps, scored, rules, net), mismatched + lines
     evaluation.write(folder / 'scores.json', {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(nets),
                                               'mismatched': mismatched, 'rows': rows})
 

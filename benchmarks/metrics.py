@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import scipy.ndimage
 
-from stanet_jax import evaluation, metrics, protocols
+from stanet_jax import metrics, protocols, scoring
 
 FIVE = metrics.METRICS[:5]
 ROUNDS = 5
@@ -91,10 +91,10 @@ def plain(maps, density, fixations, negatives):
 
 
 def batched(maps, density, fixations, negatives):
-    """As `evaluation.score_video` does it."""
+    """As `scoring.score_video` does it."""
     protocol, scores = protocols.PROTOCOLS['stavis'], []
-    for start in range(0, len(maps), evaluation.BATCH):
-        batch = slice(start, start + evaluation.BATCH)
+    for start in range(0, len(maps), scoring.BATCH):
+        batch = slice(start, start + scoring.BATCH)
         fixated, others = ([np.flatnonzero(x) for x in masks[batch]] for masks in (fixations, negatives))
         rows = metrics.targets(fixated, others, SPLITS, range(start, start + len(fixated)))
         prepared = protocol.prepare(maps[batch], density.shape[1:])

@@ -1,6 +1,8 @@
 """Scores saliency maps, of a folder or of a checkpoint, on a fixation set; with the ceiling and the floors to read them by."""
 import csv
 import dataclasses
+import functools
+import importlib.resources
 import io
 import itertools
 import json
@@ -11,123 +13,16 @@ import re
 import numpy as np
 import PIL.Image
 import scipy.ndimage
-import tqdm
 
-from stanet_jax import InputError, audio, metrics, protocols, training
+from stanet_jax import InputError, audio, protocols, training
 from stanet_jax.data import fixation_sets
+from stanet_jax.scoring import Kept, score, score_all
 from stanet_jax.video import Moment
 
-BATCH = 4  # maps that are scored at once; more fall out of a CPU's cache and take twice as long
 SOUNDS = ('own', 'muted', 'other')  # that a student hears: the video's, none, another video's
 REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # rows to read others by
 COLUMNS = {'auc_judd': 'AUC-J', 'shuffled_auc': 's-AUC', 'nss': 'NSS', 'cc': 'CC', 'sim': 'SIM', 'kl_div': 'KL'}
-
-# ----------------------------------------------------------------------------------------------------------------- scoring
-
-
-def score(maps_of_video, videos, protocol, name='maps'):
-    """Scores the maps of many videos; one that cannot be read is listed and left out.
-
-    Args:
-        maps_of_video: `video -> iterable of maps [h', w']`, one for each frame from the first on, drawn one after the other; it
-            may raise InputError.
-        videos: list of `fixation_sets.Video`, or what has its `name`, `frames`, `fixations(k)` and `density(k)`.
-        protocol: a `protocols.Protocol`.
-        name: what the progress line calls it.
-    Returns:
-        A dict of `frames`, how many were scored; `scores` and `undefined`, by metric, the mean and how many frames it leaves out;
-        `videos`, a list of the same by video; `failed`, a list of {video, why}.
-    Raises:
-        InputError: not one video could be scored.
-    """
-    return score_all(lambda video: ({name: map_} for map_ in maps_of_video(video)), videos, protocol, name)[name]
-
-
-def score_all(maps_of_video, videos, protocol, name):
-    """`score` of several sources at once: `maps_of_video` gives {source: map} of each frame -> {source: results}."""
-    tables, failed = {}, []
-    total = sum(max(video.frames - protocol.first, 0) for video in videos)
-    with tqdm.tqdm(total=total, desc=name, unit='frame', mininterval=1) as progress:
-        for number, video in enumerate(videos):
-            try:
-                for source, table in score_video(maps_of_video(video), video, protocol, number, progress).items():
-                    tables.setdefault(source, {})[video.name] = table
-            except (InputError, OSError) as error:
-                failed.append({'video': video.name, 'why': str(error)})
-    if not tables:
-        raise InputError(f'{name}: no video could be scored; the first one: {failed[0]["why"] if failed else "there is none"}')
-    return {source: {**summary(list(of.values()), protocol), 'failed': failed,
-                     'videos': [{'video': video, **summary([table], protocol)} for video, table in of.items()]}
-            for source, of in tables.items()}
-
-
-def summary(tables, protocol):
-    """Scores of each frame of some videos, a list of {metric: [n]} -> `frames`, `scores`, `undefined`, see `score`."""
-    return {'frames': sum(len(table['nss']) for table in tables),
-            'scores': {metric: protocol.average([table[metric] for table in tables]) for metric in metrics.METRICS},
-            'undefined': {metric: int(sum(np.isnan(table[metric]).sum() for table in tables)) for metric in metrics.METRICS}}
-
-
-def score_video(maps, video, protocol, number, progress):
-    """The scores of a video's frames from the protocol's first on, {source: {metric: [n]}}, of {source: map} of each of its frames.
-
-    Its `number` seeds the draws.
-    """
-    if video.frames <= protocol.first:
-        raise InputError(f'{video.name}: has {video.frames} frames; the protocol scores from frame {protocol.first + 1} on')
-    fixated, shape = read_fixations(video)
-    negatives, results, count = protocol.negatives(fixated), {}, 0
-    maps = itertools.islice(maps, protocol.first, None)
-    while batch := list(itertools.islice(maps, BATCH)):
-        start, count = protocol.first + count, count + len(batch)
-        if protocol.first + count > video.frames:
-            break
-        # The last batch is filled up, so that one size is compiled.
-        frames = [start + min(i, len(batch) - 1) for i in range(BATCH)]
-        density = np.stack([read_density(video, k, shape) for k in frames])
-        rows = metrics.targets([fixated[k] for k in frames], [negatives(k) for k in frames], seeds=[(number, k) for k in frames])
-        for source in batch[0]:
-            of = [maps_of_frame[source] for maps_of_frame in batch]
-            prepared = protocol.prepare(stack(of + of[-1:] * (BATCH - len(batch)), video), shape)
-            # Min-maxed, a map is below zero only where resizing overshoots.
-            scores = metrics.score_batch(prepared, density, **rows, signed=False)
-            results.setdefault(source, []).append({metric: x[:len(batch)] for metric, x in scores.items()})
-        progress.update(len(batch))
-    if protocol.first + count != video.frames:
-        raise InputError(f'{video.name}: the number of maps is not {video.frames}, that of its frames')
-    return {source: {metric: np.concatenate([r[metric] for r in of]).astype(np.float64) for metric in metrics.METRICS}
-            for source, of in results.items()}
-
-
-def stack(maps, video):
-    maps = [np.asarray(m, np.float32) for m in maps]
-    if maps[0].ndim != 2 or any(m.shape != maps[0].shape for m in maps) or not all(np.isfinite(m).all() for m in maps):
-        raise InputError(f'{video.name}: its maps must be [h, w] of one size and finite; make them again')
-    return np.stack(maps)
-
-
-def read_fixations(video):
-    """The flat indices of each frame's fixated pixels, a list, none where they are missing; and the shape (h, w) of the frames."""
-    fixated, shape = [], None
-    for k in range(video.frames):
-        fixations = video.fixations(k)
-        if fixations is not None and shape not in (None, fixations.shape):
-            raise InputError(f'{video.name}, frame {k + 1}: fixations of {fixations.shape} after some of {shape}; fetch it again')
-        shape = shape if fixations is None else fixations.shape
-        fixated.append(np.zeros(0, np.int64) if fixations is None else np.flatnonzero(fixations))
-    if shape is None:
-        raise InputError(f'{video.name}: has no fixations at all; fetch its annotations')
-    return fixated, shape
-
-
-def read_density(video, k, shape):
-    density = video.density(k)
-    if density is None:
-        return np.zeros(shape, np.float32)  # zero mass: undefined
-    if density.shape != shape:
-        raise InputError(f'{video.name}, frame {k + 1}: density of {density.shape}, fixations of {shape}; fetch it again')
-    return np.float32(density)
-
+PAPERS = ('auc_judd', 'sim', 'shuffled_auc', 'cc', 'nss')  # that the papers' tables have, in their order
 
 # --------------------------------------------------------------------------------------------------------- where maps are from
 
@@ -162,11 +57,14 @@ def maps_of_folders(folders, videos):
     """
     found = {name: match(folder, videos) for name, folder in folders.items()}
     files, lines = {name: of for name, (of, _) in found.items()}, [line for _, of in found.values() for line in of]
+    there = [video for video in videos if all(video.name in of for of in files.values())]
+    return functools.partial(read_maps, files), there, lines
 
-    def maps_of_video(video):
-        for paths in zip(*(of[video.name] for of in files.values()), strict=True):
-            yield {name: fixation_sets.read_image(path, 'L') for name, path in zip(files, paths, strict=True)}
-    return maps_of_video, [video for video in videos if all(video.name in of for of in files.values())], lines
+
+def read_maps(files, video):
+    """Yields {name: map} of each frame of a video, from `files` {name: {video's name: paths}}."""
+    for paths in zip(*(of[video.name] for of in files.values()), strict=True):
+        yield {name: fixation_sets.read_image(path, 'L') for name, path in zip(files, paths, strict=True)}
 
 
 def maps_by_checkpoint(predictor, videos, sound='own'):
@@ -196,7 +94,7 @@ def maps_by_checkpoint(predictor, videos, sound='own'):
     return maps_of_video
 
 
-def score_students(predictor, videos, protocol):
+def score_students(predictor, videos, protocol, kept=None):
     """The rows of students, {name: see `score`}: what they predict with their own, no and, where there are several videos, foreign sound.
 
     The rows of one are named by the sound. Of three there are each student's and both fusions', and STA's and the final one's without
@@ -207,7 +105,7 @@ def score_students(predictor, videos, protocol):
         chosen = predictor.names if sound == 'own' else dict.fromkeys((predictor.names[0], predictor.names[-1]))
         maps = maps_by_checkpoint(predictor, videos, sound)
         found = score_all(lambda video, maps=maps, chosen=chosen: ({name: of[name] for name in chosen} for of in maps(video)),
-                          videos, protocol, sound)
+                          videos, protocol, sound, kept)
         for name, row in found.items():
             rows[sound if len(predictor.names) == 1 else name if sound == 'own' else f'{name}, {sound} sound'] = row
     return rows
@@ -238,14 +136,11 @@ class Half:
         return self.video.frames
 
     def counts(self, k):
-        """How many look at each pixel in frame k, float [h, w]; None where that is not known."""
+        """How many of them look at each pixel in frame k, int [h, w]; None where that is not known."""
         points, fixations = self.video.observers(k), self.video.fixations(k)
         if points is None or fixations is None:
             return None
-        places = np.round(points[self.first::2]).astype(int)
-        counts = np.zeros(fixations.shape)
-        np.add.at(counts, tuple(np.clip(places, 0, np.array(counts.shape) - 1).T), 1)
-        return counts
+        return fixation_sets.count_points(points[self.first::2], fixations.shape)
 
     def fixations(self, k):
         counts = self.counts(k)
@@ -253,7 +148,7 @@ class Half:
 
     def density(self, k):
         counts = self.counts(k)
-        return None if counts is None else scipy.ndimage.gaussian_filter(counts, 0.05 * len(counts), mode='constant')
+        return None if counts is None else scipy.ndimage.gaussian_filter(np.float64(counts), 0.05 * len(counts), mode='constant')
 
     def maps(self):
         """The densities of all frames, as maps to score; zeros where there is none."""
@@ -295,11 +190,11 @@ def references(root, videos, protocol):
 
 def table(results):
     """The results of `run` as text: a row for each of its `rows`."""
-    width = max(map(len, results['rows'])) + 2
+    width, names = max(map(len, results['rows'])) + 2, protocols.PROTOCOLS[results['protocol']].metrics
     lines = [f'{results["set"]}, protocol {results["protocol"]}', f'{"":{width}}{"videos":>7}{"frames":>8}' + ''.join(
-        f'{COLUMNS[metric]:>8}' for metric in metrics.METRICS)]
+        f'{COLUMNS[metric]:>8}' for metric in names)]
     for name, row in results['rows'].items():
-        cells = ''.join(f'{row["scores"][metric]:8.3f}' for metric in metrics.METRICS)
+        cells = ''.join(f'{row["scores"][metric]:8.3f}' for metric in names)
         lines.append(f'{name:{width}}{len(row["videos"]):7}{row["frames"]:8}{cells}')
         if any(row['undefined'].values()):
             lines.append(f'{"":{width}}undefined:' + ','.join(f' {n} {COLUMNS[m]}' for m, n in row['undefined'].items() if n))
@@ -308,18 +203,20 @@ def table(results):
     return '\n'.join(lines + ([f'not scored ({len(problems)}):', *problems] if problems else []))
 
 
+def without_nan(x):
+    """A tree of dicts and lists with None where there is NaN, which JSON has not."""
+    if isinstance(x, dict):
+        return {k: without_nan(v) for k, v in x.items()}
+    if isinstance(x, list):
+        return [without_nan(v) for v in x]
+    return None if isinstance(x, float) and math.isnan(x) else x
+
+
 def write(out, results):
     """Writes the results as JSON (null where a score is undefined) and, beside it, a CSV with a row for each video."""
-    def without_nan(x):
-        if isinstance(x, dict):
-            return {k: without_nan(v) for k, v in x.items()}
-        if isinstance(x, list):
-            return [without_nan(v) for v in x]
-        return None if isinstance(x, float) and math.isnan(x) else x
-
-    text = io.StringIO()
+    text, names = io.StringIO(), protocols.PROTOCOLS[results['protocol']].metrics
     writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['protocol', 'set', 'row', 'video', 'frames', *metrics.METRICS, *(f'undefined_{m}' for m in metrics.METRICS)])
+    writer.writerow(['protocol', 'set', 'row', 'video', 'frames', *names, *(f'undefined_{name}' for name in names)])
     for name, row in results['rows'].items():
         for of in [{**row, 'video': ''}, *row['videos']]:
             writer.writerow([results['protocol'], results['set'], name, of['video'], of['frames'],
@@ -328,31 +225,60 @@ def write(out, results):
     training.replace_text(out.with_suffix('.csv'), text.getvalue())
 
 
-def run(data, set_name, protocol, out, maps='', checkpoint=''):
+def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compare=False):
     """Scores a folder of maps, or students with their own, no and foreign sound; prints the table, writes `out` and a CSV.
 
-    `checkpoint`: a folder as `predictor.Predictor` takes it, or a list of such.
-
+    Args:
+        data: folder of fixation sets; set_name: one of them, '' for the only one, or 'all', where each has files of its own
+            (`<out>_<set>.json`), maps are looked for in `<maps>/<set>`, and `out` has the table of all.
+        protocol: a key of `protocols.PROTOCOLS`.
+        checkpoint: a folder as `predictor.Predictor` takes it, or a list of such.
+        workers: processes that score a folder of maps.
+        compare: whether the papers' own figures are printed beside the table of all sets.
     Returns:
-        A dict of `protocol`, `set`, `data`, `of` (the folder or the run), `mismatched` (lines) and `rows`, {name: see `score`}.
+        A dict of `protocol`, `set`, `data`, `of` (the folder or the run), `mismatched` (lines) and `rows`, {name: see `score`}; of all
+        sets {set: such a dict}.
     """
     out = pathlib.Path(out)
     if out.suffix != '.json':
         raise InputError(f'--out={out}: must end in .json; the CSV is written beside it')
     if protocol not in protocols.PROTOCOLS:
         raise InputError(f'--protocol={protocol}: must be one of {", ".join(protocols.PROTOCOLS)}')
+    students, of = None, str(maps)
+    if not maps:
+        from stanet_jax import predictor  # here, as a folder of maps needs no network
+        runs = [checkpoint] if isinstance(checkpoint, (str, pathlib.Path)) else checkpoint
+        students, of = predictor.Predictor(*runs), ', '.join(map(str, runs))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if set_name != 'all':
+        return run_set(data, set_name, protocol, out, maps, students, of, workers)
+    results, missing = {}, []
+    for name in fixation_sets.folders(pathlib.Path(data) / 'annotations'):
+        try:
+            results[name] = run_set(data, name, protocol, out.with_name(f'{out.stem}_{name}.json'), maps and f'{maps}/{name}', students, of,
+                                    workers)
+        except InputError as error:
+            missing.append(f'  {name}: {error}')
+    if not results:
+        raise InputError(f'--data={data}: no set could be scored; ' + (missing[0].strip() if missing else 'it holds no annotations/<set>'))
+    print('\n'.join([all_sets(results, compare), *(['not scored:', *missing] if missing else [])]))
+    training.replace_text(out, json.dumps(without_nan({'protocol': protocol, 'of': of, 'sets': {
+        name: {row: found['scores'] for row, found in result['rows'].items()} for name, result in results.items()}}), indent=2) + '\n')
+    return results
+
+
+def run_set(data, set_name, protocol, out, maps, students, of, workers):
+    """`run` for one set, by a folder of maps or by `students`, a Predictor; `of` is what these are called in the results."""
     rules = protocols.PROTOCOLS[protocol]
     set_name, videos, mismatched = fixation_sets.open_set(data, set_name)
     if maps:
         maps_of_video, videos, lines = maps_of_folders({'maps': maps}, videos)
         mismatched += lines
-    else:
-        from stanet_jax import predictor  # here, as a folder of maps needs no network
-        runs = [checkpoint] if isinstance(checkpoint, (str, pathlib.Path)) else checkpoint
-        students = predictor.Predictor(*runs)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rows = score_all(maps_of_video, videos, rules, 'maps') if maps else score_students(students, videos, rules)
-    results = publish(out, protocol, data, set_name, videos, str(maps) if maps else ', '.join(map(str, runs)), mismatched, rows)
+    kept = Kept(out.with_suffix('.partial'), {'protocol': protocol, 'data': str(data), 'set': set_name, 'of': of,
+                                              'videos': [video.name for video in videos]})
+    rows = score_all(maps_of_video, videos, rules, 'maps', kept, workers) if maps else score_students(students, videos, rules, kept)
+    results = publish(out, protocol, data, set_name, videos, of, mismatched, rows)
+    kept.path.unlink(missing_ok=True)
     print(f'written: {out}, {out.with_suffix(".csv")}')
     return results
 
@@ -364,3 +290,26 @@ def publish(out, protocol, data, set_name, videos, of, mismatched, rows):
     write(out, results)
     print(table(results))
     return results
+
+
+def papers_table():
+    """TPAMI Table 7: {set: {method: {metric: score}}}."""
+    lines = (importlib.resources.files('stanet_jax.data') / 'table7.csv').read_text('utf-8').splitlines()
+    found = {}
+    for row in csv.DictReader(line for line in lines if not line.startswith('#')):
+        found.setdefault(row['set'], {})[row['method']] = {metric: float(row[metric]) for metric in PAPERS}
+    return found
+
+
+def all_sets(results, compare):
+    """The results of several sets {set: see `run`} as text: a block for each, as ordered in the papers' Table 7, with its rows if asked."""
+    lines, papers = [], papers_table()
+    width = max(len(row) for result in results.values() for row in [*result['rows'], 'GradCAMpp (paper)']) + 2
+    for name in sorted(results, key=lambda name: [*papers, name].index(name)):
+        rows, names = results[name]['rows'], protocols.PROTOCOLS[results[name]['protocol']].metrics
+        lines.append(f'{name:{width}}' + ''.join(f'{COLUMNS[metric]:>8}' for metric in PAPERS))
+        beside = {f'{method} (paper)': of for method, of in papers.get(name, {}).items()} if compare else {}
+        for row, scores in {**{row: of['scores'] for row, of in rows.items()}, **beside}.items():
+            cells = (f'{scores[metric]:8.3f}' if metric in names or row in beside else f'{"-":>8}' for metric in PAPERS)
+            lines.append(f'  {row:{width - 2}}' + ''.join(cells))
+    return '\n'.join(lines)

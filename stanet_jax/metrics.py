@@ -168,7 +168,7 @@ def draw(count, n, splits, seed):
     return drawn.reshape(splits, count)
 
 
-def targets(fixated, negatives, splits=100, seeds=None):
+def targets(fixated, negatives, splits=100, seeds=None, shape=None):
     """What `score_batch` needs of fixations and negatives, on the host.
 
     Args:
@@ -176,6 +176,7 @@ def targets(fixated, negatives, splits=100, seeds=None):
         negatives: list of b arrays, likewise.
         splits: see `shuffled_auc`.
         seeds: list of b seeds of the draws; by default 0 to b - 1.
+        shape: (h, w) of the frames; not needed here, as `counts` does.
     Returns:
         A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 to powers of two (so that few sizes are
         compiled), and `weights` float64 [b, m], how often a negative is drawn: each row that has both sums to 1.
@@ -233,6 +234,58 @@ def score_batch(saliency, density, points, negatives, weights, signed, step=0.1,
         'sim': (lambda: _total(jnp.minimum(_distribution(s), _distribution(d))), undefined_density),
         'kl_div': (lambda: _kl_div(p, q), (_total(q) == 0) | (q.min(1) < 0) | signed)}
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
+
+
+def counts(fixated, negatives, shape, **_):
+    """What `score_counts` needs, on the host.
+
+    Args:
+        fixated: list of b arrays of flat indices, one as often as it is fixated.
+        negatives: list of b arrays [h w], how often each pixel is a negative.
+        shape: (h, w).
+    Returns:
+        A dict of `fixations` and `negatives` float32 [b, h w], how often each pixel occurs.
+    """
+    fixations = [np.bincount(places, minlength=shape[0] * shape[1]) for places in fixated]
+    return {'fixations': np.float32(fixations), 'negatives': np.float32(negatives)}
+
+
+@functools.partial(jax.jit, static_argnames='metrics')
+def score_counts(saliency, density, fixations, negatives, signed, metrics=METRICS):
+    """The scores of b maps as pysaliency has them: `score_batch`, but for these differences.
+
+    AUC is the exact Mann-Whitney statistic, ties half won, of fixations against all pixels (`auc_judd`) or against all negatives
+    (`shuffled_auc`), so that a constant map has 0.5; a pixel counts as often as it is fixated; `sim` takes the maps as they are (moved up
+    where they have values below zero), each over its sum; `nss` divides by the population's deviation (n).
+
+    Args:
+        saliency, density: [b, h, w]; fixations, negatives: [b, h w], see `counts`; signed, metrics: see `score_batch`.
+    Returns:
+        A dict of [b] arrays, NaN where a score is undefined.
+    """
+    b = len(saliency)
+    p, q = saliency.reshape(b, -1), density.reshape(b, -1)
+    (s, flat), (d, flat_density) = _min_max(p), _min_max(q)
+    lifted = p - jnp.minimum(p.min(1, keepdims=True), 0)
+    n, empty = _total(fixations), _total(q) == 0
+    scores = {
+        'auc_judd': (lambda: _mann_whitney(p, fixations, jnp.ones_like(p)), n == 0),
+        'shuffled_auc': (lambda: _mann_whitney(p, fixations, negatives), (n == 0) | (_total(negatives) == 0)),
+        'nss': (lambda: (_total(s * fixations) / n - s.mean(1)) / s.std(1), (n == 0) | flat),
+        'cc': (lambda: _cc(s, d), flat | flat_density | empty),
+        'sim': (lambda: _total(jnp.minimum(_distribution(lifted), _distribution(q))), empty | (_total(lifted) == 0)),
+        'kl_div': (lambda: _kl_div(p, q), empty | (q.min(1) < 0) | signed)}
+    return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
+
+
+def _mann_whitney(s, positive, negative):
+    """The share of pairs that the positive wins, ties half: s [b, p] values, positive and negative [b, p], how often each occurs."""
+    def of(s, positive, negative):
+        order = jnp.argsort(s)
+        values, below = s[order], jnp.pad(jnp.cumsum(negative[order]), (1, 0))
+        wins = sum(below[jnp.searchsorted(values, s, side, method='sort')] for side in ('left', 'right')) / 2
+        return jnp.sum(wins * positive) / (positive.sum() * negative.sum())
+    return jax.vmap(of)(s, positive, negative)
 
 
 def _total(x):

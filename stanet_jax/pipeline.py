@@ -23,6 +23,7 @@ from stanet_jax import (
     protocols,
     pseudo_gt,
     report,
+    scoring,
     sharding,
     switch,
     training,
@@ -159,7 +160,7 @@ def score(config, workdir):
                 for row, stage in zip(rows_of(variant), VARIANTS[variant][0], strict=True)}
     folders['SCAM+'] = workdir / 'pseudo_gt' / 'plus'
     maps, scored, lines = evaluation.maps_of_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
-    rows = evaluation.score_all(maps, scored, rules, 'pseudo-fixations')
+    rows = scoring.score_all(maps, scored, rules, 'pseudo-fixations')
     for of, row in evaluation.score_students(predictor.Predictor(workdir / 'sta_plus'), videos, rules).items():
         student, _, sound = of.partition(', ')
         rows[STUDENTS[student] + (f', {sound}' if sound else '')] = row

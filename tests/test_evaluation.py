@@ -13,11 +13,11 @@ import pytest
 import scipy.ndimage
 
 from benchmarks import metrics as plain
-from stanet_jax import InputError, audio, evaluation, metrics, protocols
+from stanet_jax import InputError, audio, evaluation, metrics, protocols, scoring
 from stanet_jax.data import fixation_sets, synthave
 
 ROOT = pathlib.Path(__file__).parents[1]
-STAVIS = protocols.PROTOCOLS['stavis']
+STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
 
 
 @pytest.fixture(scope='module')
@@ -59,11 +59,82 @@ def test_stavis_blurs_then_resizes(shape):
 
 
 def test_stavis_negatives_and_averages():
-    negatives = STAVIS.negatives([np.array([1, 5]), np.array([5, 9]), np.zeros(0, int), np.array([7])])
+    frames = [np.array([1, 5]), np.array([5, 9]), np.zeros(0, int), np.array([7])]
+    negatives = STAVIS.negatives([([np.array([3])], (4, 4)), (frames, (4, 4))], 1)
     assert [negatives(k).tolist() for k in range(4)] == [[7, 9], [1, 7], [1, 5, 7, 9], [1, 5, 9]]
     nan = np.nan
-    assert STAVIS.average([np.array([1, 2, nan]), np.array([4.0]), np.array([nan])]) == (1.5 + 4) / 2
-    assert np.isnan(STAVIS.average([np.array([nan])]))
+    assert STAVIS.average([1.5, 4.0, nan], [2, 1, 0]) == (1.5 + 4) / 2
+    assert np.isnan(STAVIS.average([nan], [0]))
+
+
+def test_dhf1k_negatives_are_ten_frames_of_the_whole_set():
+    sets = [([np.array([0, 15])] * 3, (4, 4)), ([np.array([9])] * 30, (8, 8)), ([np.zeros(0, int)], (1, 1))]
+    of = DHF1K.negatives(sets, 0)
+    assert of(1).tolist() in ([2], [0, 2, 15]) and of(1).tolist() == DHF1K.negatives(sets, 0)(1).tolist()  # (1, 1) of 8 x 8 is (0, 0)
+    drawn = {tuple(DHF1K.negatives(sets, 1)(k)) for k in range(30)}
+    assert drawn <= {(9,), (0, 9, 54), (0, 54)} and len(drawn) > 1  # (3, 3) of 4 x 4 is (6, 6) of 8 x 8
+    lonely = DHF1K.negatives([([np.array([3])], (2, 2))], 0)
+    assert lonely(0).size == 0
+
+
+def test_mit_negatives_are_all_other_frames_as_often_as_they_occur():
+    sets = [([np.array([0, 3, 3]), np.array([3])], (2, 2)), ([np.array([15, 15, 5])], (4, 4))]
+    of = MIT.negatives(sets, 0)
+    assert of(0).tolist() == [1, 0, 0, 3] and of(1).tolist() == [2 - 1 + 1, 0, 0, 4]
+    assert np.flatnonzero(MIT.negatives(sets, 1)(0)).tolist() == [0, 10] and MIT.negatives(sets, 1)(0)[10] == 3
+
+
+def test_averages():
+    of = [2.0, 5.0, np.nan], [3, 1, 0]  # videos of 1 2 3, of 5 and an undefined one, of undefined ones alone
+    assert NTIRE.average is STAVIS.average and STAVIS.average(*of) == 3.5
+    assert DHF1K.average(*of) == MIT.average(*of) == 11 / 4
+    assert np.isnan(DHF1K.average([np.nan], [0]))
+    assert 'shuffled_auc' not in NTIRE.metrics and STAVIS.metrics == MIT.metrics == DHF1K.metrics == metrics.METRICS
+
+
+def test_what_is_done_to_maps():
+    maps = np.float32([[[0, 4], [8, 12]]])
+    np.testing.assert_allclose(NTIRE.prepare(maps, (1, 4))[0], [[0, .25, .75, 1]], atol=1e-6)  # OpenCV's half pixels
+    np.testing.assert_allclose(NTIRE.prepare(np.arange(16, dtype=np.float32).reshape(1, 4, 4), (2, 2))[0],
+                               [[0, .2], [.8, 1]], atol=1e-6)  # the four in the middle of each, as OpenCV has it
+    for rules in (DHF1K, MIT):
+        np.testing.assert_allclose(rules.prepare(maps, (5, 3))[0], metrics.resize(maps[0], (5, 3)), atol=1e-5)
+        np.testing.assert_array_equal(rules.prepare(np.full((1, 7, 5), 0.3, np.float32), (9, 11)), np.full((1, 9, 11), np.float32(0.3)))
+    assert not np.any(NTIRE.prepare(np.full((1, 7, 5), 0.3, np.float32), (9, 11)))
+
+
+def test_protocols_differ_where_they_should(made):
+    """One set under all four, each frame against what the protocol's page says, in float64."""
+    _, videos, _ = fixation_sets.open_set(made)
+    rng = np.random.default_rng(3)
+    maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
+    found = {name: scoring.score(lambda video: iter(maps[video.name]), videos, rules) for name, rules in protocols.PROTOCOLS.items()}
+    assert {name: of['frames'] for name, of in found.items()} == {'stavis': 24, 'dhf1k': 48, 'mit': 48, 'ntire': 48}
+    counts = np.stack([[video.counts(k) for k in range(16)] for video in videos])
+    assert counts.max() > 1
+    expected = []
+    for v, video in enumerate(videos):
+        for k in range(16):
+            s, n = np.float64(metrics.resize(maps[video.name][k].astype(np.float32), (48, 48))), counts[v, k]
+            others = counts.sum((0, 1)) - n
+            pairs = [plain_pairs(s, n, of) for of in (np.ones_like(n), others)]
+            p, q = s / s.sum(), np.float64(video.density(k)) / video.density(k).sum()
+            expected.append([*pairs, ((s - s.mean()) / s.std() * n).sum() / n.sum(), np.minimum(p, q).sum()])
+    scores = found['mit']['scores']
+    np.testing.assert_allclose([scores[m] for m in ('auc_judd', 'shuffled_auc', 'nss', 'sim')], np.mean(expected, 0), atol=1e-4)
+    judd = [plain.auc_judd(np.float64(DHF1K.prepare(maps[video.name][k][None].astype(np.float32), (48, 48))[0]), counts[v, k] > 0)
+            for v, video in enumerate(videos) for k in range(16)]
+    np.testing.assert_allclose(found['dhf1k']['scores']['auc_judd'], np.mean(judd), atol=1e-4)
+    assert 'shuffled_auc' not in found['ntire']['scores'] and found['ntire']['scores'].keys() == found['ntire']['undefined'].keys()
+    constant = scoring.score(lambda video: np.full((16, 8, 8), 0.3), videos, MIT)
+    np.testing.assert_allclose([constant['scores'][m] for m in ('auc_judd', 'shuffled_auc')], 0.5, atol=1e-6)
+    assert not any(constant['undefined'][m] for m in ('auc_judd', 'shuffled_auc', 'sim')) and constant['undefined']['nss'] == 48
+
+
+def plain_pairs(s, positive, negative):
+    """The share of pairs (a fixation, a negative) in which the fixation's value is higher, ties half."""
+    a, b = np.repeat(s.ravel(), positive.ravel()), np.repeat(s.ravel(), negative.ravel())
+    return np.mean([(x > b).mean() + (x == b).mean() / 2 for x in a])
 
 
 # ----------------------------------------------------------------------------------------------------------------- scoring
@@ -73,7 +144,7 @@ def test_score_is_the_definition_frame_by_frame(made):
     _, videos, _ = fixation_sets.open_set(made)
     rng = np.random.default_rng(1)
     maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
-    results = evaluation.score(lambda video: iter(maps[video.name]), videos, STAVIS)
+    results = scoring.score(lambda video: iter(maps[video.name]), videos, STAVIS)
     assert results['frames'] == 3 * 8 and not results['failed'] and not any(results['undefined'].values())
     means = []
     for number, (video, row) in enumerate(zip(videos, results['videos'], strict=True)):
@@ -98,7 +169,7 @@ def test_undefined_frames_are_left_out_and_counted(world):
     (video.notes / 'maps' / 'eyeMap_00011.jpg').unlink()
     maps = np.random.default_rng(0).random((16, 12, 12))
     maps[11] = 0.5
-    results = evaluation.score(lambda video: maps, videos[:1], STAVIS)
+    results = scoring.score(lambda video: maps, videos[:1], STAVIS)
     assert results['frames'] == 8 and np.isfinite(list(results['scores'].values())).all()
     assert results['undefined'] == {'auc_judd': 1, 'shuffled_auc': 2, 'nss': 2, 'cc': 2, 'sim': 2, 'kl_div': 1}
 
@@ -110,7 +181,7 @@ def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
 
     def maps_of_video(video):
         return good[:16] if video is not videos[2] else good
-    results = evaluation.score(maps_of_video, videos, STAVIS)
+    results = scoring.score(maps_of_video, videos, STAVIS)
     assert [row['video'] for row in results['videos']] == [videos[0].name]
     assert [f['video'] for f in results['failed']] == [videos[1].name, videos[2].name]
     assert 'fixMap_00012.mat: cannot be read' in results['failed'][0]['why'] and 'is not 16' in results['failed'][1]['why']
@@ -118,7 +189,7 @@ def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
     gaps[9, 0, 0] = np.nan
     for wrong, text in ((few, 'is not 16'), (gaps, 'finite'), (sizes, 'of one size'), (good[:16, None], r'must be \[h, w\]')):
         with pytest.raises(InputError, match=f'no video could be scored.*{text}'):
-            evaluation.score(lambda video, wrong=wrong: wrong, videos[:1], STAVIS)
+            scoring.score(lambda video, wrong=wrong: wrong, videos[:1], STAVIS)
 
 
 def test_references(made):
@@ -195,7 +266,7 @@ def test_rows_of_three_students(made):
     rows = evaluation.score_students(Recorder(), videos[:2], STAVIS)
     assert list(rows) == ['a', 'b', 'a, muted sound', 'b, muted sound', 'a, other sound', 'b, other sound']
     maps = evaluation.maps_by_checkpoint(Recorder(), videos[:2])
-    alone = evaluation.score(lambda video: (m['b'] for m in maps(video)), videos[:2], STAVIS)
+    alone = scoring.score(lambda video: (m['b'] for m in maps(video)), videos[:2], STAVIS)
     assert rows['b'] == alone and rows['a'] != alone
 
 
@@ -219,6 +290,57 @@ def test_folders_of_maps(made, tmp_path):
     shutil.rmtree(tmp_path / second.name)
     with pytest.raises(InputError, match=f'no video match the set; the first: {first.name}: no maps'):
         evaluation.match(tmp_path, videos)
+
+
+def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
+    """Several processes, and an evaluation that is cut off and goes on, give what one process gives at once."""
+    _, videos, _ = fixation_sets.open_set(made)
+    write_maps(tmp_path / 'maps', videos)
+    maps, videos, _ = evaluation.maps_of_folders({'maps': tmp_path / 'maps'}, videos)
+    (tmp_path / 'maps' / videos[1].name / 'maps' / 'eyeMap_00012.png').write_bytes(b'broken')
+    expected = scoring.score_all(maps, videos, DHF1K, 'maps')
+    assert [of['video'] for of in expected['maps']['failed']] == [videos[1].name]
+    beside = scoring.score_all(maps, videos, DHF1K, 'maps', workers=2)
+    assert beside['maps']['failed'] == expected['maps']['failed']
+    np.testing.assert_allclose(*([list(of['maps']['scores'].values()) for of in (beside, expected)]), atol=1e-5)
+
+    which, seen = {'protocol': 'dhf1k'}, []
+
+    def interrupted(video):
+        seen.append(video.name)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return maps(video)
+    with pytest.raises(KeyboardInterrupt):
+        scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.Kept(tmp_path / 'x.partial', which))
+    with open(tmp_path / 'x.partial', 'a') as file:
+        file.write('{"name": "maps", "vid')  # as a kill may leave it
+    seen = []
+    assert scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.Kept(tmp_path / 'x.partial', which)) == expected
+    assert seen == [videos[1].name, videos[2].name]  # the one that failed is tried again
+    assert not scoring.Kept(tmp_path / 'x.partial', {'protocol': 'mit'}).rows('maps')
+
+
+def test_all_sets(made, tmp_path):
+    root = tmp_path / 'sets'
+    for name in ('DIEM', 'AVAD', 'Mine', 'SumMe'):
+        shutil.copytree(made / 'annotations' / 'SynthAVE', root / 'annotations' / name)
+        if name != 'SumMe':
+            write_maps(tmp_path / 'maps' / name, fixation_sets.open_set(root, name)[1])
+    for protocol in ('stavis', 'ntire'):
+        out = tmp_path / protocol / 'scores.json'
+        done = script(f'--maps={tmp_path / "maps"}', f'--data={root}', '--set=all', f'--protocol={protocol}', f'--out={out}', '--compare')
+        assert done.returncode == 0, done.stderr
+        assert sorted(path.name for path in out.parent.iterdir()) == sorted(
+            ['scores.json', *(f'scores_{name}.{kind}' for name in ('AVAD', 'DIEM', 'Mine') for kind in ('json', 'csv'))])
+        block = done.stdout[done.stdout.rindex('AVAD '):]
+        found, one = json.loads(out.read_text()), json.loads((out.parent / 'scores_AVAD.json').read_text())
+        assert found['protocol'] == protocol and found['sets']['AVAD']['maps'] == one['rows']['maps']['scores']
+        assert block.index('DIEM') < block.index('Mine') and 'SumMe: --maps=' in block  # in the papers' order, others after
+        paper = next(line.split() for line in block.splitlines() if 'STANet+ (paper)' in line)
+        assert paper == ['STANet+', '(paper)', '0.887', '0.361', '0.595', '0.490', '2.318']
+        ours = next(line.split() for line in block.splitlines() if line.startswith('  maps'))
+        assert (ours[3] == '-') == (protocol == 'ntire') and float(ours[-1]) == round(found['sets']['AVAD']['maps']['nss'], 3)
 
 
 def script(*arguments):

@@ -14,6 +14,7 @@ import re
 import unicodedata
 import zlib
 
+import h5py
 import numpy as np
 import PIL.Image
 import scipy.io
@@ -73,6 +74,11 @@ class Video:
         content = self._mat(k)
         return None if content is None else content.get('observers')
 
+    def counts(self, k):
+        """How many look at each pixel in frame k, int [h, w]: of the observers where they are known, else 1 where anybody looks."""
+        fixations, points = self.fixations(k), self.observers(k)
+        return fixations if fixations is None or points is None else count_points(points, fixations.shape)
+
     def _mat_path(self, k):
         return self.notes / f'fixMap_{k + 1:05d}.mat'
 
@@ -81,11 +87,25 @@ class Video:
         if not path.exists():
             return None
         try:
-            return scipy.io.loadmat(path)
-        except NotImplementedError:
-            raise InputError(f'{path}: is MATLAB v7.3 (HDF5), which is not read yet; save it with -v7') from None
+            return read_mat(path)
         except (ValueError, TypeError, KeyError, EOFError, OSError, zlib.error, scipy.io.matlab.MatReadError) as error:
             raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
+
+
+def read_mat(path):
+    """The variables of a .mat file of either format, {name: array}: up to v7, and v7.3, which is HDF5 with the axes the other way round."""
+    try:
+        return scipy.io.loadmat(path)
+    except NotImplementedError:
+        with h5py.File(path) as file:
+            return {name: np.asarray(of).T for name, of in file.items() if isinstance(of, h5py.Dataset)}
+
+
+def count_points(points, shape):
+    """To how many of the points [n, 2], (y, x) in pixels, each pixel of a frame of shape (h, w) is the nearest one: int [h, w]."""
+    counts, places = np.zeros(shape, int), np.round(points).astype(int)
+    np.add.at(counts, tuple(np.clip(places, 0, np.array(shape) - 1).T), 1)
+    return counts
 
 
 def read_image(path, mode):
