@@ -3,6 +3,11 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import paper_steps
 from stanet_jax.data import synthave
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -46,3 +51,14 @@ def test_cgcn():
     assert list(rows) == ['blocks', 'direct', 'loop', 'compiled-loop'] and rows['loop'][2:] == ['-', '-']
     assert float(rows['blocks'][1]) == float(rows['blocks'][3]) == 1
     assert all(float(row[0]) >= 0 and (name == 'loop' or float(row[2]) > 0) for name, row in rows.items())
+
+
+@pytest.mark.parametrize('stage, net, nodes', [('plus', 'ST_long', (16, 3, 3, 256)), ('plus', 'SA_cross', (16, 3, 1, 256)),
+                                               ('sta_plus', 'STA_short', (3, 3, 3, 356))])
+def test_paper_steps_by_shape(stage, net, nodes):
+    """The steps on VGG-16 at their real size; those on ResNeXt are in test_training.py and test_students.py."""
+    step, state, batch = paper_steps.step_of(stage, net, 'float32')
+    assert batch['frames'].shape == (*nodes, nodes[-1], 3)
+    new, metrics = jax.eval_shape(step, state, batch, jax.random.key(0))
+    assert jax.tree.map(np.shape, new.variables) == jax.tree.map(np.shape, state.variables) and metrics['loss'].shape == ()
+    assert state.variables['params']['encoder']['conv5_3']['kernel'].shape == (3, 3, 512, 512)

@@ -26,7 +26,7 @@ def run(root):
 def test_all_is_there(made):
     done = run(made)
     assert done.returncode == 0 and 'train: 4 of 4 clips' in done.stdout and 'test: 3 of 3 clips' in done.stdout, done.stderr
-    assert 'SynthAVE: 3 videos, 24 frames, listed in SynthAVE_list_test_1_fps.txt' in done.stdout
+    assert 'SynthAVE: 3 videos, 24 frames, listed in SynthAVE_list_test_fps.txt' in done.stdout
     assert 'skipped' not in done.stdout and 'without' not in done.stdout.replace('0 without sound', '')
 
 

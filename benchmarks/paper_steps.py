@@ -1,0 +1,106 @@
+"""What a training step of each net takes at the papers' size and batch: memory as the compiled program plans it, and time.
+
+    python -m benchmarks.paper_steps                                every net: plans alone, nothing is computed
+    python -m benchmarks.paper_steps --run --nets=S,STA             and steps on random input, where they fit in --memory
+
+Prints, for each net of the `:paper` recipes: parameters, gigabytes of arguments (variables, optimizer, batch) and of temporary memory
+that XLA plans, operations, and with --run seconds of a step and, with --peak (teraflops of the device), the share of it.
+"""
+import argparse
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import audio_switch, scam_coarse, scam_fine, scam_plus, sta, sta_plus
+from stanet_jax import classification, distillation, switch, training
+
+STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'fine': scam_fine, 'plus': scam_plus, 'sta': sta, 'sta_plus': sta_plus}
+CLASSES = 28  # of AVE
+GB = 1e9
+
+
+def step_of(stage, net, dtype, batch=0):
+    """The update step of a net of the papers, as a jitted function that takes (state, batch, key), and their shapes."""
+    config = STAGES[stage].get_config('paper')
+    config.dtype, config.batch = dtype, batch or config.batch
+    if config.task == 'student':
+        model, classes, loss = distillation.make_student(config, net), 1, distillation.loss_fn
+    elif net == 'switch':
+        model, classes, loss = switch.make_model(config), 1, classification.loss_fn
+    else:
+        model, classes, loss = classification.make_model(config, net, CLASSES), CLASSES, classification.loss_fn
+    example = classification.example_batch(config, 'SA' if net == 'switch' else net, classes, config.batch)
+    if config.task == 'student':
+        lead = example['frames'].shape[:-4]
+        example['target'] = np.zeros((*lead, config.data.side, config.data.side), np.uint8)
+        example |= {'known': np.ones(lead, bool)} if '_' in net else {}
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(example)))
+    variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+    optimizer = training.optimizer_of(config, net, variables['params'], 1000)
+    state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), variables)
+    loss = functools.partial(loss, model=model, jitter=tuple(config.jitter))
+    step = jax.jit(functools.partial(training.update, loss_fn=loss, optimizer=optimizer), donate_argnums=0)
+    return step, state, example
+
+
+def random_like(shapes):
+    """Small random numbers in the place of floats, zeros in that of others; running variances and masks are ones."""
+    rng = np.random.default_rng(0)
+
+    def leaf(path, x):
+        name = getattr(path[-1], 'key', '')
+        if name in ('var', 'mask', 'known'):
+            return np.ones(x.shape, x.dtype)
+        return (rng.standard_normal(x.shape, np.float32) * 0.02).astype(x.dtype) if x.dtype == np.float32 else np.zeros(x.shape, x.dtype)
+    return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+def measure(compiled, state, batch, rounds):
+    """Seconds of a step, the least of some rounds after one to warm up."""
+    state, seconds = jax.device_put(random_like(state)), []
+    batch, key = jax.device_put(random_like(batch)), jax.random.key(0)
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        state, metrics = compiled(state, batch, key)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Plans and times a training step of each net at the papers\' size.')
+    parser.add_argument('--nets', default='', help='names, as S, ST_long or STA; all by default')
+    parser.add_argument('--stages', default=','.join(STAGES))
+    parser.add_argument('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16'))
+    parser.add_argument('--batch', type=int, default=0, help="another batch than the papers'")
+    parser.add_argument('--run', action='store_true', help='compute steps, too, where they fit')
+    parser.add_argument('--memory', type=float, default=20, help='gigabytes that a step may take')
+    parser.add_argument('--peak', type=float, default=0, help='teraflops of the device in this type')
+    parser.add_argument('--rounds', type=int, default=1)
+    args = parser.parse_args()
+    print(f'{jax.devices()[0].device_kind}, {args.dtype}')
+    print(f'{"stage":>9}{"net":>10}{"batch":>6}{"side":>5}{"parameters":>12}{"args GB":>9}{"temp GB":>9}{"Tflop":>7}{"compile s":>10}'
+          f'{"step s":>8}{"of peak":>8}')
+    for stage in args.stages.split(','):
+        for net in STAGES[stage].get_config('paper').nets:
+            if args.nets and net not in args.nets.split(','):
+                continue
+            step, state, batch = step_of(stage, net, args.dtype, args.batch)
+            start = time.perf_counter()
+            compiled = step.lower(state, batch, jax.random.key(0)).compile()
+            took, plan = time.perf_counter() - start, compiled.memory_analysis()
+            given, temp = plan.argument_size_in_bytes / GB, plan.temp_size_in_bytes / GB
+            flops = compiled.cost_analysis().get('flops', float('nan')) / 1e12
+            fits = args.run and given + temp < args.memory
+            seconds = measure(compiled, state, batch, args.rounds) if fits else float('nan')
+            share = f'{flops / seconds / args.peak:8.2f}' if fits and args.peak else f'{"-":>8}'
+            parameters = sum(x.size for x in jax.tree.leaves(state.variables['params']))
+            print(f'{stage:>9}{net:>10}{len(batch["mask"]):6}{batch["frames"].shape[-2]:5}{parameters:12,}{given:9.2f}{temp:9.2f}{flops:7.2f}'
+                  f'{took:10.0f}{seconds:8.2f}{share}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
