@@ -14,6 +14,8 @@ MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/ey
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a student\'s run, or of three students\' (as RUN/STA), to score.')
 DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release.')
 SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default. "all": each of them (maps then lie in --maps/<set>).')
+SAVE = flags.DEFINE_string('save', '', 'With --checkpoint: folder for the maps, <set>/<video>/pred_sal_%06d.jpg, as the STAViS release\'s '
+                           'evaluation code reads them.')
 COMPARE = flags.DEFINE_bool('compare', False, 'With --set=all: print the figures of the papers\' Table 7 beside.')
 WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes that score a folder of maps.')
 PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
@@ -27,7 +29,9 @@ def check():
     scored = [flag for flag in (MAPS, CHECKPOINT) if flag.value]
     if len(scored) == 2:
         raise InputError('--maps, --checkpoint: one of them at a time')
-    wrong = [WORKDIR, SPLIT] if scored else [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, COMPARE, WORKERS]
+    if MAPS.value and SAVE.value:
+        raise InputError('--save: not with --maps, which are there already')
+    wrong = [WORKDIR, SPLIT] if scored else [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, SAVE, COMPARE, WORKERS]
     wrong = [f'--{flag.name}' for flag in wrong if flag.present]
     if wrong:
         raise InputError(f'{", ".join(wrong)}: not with --{scored[0].name}' if scored else
@@ -40,7 +44,8 @@ def check():
 
 def main():
     if check():
-        evaluation.run(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value)
+        evaluation.run(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value,
+                       SAVE.value)
     else:
         config = training.read_config(WORKDIR.value)
         classification.evaluate(config, WORKDIR.value, classification.open_data(config), SPLIT.value)

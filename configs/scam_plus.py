@@ -20,11 +20,13 @@ def get_config(recipe='synthave'):
     config.start_from = {net: {part: f'{coarse}/{net.split("_")[0]}' for part in PARTS[net.split('_')[0]]} for net in config.nets}
     config.switch = 'runs/switch' if recipe == 'synthave' else 'runs/paper_switch'
     config.batch = 16
+    config.log_every = 5  # of few steps
     config.epochs = {net: 0.15 for net in config.nets}
     config.optimizer = {net: 'adam' for net in config.nets}
     config.learning_rate = {net: 3e-4 for net in config.nets}
     config.new_multiplier = {net: 3.0 for net in config.nets}
     if recipe == 'paper':
+        config.log_every = 100
         config.encoder = {'name': 'vgg16', 'weights': 'weights/vgg16'}
         config.start_from = {net: {'audio_encoder': f'{coarse}/SA'} if net.startswith('SA') else {} for net in config.nets}
         config.epochs = {net: 15.0 for net in config.nets}

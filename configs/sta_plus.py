@@ -22,7 +22,7 @@ def get_config(recipe='synthave'):
         config[field] = {net: config[field].STA for net in config.nets}
     if recipe == 'synthave':
         config.start_from = {'STA': f'{runs}sta/STA', **{net: {part: f'{runs}sta/STA' for part in BRANCH} for net in config.nets[1:]}}
-        config.batch = 16
+        config.batch, config.log_every = 16, 5
         config.epochs = {net: 0.3 for net in config.nets}
         config.epochs.STA = 0.0  # taken as it is, so that the three are in one folder
     else:

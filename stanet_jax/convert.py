@@ -100,8 +100,8 @@ def load_torch(path, name):
     Args:
         path: .pth, .pt (of any version of torch) or .safetensors.
         name: `vgg16` (torchvision's names, whatever the strides, pools and dilation there: they hold no weights),
-            `resnext101_32x8d` (torchvision's or WSL's) or `vggsound` (with NetVLAD, for `create('vggsound')`, or with the mean over
-            places, for `create('vggsound', pool='average')`).
+            `resnext101_32x8d` (torchvision's or WSL's) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter
+            goes with the encoder `vggsound_average`).
     Returns:
         A dict of `params` and, where the net has them, `batch_stats`, float32 arrays, as `backbones.create(name).apply` takes it.
     Raises:

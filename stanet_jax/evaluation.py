@@ -9,12 +9,13 @@ import json
 import math
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import PIL.Image
 import scipy.ndimage
 
-from stanet_jax import InputError, audio, protocols, training
+from stanet_jax import InputError, audio, film, protocols, training
 from stanet_jax.data import fixation_sets
 from stanet_jax.scoring import Kept, score, score_all
 from stanet_jax.video import Moment
@@ -27,20 +28,26 @@ PAPERS = ('auc_judd', 'sim', 'shuffled_auc', 'cc', 'nss')  # that the papers' ta
 # --------------------------------------------------------------------------------------------------------- where maps are from
 
 
-def map_files(folder):
-    """A video's maps in order of their numbers: `<folder>/maps/eyeMap_%05d.png` (or jpg), or whatever images are in the folder."""
+def map_files(folder, frames, first):
+    """A video's maps in order of their numbers: `<folder>/maps/eyeMap_%05d.png` (or jpg), or whatever images are in the folder.
+
+    Where there are fewer than `frames`, and their numbers, from 1, are those of the frames from `first` (counted from 0) on or from an
+    earlier one, None stands for the ones before.
+    """
     inside = [path for path in (folder / 'maps').glob('eyeMap_*') if path.suffix in ('.png', '.jpg')]
     inside = inside or [path for path in folder.iterdir() if path.suffix.lower() in ('.png', '.jpg', '.jpeg')]
-    return sorted(inside, key=lambda path: [int(x) if x.isdecimal() else x for x in re.split(r'(\d+)', path.name)])
+    found = sorted(inside, key=lambda path: [int(x) if x.isdecimal() else x for x in re.split(r'(\d+)', path.name)])
+    numbers, start = [int((re.findall(r'\d+', path.stem) or [0])[-1]) for path in found], frames - len(found)
+    return [None] * start + found if 0 < start <= first and numbers == list(range(start + 1, frames + 1)) else found
 
 
-def match(folder, videos):
+def match(folder, videos, first=0):
     """A folder of maps and the videos of a set: ({video name: files}, lines that tell what does not match)."""
     if not pathlib.Path(folder).is_dir():
         raise InputError(f'--maps={folder}: no such folder; give the one that holds <video>/maps/eyeMap_%05d.png')
     there, files, lines = fixation_sets.folders(pathlib.Path(folder)), {}, []
     for video in videos:
-        found = map_files(there[video.name]) if video.name in there else []
+        found = map_files(there[video.name], video.frames, first) if video.name in there else []
         if len(found) == video.frames:
             files[video.name] = found
         else:
@@ -52,19 +59,21 @@ def match(folder, videos):
     return files, lines
 
 
-def maps_of_folders(folders, videos):
+def maps_of_folders(folders, videos, first=0):
     """The maps of folders {name: folder} as `score_all` takes them, the videos that each has all maps of, and lines on what does not match.
+
+    Frames before `first` are not scored and need no map.
     """
-    found = {name: match(folder, videos) for name, folder in folders.items()}
+    found = {name: match(folder, videos, first) for name, folder in folders.items()}
     files, lines = {name: of for name, (of, _) in found.items()}, [line for _, of in found.values() for line in of]
     there = [video for video in videos if all(video.name in of for of in files.values())]
     return functools.partial(read_maps, files), there, lines
 
 
 def read_maps(files, video):
-    """Yields {name: map} of each frame of a video, from `files` {name: {video's name: paths}}."""
+    """Yields {name: map} of each frame of a video, from `files` {name: {video's name: paths}}; None where there is no path."""
     for paths in zip(*(of[video.name] for of in files.values()), strict=True):
-        yield {name: fixation_sets.read_image(path, 'L') for name, path in zip(files, paths, strict=True)}
+        yield {name: path and fixation_sets.read_image(path, 'L') for name, path in zip(files, paths, strict=True)}
 
 
 def maps_by_checkpoint(predictor, videos, sound='own'):
@@ -94,16 +103,36 @@ def maps_by_checkpoint(predictor, videos, sound='own'):
     return maps_of_video
 
 
-def score_students(predictor, videos, protocol, kept=None):
+def save_maps(maps_of_video, name, folder, first, video):
+    """Yields what `maps_of_video` gives and writes the maps of the name as `<folder>/<video>/pred_sal_%06d.jpg`, min-maxed, 8 bit.
+
+    Those before frame `first`, which are not scored, are left out; the video's folder appears when all are there.
+    """
+    scratch = folder / f'.{video.name}'
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for k, maps in enumerate(maps_of_video(video)):
+        if k >= first:
+            low, high = maps[name].min(), maps[name].max()
+            levels = np.uint8(np.rint((maps[name] - low) * (255 / (high - low) if high > low else 0)))
+            PIL.Image.fromarray(levels).save(scratch / film.NAMES['stavis'].format(k + 1), quality=95)
+        yield maps
+    shutil.rmtree(folder / video.name, ignore_errors=True)
+    scratch.rename(folder / video.name)
+
+
+def score_students(predictor, videos, protocol, kept=None, save=''):
     """The rows of students, {name: see `score`}: what they predict with their own, no and, where there are several videos, foreign sound.
 
     The rows of one are named by the sound. Of three there are each student's and both fusions', and STA's and the final one's without
-    their sound.
+    their sound. `save`: folder for the maps of the last name, with the videos' own sound, see `save_maps`; '' for none.
     """
     rows = {}
     for sound in SOUNDS[:2 + (len(videos) > 1)]:
         chosen = predictor.names if sound == 'own' else dict.fromkeys((predictor.names[0], predictor.names[-1]))
         maps = maps_by_checkpoint(predictor, videos, sound)
+        if save and sound == 'own':
+            maps = functools.partial(save_maps, maps, predictor.names[-1], pathlib.Path(save), protocol.first)
         found = score_all(lambda video, maps=maps, chosen=chosen: ({name: of[name] for name in chosen} for of in maps(video)),
                           videos, protocol, sound, kept)
         for name, row in found.items():
@@ -225,7 +254,7 @@ def write(out, results):
     training.replace_text(out.with_suffix('.csv'), text.getvalue())
 
 
-def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compare=False):
+def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compare=False, save=''):
     """Scores a folder of maps, or students with their own, no and foreign sound; prints the table, writes `out` and a CSV.
 
     Args:
@@ -234,6 +263,7 @@ def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compar
         protocol: a key of `protocols.PROTOCOLS`.
         checkpoint: a folder as `predictor.Predictor` takes it, or a list of such.
         workers: processes that score a folder of maps.
+        save: folder for the students' maps, `<save>/<set>/<video>/pred_sal_%06d.jpg`; '' for none.
         compare: whether the papers' own figures are printed beside the table of all sets.
     Returns:
         A dict of `protocol`, `set`, `data`, `of` (the folder or the run), `mismatched` (lines) and `rows`, {name: see `score`}; of all
@@ -251,12 +281,12 @@ def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compar
         students, of = predictor.Predictor(*runs), ', '.join(map(str, runs))
     out.parent.mkdir(parents=True, exist_ok=True)
     if set_name != 'all':
-        return run_set(data, set_name, protocol, out, maps, students, of, workers)
+        return run_set(data, set_name, protocol, out, maps, students, of, workers, save)
     results, missing = {}, []
     for name in fixation_sets.folders(pathlib.Path(data) / 'annotations'):
         try:
             results[name] = run_set(data, name, protocol, out.with_name(f'{out.stem}_{name}.json'), maps and f'{maps}/{name}', students, of,
-                                    workers)
+                                    workers, save)
         except InputError as error:
             missing.append(f'  {name}: {error}')
     if not results:
@@ -267,16 +297,19 @@ def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compar
     return results
 
 
-def run_set(data, set_name, protocol, out, maps, students, of, workers):
+def run_set(data, set_name, protocol, out, maps, students, of, workers, save):
     """`run` for one set, by a folder of maps or by `students`, a Predictor; `of` is what these are called in the results."""
     rules = protocols.PROTOCOLS[protocol]
     set_name, videos, mismatched = fixation_sets.open_set(data, set_name)
     if maps:
-        maps_of_video, videos, lines = maps_of_folders({'maps': maps}, videos)
+        maps_of_video, videos, lines = maps_of_folders({'maps': maps}, videos, rules.first)
         mismatched += lines
     kept = Kept(out.with_suffix('.partial'), {'protocol': protocol, 'data': str(data), 'set': set_name, 'of': of,
                                               'videos': [video.name for video in videos]})
-    rows = score_all(maps_of_video, videos, rules, 'maps', kept, workers) if maps else score_students(students, videos, rules, kept)
+    if maps:
+        rows = score_all(maps_of_video, videos, rules, 'maps', kept, workers)
+    else:
+        rows = score_students(students, videos, rules, kept, save and f'{save}/{set_name}')
     results = publish(out, protocol, data, set_name, videos, of, mismatched, rows)
     kept.path.unlink(missing_ok=True)
     print(f'written: {out}, {out.with_suffix(".csv")}')

@@ -14,6 +14,8 @@ from stanet_jax import visualize
 from stanet_jax.audio import sound_stream
 from stanet_jax.video import decode, open_media, packets, to_rgb, video_stream
 
+# What the maps of frames 1, 2, ... are called: as fixation sets call theirs, or as the evaluation code of the STAViS release reads them.
+NAMES = {'eyemap': 'maps/eyeMap_{:05d}.png', 'stavis': 'pred_sal_{:06d}.jpg'}
 COPIED = ('aac', 'ac3', 'alac', 'flac', 'mp3', 'opus')  # sound that goes into an mp4 as it is
 
 
@@ -32,7 +34,7 @@ def paint(moment, map_, path, size):
     """Writes a map as a picture of the frame's size, its least value 0 and its greatest 255, and shows it over the frame.
 
     Args:
-        moment: a `video.Moment`; map_: [h, w]; path: of the PNG.
+        moment: a `video.Moment`; map_: [h, w]; path: of the PNG or JPEG.
         size: (width, height) of the film, whose frames may come in several sizes.
     Returns:
         A VideoFrame in yuv420p; an odd side grows by one pixel, as that format needs even ones.
@@ -41,7 +43,7 @@ def paint(moment, map_, path, size):
     map_ = np.asarray(Image.fromarray(np.float32(map_)).resize(picture.size, Image.Resampling.BILINEAR))
     low, high = map_.min(), map_.max()
     levels = Image.fromarray(np.uint8(np.rint((map_ - low) * (255 / (high - low) if high > low else 0))))
-    levels.save(path, compress_level=1)
+    levels.save(path, compress_level=1, quality=95)  # of a PNG, of a JPEG
     heat, mask = levels.copy(), levels.point(OPACITY)
     heat.putpalette(PALETTE)
     picture = Image.composite(heat.convert('RGB'), picture, mask)
@@ -51,12 +53,13 @@ def paint(moment, map_, path, size):
     return av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709)
 
 
-def write(folder, video, batches, progress):
-    """Writes `maps/` and `overlay.mp4`, with the times and the first sound stream of the video, into a folder.
+def write(folder, video, batches, progress, names):
+    """Writes maps and `overlay.mp4`, with the times and the first sound stream of the video, into a folder.
 
-    `batches`: see `prediction.answers`; `progress`: a tqdm. Times count from the first frame or sound, whichever comes first.
+    `batches`: see `prediction.answers`; `progress`: a tqdm; `names`: one of `NAMES`. Times count from the first frame or sound, whichever
+    comes first.
     """
-    (folder / 'maps').mkdir(parents=True)
+    (folder / NAMES[names]).parent.mkdir(parents=True)
     path = os.path.abspath(folder / 'overlay.mp4')
     with (open_media(video) as source, av.open(path, 'w', options={'movflags': '+faststart'}) as container,
           concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
@@ -66,7 +69,7 @@ def write(folder, video, batches, progress):
                 stream, size = _add_film(container, video_stream(source), group[0].frame)
                 sound, origin = _add_sound(container, source, group[0].time)
                 tick, durations, due = float(stream.codec_context.time_base), {}, next(sound, None)
-            paths = [folder / 'maps' / f'eyeMap_{count + k + 1:05d}.png' for k in range(len(group))]
+            paths = [folder / NAMES[names].format(count + k + 1) for k in range(len(group))]
             for moment, picture in zip(group, pool.map(paint, group, maps, paths, itertools.repeat(size)), strict=True):
                 pts = max(pts + 1, round((moment.time - origin) / tick))
                 picture.pts, picture.time_base = pts, stream.codec_context.time_base

@@ -5,6 +5,7 @@ import heapq
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import sys
 
@@ -93,12 +94,12 @@ def answers(predictor, video):
 # ------------------------------------------------------------------------------------------------------------ whole videos
 
 
-def predict_video(predictor, video, out, name=None):
+def predict_video(predictor, video, out, name=None, names='eyemap'):
     """Writes what the student makes of a video.
 
     `<out>/<name>/maps/eyeMap_%05d.png`, one for each frame, counted from 1, of the frame's size, 8 bit, each from its least value, 0,
     to its greatest, 255; and `overlay.mp4`, the frames with the maps over them and the video's sound. The folder appears when all
-    of it is there, and takes the place of an older one of its kind.
+    of it is there, and takes the place of an older one of its kind. With `names='stavis'` maps are `<out>/<name>/pred_sal_%06d.jpg`.
 
     Args:
         predictor: a `predictor.Predictor`.
@@ -110,12 +111,12 @@ def predict_video(predictor, video, out, name=None):
         InputError: the file cannot be read, see `moments`, or the folder is there and holds other things.
     """
     folder = pathlib.Path(out) / (name or pathlib.Path(video).stem)
-    if folder.exists() and not {p.name for p in folder.iterdir()} <= {'maps', 'overlay.mp4'}:
+    if folder.exists() and any(not re.fullmatch(r'maps|overlay\.mp4|pred_sal_\d+\.jpg', p.name) for p in folder.iterdir()):
         raise InputError(f'{folder}: is there, and holds other things than maps; give another --out')
     temporary, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
     try:
         with tqdm.tqdm(total=_count(video)[0], desc=folder.name, unit='frame', mininterval=0.5) as progress:
-            film.write(temporary, video, answers(predictor, video), progress)
+            film.write(temporary, video, answers(predictor, video), progress, names)
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
@@ -135,7 +136,7 @@ def _count(video):
         return container.duration and round(container.duration / av.time_base * fps), fps
 
 
-def names(videos):
+def folder_names(videos):
     """A name for each video's results: the file's without its ending, or with it where two would be the same, or numbered."""
     stems = collections.Counter(video.stem.casefold() for video in videos)
     result = []
@@ -157,7 +158,7 @@ def find(videos):
     return list({path.resolve(): path for path in found}.values())
 
 
-def predict(predictor, videos, out):
+def predict(predictor, videos, out, names='eyemap'):
     """`predict_video` of every file, and of every video in every folder; what cannot be done is named and skipped.
 
     Raises:
@@ -165,9 +166,9 @@ def predict(predictor, videos, out):
     """
     videos = find(videos)
     failed = []
-    for video, name in zip(videos, names(videos), strict=True):
+    for video, name in zip(videos, folder_names(videos), strict=True):
         try:
-            predict_video(predictor, video, out, name)
+            predict_video(predictor, video, out, name, names)
         except (InputError, OSError, av.FFmpegError) as error:
             failed.append(' '.join(f'{error if isinstance(error, InputError) else f"{video}: {error}"}'.split()))
             if len(videos) > 1:

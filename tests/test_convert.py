@@ -121,6 +121,9 @@ def test_every_tensor_lands_or_is_named(tmp_path, name, fields, prefix):
     for x, key in zip(jax.tree.leaves(variables), jax.tree.leaves(names), strict=True):
         assert x.dtype == np.float32
         np.testing.assert_allclose(x.sum(), tensors[prefix + key].sum(), rtol=1e-4)
+    if name == 'vggsound':  # which pool it is shows in the variables
+        out = jax.eval_shape(backbones.create(name).apply, variables, np.zeros((1, 257, 98), np.float32))
+        assert out['embedding'].shape == (1, 512 if fields['pool'] == 'average' else 8192) and out['logits'].shape == (1, 309)
 
 
 def test_names_as_the_originals_have_them():
@@ -403,4 +406,4 @@ def test_vggsound_against_torch(tmp_path, form, prefix, vlad):
     assert all(key.endswith('num_batches_tracked') for key in unused)
     for columns in (98, 1004):
         x = np.random.default_rng(0).normal(size=(2, 257, columns)).astype(np.float32)
-        compare(apply('vggsound', variables, x, pool='netvlad' if vlad else 'average'), net.of(torch.from_numpy(x)))
+        compare(apply('vggsound', variables, x), net.of(torch.from_numpy(x)))

@@ -270,6 +270,23 @@ def test_rows_of_three_students(made):
     assert rows['b'] == alone and rows['a'] != alone
 
 
+def test_maps_are_saved_under_the_names_that_the_release_of_stavis_reads(made, tmp_path):
+    """From the ninth frame on, as that release predicts them; scored as a folder, they score about as they did."""
+    _, videos, _ = fixation_sets.open_set(made)
+    rows = evaluation.score_students(Recorder(), videos[:2], STAVIS, save=tmp_path)
+    names = sorted(path.name for path in (tmp_path / videos[0].name).iterdir())
+    assert names == [f'pred_sal_{k:06d}.jpg' for k in range(9, 17)] and sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        video.name for video in videos[:2])
+    maps, there, lines = evaluation.maps_of_folders({'maps': tmp_path}, videos, STAVIS.first)
+    assert [video.name for video in there] == [video.name for video in videos[:2]] and lines == [f'{videos[2].name}: no maps']
+    again = scoring.score_all(maps, there, STAVIS, 'maps')['maps']
+    assert again['frames'] == rows['b']['frames'] == 16 and rows['a']['scores'] != rows['b']['scores']
+    np.testing.assert_allclose(list(again['scores'].values()), list(rows['b']['scores'].values()), atol=0.05)
+    assert len(evaluation.match(tmp_path, videos[:2], 8)[0]) == 2
+    with pytest.raises(InputError, match='8 maps for 16 frames'):  # under a protocol that scores all frames
+        evaluation.match(tmp_path, videos[:2], 0)
+
+
 # ----------------------------------------------------------------------------------------------------------------- folders
 
 

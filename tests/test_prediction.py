@@ -263,7 +263,7 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
 
 def test_names_do_not_collide():
     paths = [pathlib.Path(p) for p in ('x/a.mp4', 'x/A.mkv', 'y/a.mp4', 'b.mp4', 'a.mp4.avi')]
-    assert prediction.names(paths) == ['a.mp4', 'A.mkv', 'a.mp4_2', 'b', 'a.mp4_3']
+    assert prediction.folder_names(paths) == ['a.mp4', 'A.mkv', 'a.mp4_2', 'b', 'a.mp4_3']
 
 
 def test_script_skips_what_cannot_be_read(run, predictor, tmp_path):

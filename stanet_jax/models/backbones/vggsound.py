@@ -84,18 +84,20 @@ class VGGSound(nn.Module):
 
     Takes standardised log-spectrograms [b, 257, t] or [b, 257, t, 1] (98 columns for 1 s, 1004 for 10 s) and returns
     `embedding`, [b, 8192] with `pool='netvlad'` and [b, 512] with `pool='average'`, and `logits` [b, classes], which `classes=0`
-    leaves out. Another shape, or another pool, raises ValueError.
+    leaves out. By default the pool is that of the variables, and NetVLAD where they are made. Another shape, or another pool, raises
+    ValueError.
     """
 
     classes: int = 309
     dtype: Any = jnp.float32
     batch_norm: str = 'running'
-    pool: str = 'netvlad'
+    pool: str = ''
 
     @nn.compact
     def __call__(self, x, train=False, mask=None):
-        if self.pool not in ('netvlad', 'average'):
+        if self.pool not in ('', 'netvlad', 'average'):
             raise ValueError(f"pool is 'netvlad' or 'average', got {self.pool!r}.")
+        vlad = self.pool == 'netvlad' or not self.pool and (self.is_initializing() or self.has_variable('params', 'avgpool'))
         b, f, t = x.shape[:3]
         if f != 257 or x.shape[3:] not in ((), (1,)):
             raise ValueError(f'VGGSound needs spectrograms [b, 257, t] or [b, 257, t, 1], got {x.shape}.')
@@ -111,7 +113,6 @@ class VGGSound(nn.Module):
             for i in range(2):
                 stride = 2 if i == 0 and level > 1 else 1
                 x = BasicBlock(planes, stride, conv, norm, name=f'layer{level}_{i}')(x, mask)
-        vlad = self.pool == 'netvlad'
         embedding = NetVLAD(name='avgpool')(x).astype(self.dtype) if vlad else x.mean(axis=(1, 2))
         if not self.classes:
             return {'embedding': embedding}
