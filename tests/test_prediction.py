@@ -256,6 +256,10 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
     assert os.listdir(out) == ['a'] and (out / 'a' / 'overlay.mp4').read_bytes() == before
     assert predict_video(predictor, video, out) == 5
     assert os.listdir(out) == ['a'] and len(list((out / 'a' / 'maps').iterdir())) == 5
+    assert predict_video(predictor, video, out, names='stavis') == 5  # as that release's evaluation code reads them
+    assert sorted(os.listdir(out / 'a')) == ['overlay.mp4', *(f'pred_sal_{k:06d}.jpg' for k in range(1, 6))]
+    with PIL.Image.open(out / 'a' / 'pred_sal_000005.jpg') as picture:
+        assert picture.mode == 'L' and picture.size == (64, 48)
     (out / 'a' / 'notes.txt').touch()
     with pytest.raises(InputError, match='holds other things'):
         predict_video(predictor, video, out)
