@@ -68,3 +68,53 @@ def kl_divergence(pred, target):
 def _same_maps(pred, target):
     if pred.ndim != 3 or pred.shape != target.shape:
         raise ValueError(f'maps {pred.shape} and target {target.shape} must have one shape [b, h, w]')
+
+
+# --------------------------------------------------------------------------------------------------------------------- EPS
+
+
+def overlap(maps, saliency):
+    """`|B_i and B_s| / |B_i|` (EPS Sec. 3.2): how much of a class's map lies on what is salient; `B = [M > 0.5]`. No gradient.
+
+    Args:
+        maps: [b, h, w, c], in [0, 1]; saliency: [b, h, w], in [0, 1].
+    Returns:
+        [b, c]; 0 where a class's map is nowhere above 0.5.
+    """
+    on = jax.lax.stop_gradient(maps) > 0.5
+    both = (on & (saliency > 0.5)[..., None]).sum(axis=(1, 2))
+    return both / jnp.maximum(on.sum(axis=(1, 2)), 1)
+
+
+def eps_saliency(logits, saliency, tags, threshold=0.4, mix=0.5, selection='adaptive', background_classes=None):
+    """EPS's saliency loss (Lee et al., CVPR 2021, Eq. 1 to 3): the saliency that the maps make should be the one that is given.
+
+    `M = softmax(logits)`; `M_fg` is the sum of the tagged classes that count as foreground, `M_bg` that of the other tagged ones and of the
+    background's map, which is the last (Eq. 2); the estimate `mix M_fg + (1 - mix) (1 - M_bg)` (Eq. 1) is compared to `saliency` by the
+    mean squared difference (Eq. 3).
+
+    Args:
+        logits: [b, h, w, c + 1].
+        saliency: [b, h, w], in [0, 1], at the maps' size.
+        tags: [b, c], multi-hot.
+        threshold: what a class's `overlap` has to be above to count as foreground.
+        mix: lambda of Eq. 1.
+        selection: which tagged classes count as foreground (Table 3): 'adaptive', those above the threshold; 'naive', all;
+            'predefined', all but those of `background_classes`, bool [c].
+    Returns:
+        A number, and a dict of `foreground` (`M_fg`), `background` (`1 - M_bg`) and `estimate`, each [b, h, w].
+    Raises:
+        ValueError: the shapes do not fit, an unknown selection, or 'predefined' without its classes.
+    """
+    if logits.ndim != 4 or logits.shape[:3] != saliency.shape or tags.shape != (len(logits), logits.shape[3] - 1):
+        raise ValueError(f'logits {logits.shape}, saliency {saliency.shape}, tags {tags.shape}: must be [b, h, w, c + 1], [b, h, w], [b, c]')
+    if selection not in ('adaptive', 'naive', 'predefined') or selection == 'predefined' and background_classes is None:
+        raise ValueError(f'selection={selection!r}: must be adaptive, naive, or predefined with background_classes')
+    maps = jax.nn.softmax(logits, axis=-1)
+    chosen = {'adaptive': lambda: overlap(maps[..., :-1], saliency) > threshold, 'naive': lambda: jnp.ones(tags.shape, bool),
+              'predefined': lambda: ~jnp.broadcast_to(jnp.asarray(background_classes, bool), tags.shape)}[selection]()
+    tagged = tags > 0
+    foreground = jnp.einsum('bhwc,bc->bhw', maps[..., :-1], (tagged & chosen).astype(maps.dtype))
+    not_background = 1 - jnp.einsum('bhwc,bc->bhw', maps[..., :-1], (tagged & ~chosen).astype(maps.dtype)) - maps[..., -1]
+    estimate = mix * foreground + (1 - mix) * not_background
+    return jnp.mean((estimate - saliency)**2), {'foreground': foreground, 'background': not_background, 'estimate': estimate}
