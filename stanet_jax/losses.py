@@ -107,7 +107,7 @@ def eps_saliency(logits, saliency, tags, threshold=0.4, mix=0.5, selection='adap
         ValueError: the shapes do not fit, an unknown selection, or 'predefined' without its classes.
     """
     if logits.ndim != 4 or logits.shape[:3] != saliency.shape or tags.shape != (len(logits), logits.shape[3] - 1):
-        raise ValueError(f'logits {logits.shape}, saliency {saliency.shape}, tags {tags.shape}: must be [b, h, w, c + 1], [b, h, w], [b, c]')
+        raise ValueError(f'logits {logits.shape}, saliency {saliency.shape}, tags {tags.shape}: must be [b, h, w, c+1], [b, h, w], [b, c]')
     if selection not in ('adaptive', 'naive', 'predefined') or selection == 'predefined' and background_classes is None:
         raise ValueError(f'selection={selection!r}: must be adaptive, naive, or predefined with background_classes')
     maps = jax.nn.softmax(logits, axis=-1)
