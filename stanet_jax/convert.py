@@ -1,4 +1,4 @@
-"""Weights of torch networks for our encoders: torchvision's VGG-16 and ResNeXt-101 (or Instagram's WSL), VGGSound's audio net.
+"""Weights of torch networks for our encoders: torchvision's VGG-16 and ResNeXt-101 (or Instagram's WSL), VGGSound's, EPS's ResNet-38.
 
     python -m stanet_jax.convert --name=vgg16 --src=vgg16-397923af.pth --out=weights/vgg16
 
@@ -17,9 +17,10 @@ from stanet_jax.models.backbones import vgg
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
 # An input of each net; its variables' shapes do not depend on the sides.
-SHAPES = {'vgg16': (1, 32, 32, 3), 'resnext101_32x8d': (1, 32, 32, 3), 'vggsound': (1, 257, 98)}
+SHAPES = {'vgg16': (1, 32, 32, 3), 'resnext101_32x8d': (1, 32, 32, 3), 'vggsound': (1, 257, 98), 'resnet38': (1, 32, 32, 3)}
+FIRST = {'vgg16': 'features.0.weight', 'resnext101_32x8d': 'conv1.weight', 'vggsound': 'conv1.weight', 'resnet38': 'conv1a.weight'}
 FILES = {'vgg16': "torchvision's vgg16", 'resnext101_32x8d': "torchvision's or the WSL models' resnext101_32x8d",
-         'vggsound': "VGGSound's ResNet-18"}
+         'vggsound': "VGGSound's ResNet-18", 'resnet38': "EPS's ResNet-38"}
 
 
 def expected(name, **fields):
@@ -34,7 +35,9 @@ def torch_name(name, path):
     *modules, leaf = path
     if name == 'vgg16':
         modules = [VGG16[modules[0]]]
-    return '.'.join([*(re.sub(r'_(\d+)$', r'.\1', module) for module in modules), LEAVES.get(leaf, leaf)])
+    elif name != 'resnet38':  # whose blocks are called b4_1 in torch, too
+        modules = [re.sub(r'_(\d+)$', r'.\1', module) for module in modules]
+    return '.'.join([*modules, LEAVES.get(leaf, leaf)])
 
 
 def vgg16_names():
@@ -66,11 +69,10 @@ def translate(tensors, name, source):
 
     The names may stand under any prefix, as `model_state_dict.audnet.` or `module.`.
     """
-    first = 'features.0.weight' if name == 'vgg16' else 'conv1.weight'
-    found = min((key for key in tensors if f'.{key}'.endswith(f'.{first}')), key=len, default=None)
+    found = min((key for key in tensors if f'.{key}'.endswith(f'.{FIRST[name]}')), key=len, default=None)
     if found is None:
-        raise InputError(f'{source}: no weights of {FILES[name]}: {first} is missing, {next(iter(tensors))} is there')
-    prefix = found.removesuffix(first)
+        raise InputError(f'{source}: no weights of {FILES[name]}: {FIRST[name]} is missing, {next(iter(tensors))} is there')
+    prefix = found.removesuffix(FIRST[name])
     pool = {'pool': 'netvlad' if f'{prefix}avgpool.centroids' in tensors else 'average'} if name == 'vggsound' else {}
     variables, names = expected(name, **pool)
     wrong, used = [], set()
@@ -100,8 +102,8 @@ def load_torch(path, name):
     Args:
         path: .pth, .pt (of any version of torch) or .safetensors.
         name: `vgg16` (torchvision's names, whatever the strides, pools and dilation there: they hold no weights),
-            `resnext101_32x8d` (torchvision's or WSL's) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter
-            goes with the encoder `vggsound_average`).
+            `resnext101_32x8d` (torchvision's or WSL's), `resnet38` (of the releases of EPS and AffinityNet) or `vggsound` (with NetVLAD
+            or with the mean over places; in configs the latter goes with the encoder `vggsound_average`).
     Returns:
         A dict of `params` and, where the net has them, `batch_stats`, float32 arrays, as `backbones.create(name).apply` takes it.
     Raises:

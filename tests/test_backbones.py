@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stanet_jax.models import backbones
+from stanet_jax.models.backbones import resnet38
 from stanet_jax.models.backbones.resnext import Bottleneck
 from stanet_jax.models.backbones.vggsound import BasicBlock, NetVLAD, netvlad
 
@@ -135,6 +136,47 @@ def test_resnext_parameters():
     block = variables['params']['layer3_0']
     assert sorted(block) == ['bn1', 'bn2', 'bn3', 'conv1', 'conv2', 'conv3', 'downsample_0', 'downsample_1']
     assert 'downsample_0' not in variables['params']['layer3_22'] and 'layer3_23' not in variables['params']
+
+
+def test_resnet38_parameters():
+    features, variables = trace('resnet38', (2, 97, 64, 3))
+    assert {k: v.shape for k, v in features.items()} == {'C3': (2, 13, 8, 1024), 'C4': (2, 13, 8, 2048), 'C5': (2, 13, 8, 4096)}
+    expected, c_in = 27 * 64, 64
+    for blocks, middle, c_out in ((3, 128, 128), (3, 256, 256), (6, 512, 512), (3, 512, 1024)):
+        first = 2 * c_in + 9 * c_in * middle + 2 * middle + 9 * middle * c_out + c_in * c_out
+        later = 2 * c_out + 9 * c_out * middle + 2 * middle + 9 * middle * c_out
+        expected, c_in = expected + first + (blocks - 1) * later, c_out
+    for c_in, c_out in ((1024, 2048), (2048, 4096)):
+        quarter, half = c_out // 4, c_out // 2
+        expected += 2 * (c_in + quarter + half) + c_in * quarter + 9 * quarter * half + half * c_out + c_in * c_out
+    assert count(variables['params']) == expected + 2 * 4096
+    assert [name for name in variables['params'] if name.startswith('b4')] == ['b4', 'b4_1', 'b4_2', 'b4_3', 'b4_4', 'b4_5']
+
+
+@pytest.mark.parametrize('c, stride, dilations', [(6, 2, (1, 1)), (8, 1, (2, 2)), (6, 1, (1, 2))])
+def test_preactivated_block_against_numpy(c, stride, dilations):
+    x = np.random.default_rng(0).normal(size=(2, 9, 7, c)).astype(np.float32)
+    net = resnet38.Block(5, 8, stride, dilations, partial(nn.Conv, use_bias=False),
+                         partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5))
+    variables = random_variables(net, x.shape)
+    kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
+    y = relu(np_norm(x, variables, 'bn_branch2a'))
+    skip = np_conv(y, kernels['conv_branch1'], stride) if 'conv_branch1' in kernels else x
+    y = relu(np_norm(np_conv(y, kernels['conv_branch2a'], stride, dilations[0], dilations[0]), variables, 'bn_branch2b1'))
+    expected = skip + np_conv(y, kernels['conv_branch2b1'], 1, dilations[1], dilations[1])
+    assert ('conv_branch1' in kernels) == (c != 8 or stride > 1)
+    np.testing.assert_allclose(jax.jit(net.apply)(variables, x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bottleneck_drops_out_in_training_alone():
+    x = np.random.default_rng(0).normal(size=(1, 9, 9, 6)).astype(np.float32)
+    net = resnet38.Bottleneck(16, 2, 0.5, partial(nn.Conv, use_bias=False), partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5))
+    variables = jax.jit(partial(net.init, train=False))(KEY, x)
+    apply = jax.jit(net.apply, static_argnums=2)
+    still, entry = apply(variables, x, False)
+    drawn = [apply(variables, x, True, rngs={'dropout': jax.random.key(seed)})[0] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert np.any(drawn[0] != drawn[2]) and np.any(drawn[0] != still) and still.shape == (1, 9, 9, 16) and entry.shape == x.shape
 
 
 def test_vggsound_parameters():
@@ -400,7 +442,7 @@ def test_bfloat16_values():
 
 
 def test_create_refuses():
-    with pytest.raises(ValueError, match='resnet50.*tiny, vgg16, resnext101_32x8d, tiny_audio, vggsound'):
+    with pytest.raises(ValueError, match='resnet50.*tiny, vgg16, resnext101_32x8d, resnet38, tiny_audio, vggsound'):
         backbones.create('resnet50')
     with pytest.raises(ValueError, match="'running' or 'batch', got 'frozen'"):
         backbones.create('tiny', batch_norm='frozen')

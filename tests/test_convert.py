@@ -301,6 +301,61 @@ def torch_resnet(torch, blocks, bottleneck, channels):
     return net
 
 
+def torch_resnet38(torch):
+    """EPS's encoder by the names of its release; `of(x)` -> what enters the two bottlenecks, and the end."""
+    nn = torch.nn
+
+    def conv(c, out, size, stride=1, dilation=1):
+        return nn.Conv2d(c, out, size, stride, dilation * (size // 2), dilation, bias=False)
+
+    class Block(nn.Module):
+        def __init__(self, c, middle, out, stride=1, first=1, dilation=1):
+            super().__init__()
+            self.bn_branch2a, self.conv_branch2a = nn.BatchNorm2d(c), conv(c, middle, 3, stride, first)
+            self.bn_branch2b1, self.conv_branch2b1 = nn.BatchNorm2d(middle), conv(middle, out, 3, 1, dilation)
+            if c != out or stride > 1:
+                self.conv_branch1 = conv(c, out, 1, stride)
+
+        def forward(self, x):
+            y = torch.relu(self.bn_branch2a(x))
+            skip = self.conv_branch1(y) if hasattr(self, 'conv_branch1') else x
+            return skip + self.conv_branch2b1(torch.relu(self.bn_branch2b1(self.conv_branch2a(y))))
+
+    class Bottleneck(nn.Module):
+        def __init__(self, c, out):
+            super().__init__()
+            self.bn_branch2a, self.conv_branch2a = nn.BatchNorm2d(c), conv(c, out // 4, 1)
+            self.bn_branch2b1, self.conv_branch2b1 = nn.BatchNorm2d(out // 4), conv(out // 4, out // 2, 3, 1, 4)
+            self.bn_branch2b2, self.conv_branch2b2 = nn.BatchNorm2d(out // 2), conv(out // 2, out, 1)
+            self.conv_branch1 = conv(c, out, 1)
+
+        def forward(self, x):
+            entry = torch.relu(self.bn_branch2a(x))
+            y = self.conv_branch2b1(torch.relu(self.bn_branch2b1(self.conv_branch2a(entry))))
+            return self.conv_branch1(entry) + self.conv_branch2b2(torch.relu(self.bn_branch2b2(y))), entry
+
+    net = nn.Module()
+    net.conv1a = conv(3, 64, 3)
+    blocks = {'b2': Block(64, 128, 128, 2), 'b2_1': Block(128, 128, 128), 'b2_2': Block(128, 128, 128), 'b3': Block(128, 256, 256, 2),
+              'b3_1': Block(256, 256, 256), 'b3_2': Block(256, 256, 256), 'b4': Block(256, 512, 512, 2),
+              **{f'b4_{i}': Block(512, 512, 512) for i in (1, 2, 3, 4, 5)}, 'b5': Block(512, 512, 1024, 1, 1, 2),
+              'b5_1': Block(1024, 512, 1024, 1, 2, 2), 'b5_2': Block(1024, 512, 1024, 1, 2, 2)}
+    for name, block in blocks.items():
+        setattr(net, name, block)
+    net.b6, net.b7, net.bn7 = Bottleneck(1024, 2048), Bottleneck(2048, 4096), nn.BatchNorm2d(4096)
+    net.fc8 = conv(4096, 21, 1)
+
+    def of(x):
+        x = net.conv1a(x)
+        for block in blocks.values():
+            x = block(x)
+        x, c3 = net.b6(x)
+        x, c4 = net.b7(x)
+        return {'C3': c3, 'C4': c4, 'C5': torch.relu(net.bn7(x))}
+    net.of = of
+    return net
+
+
 def torch_vggsound(torch, vlad):
     """VGGSound's net: a one-channel ResNet-18, NetVLAD or the mean, a classifier. `of(x)` -> embedding, logits."""
     nn, F = torch.nn, torch.nn.functional
@@ -392,6 +447,16 @@ def test_resnext_against_torch(tmp_path, form, side):
     x = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
     expected = net.of(torch.from_numpy(x.transpose(0, 3, 1, 2)))
     compare(apply('resnext101_32x8d', variables, x), {level: expected[level] for level in ('C3', 'C4', 'C5')})
+
+
+def test_resnet38_against_torch(tmp_path):
+    torch = pytest.importorskip('torch')
+    net = shaken(torch, torch_resnet38(torch))
+    save(torch, net.state_dict(), tmp_path / 'net', 'old')
+    variables, unused = convert.load(tmp_path / 'net', 'resnet38')
+    assert [key for key in unused if not key.endswith('num_batches_tracked')] == ['fc8.weight']
+    x = np.random.default_rng(0).normal(size=(1, 72, 100, 3)).astype(np.float32)
+    compare(apply('resnet38', variables, x), net.of(torch.from_numpy(x.transpose(0, 3, 1, 2))))
 
 
 @pytest.mark.parametrize('form, prefix, vlad', [

@@ -6,12 +6,13 @@ All share one interface: `net.apply(variables, x, train=False, mask=None)` retur
 
 from functools import partial
 
+from stanet_jax.models.backbones.resnet38 import ResNet38
 from stanet_jax.models.backbones.resnext import ResNeXt
 from stanet_jax.models.backbones.tiny import Tiny, TinyAudio
 from stanet_jax.models.backbones.vgg import VGG16
 from stanet_jax.models.backbones.vggsound import VGGSound
 
-IMAGE = {'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt}
+IMAGE = {'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt, 'resnet38': ResNet38}
 SOUND = {'tiny_audio': TinyAudio, 'vggsound': VGGSound, 'vggsound_average': partial(VGGSound, pool='average')}
 BACKBONES = {**IMAGE, **SOUND}
 
