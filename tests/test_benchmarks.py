@@ -62,3 +62,15 @@ def test_paper_steps_by_shape(stage, net, nodes):
     new, metrics = jax.eval_shape(step, state, batch, jax.random.key(0))
     assert jax.tree.map(np.shape, new.variables) == jax.tree.map(np.shape, state.variables) and metrics['loss'].shape == ()
     assert state.variables['params']['encoder']['conv5_3']['kernel'].shape == (3, 3, 512, 512)
+
+
+def test_evaluation():
+    # One process and two agree, or the benchmark would end in an error.
+    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.evaluation', '--videos=2', '--frames=10', '--height=36', '--width=64',
+               '--workers=2']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[-2:]]
+    assert [row[0] for row in rows] == ['1', '2']
+    for workers, rate, each, hours in rows:
+        assert float(rate) > 0 and abs(float(rate) / int(workers) - float(each)) < 0.1 and float(hours) > 0
