@@ -151,14 +151,16 @@ def seconds_of(workdir):
 def operations(blender, nodes=3, side=32, channels=28):
     """The parameters of a blender, and the floating-point operations of one example forward, as XLA counts them.
 
-    XLA counts the body of a loop once; C-GCN's queries attend in one, block after block, and are counted as one block of them all.
+    XLA counts the body of a loop once; of C-GCN's, over nodes and blocks of queries, it is put right here.
     """
     net, shape = blenders.create(**blender), jax.ShapeDtypeStruct((1, nodes, side, side, channels), jnp.float32)
     variables = jax.eval_shape(net.init, jax.random.key(0), shape)
     count = flops(net.apply, variables, shape)
     if blender['name'] == 'cgcn':
-        flat = [jax.ShapeDtypeStruct((1, nodes, side**2, channels), jnp.float32)] * 3
-        count += net.steps * (flops(functools.partial(cgcn.messages, block=side**2), *flat) - flops(cgcn.messages, *flat))
+        flat = jax.ShapeDtypeStruct((1, nodes, side**2, channels), jnp.float32)
+        one = jax.ShapeDtypeStruct((1, 1, *flat.shape[2:]), jnp.float32)  # a node's queries in one block
+        whole = nodes * flops(functools.partial(cgcn.messages, block=side**2), one, flat, flat)
+        count += net.steps * (whole - flops(cgcn.messages, flat, flat, flat))
     return sum(x.size for x in jax.tree.leaves(variables)), count
 
 

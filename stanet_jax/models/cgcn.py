@@ -5,7 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-BLOCK = 64  # queries that attend at once
+BLOCK = 128  # queries that attend at once
 
 
 def fixation_refine(h, threshold=0.8, rate=0.6):
@@ -29,7 +29,7 @@ def messages(query, key, h, block=BLOCK):
     """What every node hears from the others (TPAMI Eq. 9 to 12).
 
     `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]`. Queries attend in blocks, which the backward pass computes
-    again: in memory is the attention of one block.
+    again: in memory is the attention of one block, on a CPU of one node, so that it stays in the cache.
 
     Args:
         query: [b, k, p, c], of the first k nodes, which are to hear.
@@ -40,17 +40,29 @@ def messages(query, key, h, block=BLOCK):
     """
     (b, n, p, c), k = h.shape, query.shape[1]
     others = jnp.array([[j for j in range(n) if j != i] for i in range(k)])  # [k, n - 1]
-    keys, values = key[:, others], h[:, others]  # [b, k, n - 1, p, c]
+    # Channels first: all products, the backward pass's too, then have few rows and many columns, which a CPU does several times as fast.
+    keys, values = (jnp.moveaxis(x[:, others], 4, 2).reshape(b * k, c, (n - 1) * p) for x in (key, h))
     block = -(-p // -(-p // block))
-    blocks = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b, k, -1, block, c)
+    queries = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b * k, -1, block, c)
 
-    @jax.checkpoint
-    def attend(queries):  # [b, k, block, c]
-        attention = jax.nn.softmax(jnp.einsum('bipc,bijqc->bipjq', queries, keys), axis=-1)
-        return jnp.einsum('bipjq,bijqc->bipc', attention, values)
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def attend(queries, keys, values):  # [c, block], [c, (n - 1) p] -> [c, block]
+        scores = jnp.einsum('cp,cq->pq', queries, keys)
+        attention = jax.nn.softmax(scores.reshape(block, n - 1, p), axis=-1).reshape(scores.shape)
+        return jnp.einsum('cq,pq->cp', values, attention)
 
-    heard = jax.lax.map(attend, jnp.moveaxis(blocks, 2, 0))
-    return jnp.moveaxis(heard, 0, 2).reshape(b, k, -1, c)[:, :, :p]
+    def hear(node):
+        queries, keys, values = node
+        return jax.lax.map(lambda q: attend(q, keys, values), jnp.swapaxes(queries, 1, 2))  # [blocks, c, block]
+
+    nodes = queries, keys, values
+    heard = jax.lax.map(hear, nodes) if jax.default_backend() == 'cpu' else jax.vmap(hear)(nodes)
+    return jnp.swapaxes(heard, 2, 3).reshape(b, k, -1, c)[:, :, :p]
+
+
+def pointwise(x, kernel, *_, **__):
+    """A 1x1 convolution as the product that it is: the backward pass of the general form takes a CPU seven times as long."""
+    return jnp.einsum('...c,cd->...d', x, kernel[0, 0])
 
 
 class CGCN(nn.Module):
@@ -75,7 +87,8 @@ class CGCN(nn.Module):
         """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default; ValueError for fewer than two nodes."""
         if nodes.ndim != 5 or nodes.shape[1] < 2:
             raise ValueError(f'nodes {nodes.shape}: must be [b, n, h, w, c] of two nodes or more')
-        query, key = (nn.Conv(nodes.shape[-1], (1, 1), name=name, dtype=self.dtype) for name in ('query', 'key'))
+        conv = functools.partial(nn.Conv, nodes.shape[-1], (1, 1), dtype=self.dtype, conv_general_dilated=pointwise)
+        query, key = (conv(name=name) for name in ('query', 'key'))
         refine = functools.partial(fixation_refine, threshold=self.threshold, rate=self.rate) if self.refine else lambda h: h
         h = nodes
         for step in range(self.steps):
