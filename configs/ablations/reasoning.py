@@ -1,7 +1,7 @@
 """Reasoning: `none`, m steps of it, n other fragments, and a GRU or a Transformer in the place of C-GCN (TPAMI Table 5).
 
     python distill.py --config=configs/ablations/reasoning.py:m2 --workdir=runs/ablations/reasoning/m2
-        SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long. Time and scores are not measured yet.
+        SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long. Not run at this size yet.
 """
 from configs import sta_plus
 from configs.ablations import choose
