@@ -2,7 +2,9 @@
 
 Orbax writes to a temporary name and renames, so what a kill leaves is the last complete checkpoint.
 """
+import os
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -63,6 +65,26 @@ def save_variables(folder, variables):
     """Writes a net's variables, a tree of arrays, to `folder`, in place of what is there."""
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(pathlib.Path(folder).absolute(), variables, force=True)
+
+
+def replace_variables(folder, variables):
+    """`save_variables`, by one process, to a folder that the user named: in place of other variables only, and when all are written.
+
+    Raises:
+        InputError: the folder is there and holds other things.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and not (folder / '_CHECKPOINT_METADATA').exists():
+        raise InputError(f'--out={folder}: is there, and holds other things than weights; give a folder of its own')
+    new, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
+    try:
+        save_variables(new, variables)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_variables(folder):

@@ -5,10 +5,7 @@
 writes what configs take as `config.encoder.weights` or `config.audio_encoder.weights`. Needs no torch, runs no code of the file.
 """
 import functools
-import os
-import pathlib
 import re
-import shutil
 
 import jax
 import numpy as np
@@ -123,25 +120,9 @@ def load(path, name):
     return translate(torch_file.read(path), name, path)
 
 
-def write(out, variables):
-    """Writes variables to a folder, in place of other weights only, and when they are all written."""
-    out = pathlib.Path(out)
-    if out.exists() and not (out / '_CHECKPOINT_METADATA').exists():
-        raise InputError(f'--out={out}: is there, and holds other things than weights; give a folder of its own')
-    new, old = (out.with_name(f'.{out.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
-    try:
-        checkpoint.save_variables(new, variables)
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def main():
     variables, unused = load(SRC.value, NAME.value)
-    write(OUT.value, variables)
+    checkpoint.replace_variables(OUT.value, variables)
     counters = [key for key in unused if key.endswith('num_batches_tracked')]
     rest = [key for key in unused if key not in counters] + ([f'{len(counters)} x num_batches_tracked'] if counters else [])
     print(f'{OUT.value}: {sum(x.size for x in jax.tree.leaves(variables)):,} numbers of {NAME.value}; '

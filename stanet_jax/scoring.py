@@ -45,7 +45,8 @@ def score_all(maps_of_video, videos, protocol, name, kept=None, workers=1):
     frames = [max(video.frames - protocol.first, 0) for video in videos]
     done = sum(frames) - sum(frames[number] for number in todo)
     with tqdm.tqdm(total=sum(frames), initial=done, desc=name, unit='frame', mininterval=1) as progress:
-        if workers > 1 and len(todo) > 1:
+        beside = workers > 1 and len(todo) > 1
+        if beside:
             found = side_by_side(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
         else:
             fixations = Fixations(videos, protocol.repeated)
@@ -57,7 +58,7 @@ def score_all(maps_of_video, videos, protocol, name, kept=None, workers=1):
                 rows[videos[number].name] = of
                 if kept:
                     kept.add(name, videos[number].name, of)
-            if workers > 1:
+            if beside:
                 progress.update(frames[number])
     if not rows:
         raise InputError(f'{name}: no video could be scored; the first one: {failed[0]["why"] if failed else "there is none"}')

@@ -88,6 +88,17 @@ def test_blocks_do_not_show(block):
     np.testing.assert_allclose(cgcn.messages(query, key, h, block), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_an_accelerator_takes_all_nodes_at_once(monkeypatch):
+    """Its branch gives what a CPU's does, values and gradients; here on a CPU."""
+    inputs_ = [inputs((2, 3, 20, 5), seed) for seed in range(3)]
+
+    def both():
+        return jax.jit(jax.value_and_grad(lambda *x: (cgcn.messages(*x, block=7)**2).sum(), argnums=(0, 1, 2)))(*inputs_)
+    expected = both()
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    chex.assert_trees_all_close(both(), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients():
     query, key, h = (inputs((1, 3, 6, 4), seed) for seed in range(3))
     check_grads(jax.jit(lambda *x: cgcn.messages(*x, block=4)), (query, key, h), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)

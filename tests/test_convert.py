@@ -237,11 +237,11 @@ def test_command(tmp_path):
     wrong = run('--name=vggsound', f'--src={tmp_path}/net.safetensors', f'--out={tmp_path}/weights')
     assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 1 and 'conv1.weight is missing' in wrong.stderr
     jax.tree.map(np.testing.assert_array_equal, checkpoint.load_variables(tmp_path / 'weights'), loaded)
-    convert.write(tmp_path / 'weights', jax.tree.map(lambda x: x + 1, loaded))  # weights make room for weights
+    checkpoint.replace_variables(tmp_path / 'weights', jax.tree.map(lambda x: x + 1, loaded))  # weights make room for weights
     np.testing.assert_array_equal(checkpoint.load_variables(tmp_path / 'weights')['params']['conv1_1']['bias'],
                                   loaded['params']['conv1_1']['bias'] + 1)
     with pytest.raises(InputError, match='holds other things than weights'):  # downloads do not
-        convert.write(tmp_path, loaded)
+        checkpoint.replace_variables(tmp_path, loaded)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['net.safetensors', 'weights']
 
 

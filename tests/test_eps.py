@@ -36,7 +36,7 @@ def example(seed=0, b=3, h=6, w=7, c=4):
     return rng.normal(0, 4, (b, h, w, c + 1)).astype(np.float32), rng.random((b, h, w)).astype(np.float32), rng.integers(0, 2, (b, c))
 
 
-def compare(found, expected):
+def assert_same(found, expected):
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-9)
     for name, x in zip(('foreground', 'background', 'estimate'), expected[1:], strict=True):
         np.testing.assert_allclose(found[1][name], x, atol=1e-5, err_msg=name)
@@ -50,7 +50,7 @@ class Eps(chex.TestCase):
         for seed in range(4):
             logits, saliency, tags = example(seed)
             loss = self.variant(functools.partial(losses.eps_saliency, threshold=threshold, mix=mix))
-            compare(loss(logits, saliency, tags), np_eps(logits, saliency, tags, threshold, mix))
+            assert_same(loss(logits, saliency, tags), np_eps(logits, saliency, tags, threshold, mix))
 
     @chex.variants(with_jit=True, without_jit=True)
     def test_selections(self):
@@ -59,7 +59,8 @@ class Eps(chex.TestCase):
         for selection, listed in (('adaptive', None), ('naive', None), ('predefined', [False, True, False, True])):
             loss = self.variant(functools.partial(losses.eps_saliency, selection=selection, background_classes=listed))
             found[selection] = loss(logits, saliency, tags)
-            compare(found[selection], np_eps(logits, saliency, tags, selection=selection, background_classes=dict(enumerate(listed or []))))
+            never = dict(enumerate(listed or []))
+            assert_same(found[selection], np_eps(logits, saliency, tags, selection=selection, background_classes=never))
         assert len({float(loss) for loss, _ in found.values()}) == 3
 
     @chex.variants(with_jit=True, without_jit=True)
@@ -68,7 +69,7 @@ class Eps(chex.TestCase):
         for of in (saliency, 0 * saliency, 0 * saliency + 1):
             for y in (0 * tags, 0 * tags + 1, tags):
                 found = self.variant(losses.eps_saliency)(logits, of, y)
-                compare(found, np_eps(logits, of, y))
+                assert_same(found, np_eps(logits, of, y))
                 if not of.any():  # nothing lies on what is salient: no class is foreground
                     assert not np.any(found[1]['foreground'])
                 assert np.all(np.isfinite(jax.grad(lambda x, of=of, y=y: losses.eps_saliency(x, of, y)[0])(logits)))
