@@ -127,10 +127,10 @@ class Ave(tfds.core.ShardBasedBuilder):
 
     def _shard_iterators_per_split(self, dl_manager):
         root = os.fspath(dl_manager.manual_dir)
-        files = _annotation_files(root)
+        files = annotation_files(root)
         lines = {name: read_annotations(os.path.join(root, name)) for name in files}
         categories = sorted({a.category for annotations, _ in lines.values() for a in annotations})
-        splits = {split: name for split, name in SPLITS.items() if name in files} or {'train': ANNOTATIONS}
+        splits = split_files(files)
         self.info.metadata.update(
             categories=categories, splits={split: [] for split in splits}, skipped=[], fingerprint=_fingerprint(root))
         shards = {}
@@ -238,13 +238,19 @@ def _summary(metadata):
     return text + (': ' + '; '.join(reasons) if reasons else '')
 
 
-def _annotation_files(root):
+def annotation_files(root):
+    """The names of the annotation files in a folder."""
     return [name for name in (*SPLITS.values(), ANNOTATIONS) if os.path.isfile(os.path.join(root, name))]
+
+
+def split_files(files):
+    """{split: annotation file}, of the annotation files that there are; all of it is for training where there is Annotations.txt alone."""
+    return {split: name for split, name in SPLITS.items() if name in files} or {'train': ANNOTATIONS}
 
 
 def _fingerprint(root):
     digest = hashlib.sha256()
-    for name in _annotation_files(root):
+    for name in annotation_files(root):
         with open(os.path.join(root, name), 'rb') as f:
             content = f.read()
         digest.update(f'{name} {len(content)}\n'.encode() + content)
@@ -254,7 +260,7 @@ def _fingerprint(root):
 def find_root(root):
     """The folder that holds the annotation files: `root` or the AVE_Dataset in it; InputError where there is none."""
     for folder in (os.fspath(root), os.path.join(root, 'AVE_Dataset')):
-        if _annotation_files(folder):
+        if annotation_files(folder):
             return folder
     raise InputError(f'{root}: holds no {ANNOTATIONS} nor {", ".join(SPLITS.values())}; {INSTRUCTIONS}')
 

@@ -29,13 +29,12 @@ def some(names):
 def check_ave(root):
     """What is said of a folder of AVE, lines, and whether any clip can be used."""
     root = ave.find_root(root)
-    files = [name for name in (*ave.SPLITS.values(), ave.ANNOTATIONS) if os.path.isfile(os.path.join(root, name))]
-    used = {split: name for split, name in ave.SPLITS.items() if name in files} or {'train': ave.ANNOTATIONS}
+    used = ave.split_files(ave.annotation_files(root))
     lines, clips = [f'AVE in {root}'], {split: ave.read_annotations(os.path.join(root, name)) for split, name in used.items()}
-    absent = [name for name in ave.SPLITS.values() if name not in files]
+    absent = [name for name in ave.SPLITS.values() if name not in used.values()]
     if absent:
-        lines.append(f'  missing: {", ".join(absent)}; ' + ('their clips are not used' if len(used) > 1 or absent != [*ave.SPLITS.values()]
-                                                         else f'all of {ave.ANNOTATIONS} is for training'))
+        lines.append(f'  missing: {", ".join(absent)}; ' + (f'all of {ave.ANNOTATIONS} is for training' if ave.ANNOTATIONS in used.values()
+                                                            else 'their clips are not used'))
     ids = sorted({a.id for annotations, _ in clips.values() for a in annotations})
     found = dict(zip(ids, probe([os.path.join(root, 'AVE', f'{name}.mp4') for name in ids]), strict=True))
     any_used = False
@@ -99,8 +98,7 @@ def lacks_fixations(video):
 def main():
     root, lines, used = ROOT.value, [], False
     for is_there, check in ((os.path.isdir(os.path.join(root, 'annotations')), check_sets),
-                            (any(os.path.isfile(os.path.join(folder, name)) for folder in (root, os.path.join(root, 'AVE_Dataset'))
-                                 for name in (ave.ANNOTATIONS, *ave.SPLITS.values())), check_ave)):
+                            (any(map(ave.annotation_files, (root, os.path.join(root, 'AVE_Dataset')))), check_ave)):
         if is_there:
             more, good = check(root)
             lines, used = lines + more, used or good
