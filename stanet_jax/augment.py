@@ -35,5 +35,7 @@ def jitter(frames, key, strengths):
         turn = 2 * jnp.pi * hue[:, 0, 0, 0, 0]
         zero, one = jnp.zeros(b), jnp.ones(b)
         rotation = jnp.array([[one, zero, zero], [zero, jnp.cos(turn), -jnp.sin(turn)], [zero, jnp.sin(turn), jnp.cos(turn)]])
-        x = jnp.einsum('bthwc,dcb->bthwd', x, jnp.einsum('ij,jkb,kl->ilb', np.linalg.inv(YIQ), rotation, YIQ))
+        turned = jnp.einsum('ij,jkb,kl->ilb', np.linalg.inv(YIQ), rotation, YIQ)[..., None, None, None]
+        planes = [sum(turned[d, c] * x[..., c] for c in range(3)) for d in range(3)]  # as a product of matrices, half of all jitter's time
+        x = jnp.stack(planes, axis=-1)
     return jnp.clip(x + 0.5, 0, 255).astype(jnp.uint8)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from stanet_jax.models.cgcn import CGCN
+from stanet_jax.models.convolution import Conv
 
 DEFAULT = FrozenDict({'name': 'cgcn', 'steps': 3, 'threshold': 0.8, 'rate': 0.6, 'refine': True})
 
@@ -17,7 +18,7 @@ class Concatenate(nn.Module):
     def __call__(self, nodes, wanted=None):
         """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default."""
         beside = jnp.concatenate([jnp.roll(nodes, -k, axis=1) for k in range(nodes.shape[1])], axis=-1)
-        return nn.Conv(nodes.shape[-1], (1, 1), dtype=self.dtype, name='join')(beside[:, :wanted])
+        return Conv(nodes.shape[-1], (1, 1), dtype=self.dtype, name='join')(beside[:, :wanted])
 
 
 class GRU(nn.Module):

@@ -3,6 +3,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from stanet_jax.models import backbones, fusion
+from stanet_jax.models.convolution import Conv
 
 FRAMES = {'A': 0, 'S': 1, 'SA': 1, 'ST': 3, 'STA': 3}  # how many frames each looks at; the middle one is the target
 SOUND = ('A', 'SA', 'STA')  # what hears
@@ -27,7 +28,7 @@ class Branch(nn.Module):
         self.audio_map = fusion.AudioMap(self.width, self.dtype, name='audio_map')
         self.time_map = fusion.TimeMap(self.width, self.dtype, name='time_map')
         self.sa_blend = fusion.SA_FUSIONS[self.sa_fuse](self.width, self.dtype)
-        self.fuse = nn.Conv(STA_CHANNELS, (1, 1), dtype=self.dtype, name='fuse')
+        self.fuse = Conv(STA_CHANNELS, (1, 1), dtype=self.dtype, name='fuse')
 
     def see(self, frames, train=False, mask=None):
         """Features of normalised frames [b, ..., h, w, 3], each looked at once: {'C3': [b, ..., h', w', c], 'C4': ..., 'C5': ...}."""

@@ -5,6 +5,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from stanet_jax.models.convolution import Conv
+
 BLOCK = 128  # queries that attend at once
 
 
@@ -60,11 +62,6 @@ def messages(query, key, h, block=BLOCK):
     return jnp.swapaxes(heard, 2, 3).reshape(b, k, -1, c)[:, :, :p]
 
 
-def pointwise(x, kernel, *_, **__):
-    """A 1x1 convolution as the product that it is: the backward pass of the general form takes a CPU seven times as long."""
-    return jnp.einsum('...c,cd->...d', x, kernel[0, 0])
-
-
 class CGCN(nn.Module):
     """Reasoning steps over the nodes of a graph of fragments; every step updates all nodes from their old states.
 
@@ -87,7 +84,7 @@ class CGCN(nn.Module):
         """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default; ValueError for fewer than two nodes."""
         if nodes.ndim != 5 or nodes.shape[1] < 2:
             raise ValueError(f'nodes {nodes.shape}: must be [b, n, h, w, c] of two nodes or more')
-        conv = functools.partial(nn.Conv, nodes.shape[-1], (1, 1), dtype=self.dtype, conv_general_dilated=pointwise)
+        conv = functools.partial(Conv, nodes.shape[-1], (1, 1), dtype=self.dtype)
         query, key = (conv(name=name) for name in ('query', 'key'))
         refine = functools.partial(fixation_refine, threshold=self.threshold, rate=self.rate) if self.refine else lambda h: h
         h = nodes

@@ -1,11 +1,11 @@
 """The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 6 to 8)."""
 from collections.abc import Mapping
 
-import flax.linen as nn
 import jax.numpy as jnp
 
 from stanet_jax.models import blenders
 from stanet_jax.models.branch import Branch
+from stanet_jax.models.convolution import Conv
 
 PLUS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by what else they see
 
@@ -32,7 +32,7 @@ class Classifier(Branch):
 
     def setup(self):
         super().setup()
-        self.classify = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')
+        self.classify = Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')
 
     def __call__(self, frames=None, audio=None, phi=None, *, train=False, mask=None):
         """Classifies fragments.
@@ -72,7 +72,7 @@ class ClassifierPlus(Classifier):
 
     def setup(self):
         super().setup()
-        self.reduce = nn.Conv(self.classes, (1, 1), dtype=self.dtype, name='reduce')
+        self.reduce = Conv(self.classes, (1, 1), dtype=self.dtype, name='reduce')
         self.blender_net = blenders.create(**self.blender, dtype=self.dtype)
 
     def __call__(self, frames=None, audio=None, phi=None, *, train=False, mask=None):

@@ -3,6 +3,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from stanet_jax.models.convolution import Conv
+
 
 def fuse(s, gate):
     """`concat(relu(sigmoid(gate) * s + s), s)`: Eq. 5 with the audio map as gate, Eq. 6 with the temporal map.
@@ -64,10 +66,10 @@ class AudioMap(nn.Module):
         for i, (side, larger) in enumerate(((1, 3), (3, 5), (5, 8))):
             kernel = (larger - side + 1,) * 2
             # Of a kernel's taps only one in (larger / side)^2 meets an input, which he_normal counts as if all did.
-            x = nn.ConvTranspose(self.width, kernel, padding='VALID', kernel_init=he_normal((larger / side) ** 2),
-                                 dtype=self.dtype, name=f'deconv{i + 1}')(x)
+            x = Conv(self.width, kernel, padding=larger - side, kernel_init=he_normal((larger / side) ** 2),
+                     dtype=self.dtype, name=f'deconv{i + 1}')(x)  # of stride 1: a convolution of what is padded
             x = nn.relu(x)
-        x = nn.Conv(c, (1, 1), dtype=self.dtype, name='out')(x)
+        x = Conv(c, (1, 1), dtype=self.dtype, name='out')(x)
         return x if (h, w) == (8, 8) else jax.image.resize(x, (b, h, w, c), 'bilinear')
 
 
@@ -103,6 +105,6 @@ class TimeMap(nn.Module):
         if t != 3:
             raise ValueError(f'three frames are needed, got {t}')
         x = nn.relu(nn.DenseGeneral(self.width, axis=(1, 4), kernel_init=differences, dtype=self.dtype, name='time')(frames))
-        x = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=he_normal(), dtype=self.dtype, name='space1')(x))
-        x = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=he_normal(), dtype=self.dtype, name='space2')(x))
-        return nn.Conv(c, (1, 1), kernel_init=positive, dtype=self.dtype, name='out')(x)
+        x = nn.relu(Conv(self.width, (3, 3), kernel_init=he_normal(), dtype=self.dtype, name='space1')(x))
+        x = nn.relu(Conv(self.width, (3, 3), kernel_init=he_normal(), dtype=self.dtype, name='space2')(x))
+        return Conv(c, (1, 1), kernel_init=positive, dtype=self.dtype, name='out')(x)

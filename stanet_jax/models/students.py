@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from stanet_jax.models import blenders, fusion
 from stanet_jax.models.branch import Branch
+from stanet_jax.models.convolution import Conv
 
 CHANNELS = 32  # of the decoder and the read-out
 NODE = 28  # channels of a node of STA+
@@ -69,10 +70,10 @@ class STAPlus(Branch):
 
     def setup(self):
         super().setup()
-        self.reduce = nn.Conv(NODE, (1, 1), dtype=self.dtype, name='reduce')
+        self.reduce = Conv(NODE, (1, 1), dtype=self.dtype, name='reduce')
         self.blender_net = blenders.create(**self.blender, dtype=self.dtype)
-        self.read = nn.Conv(CHANNELS, (1, 1), dtype=self.dtype, kernel_init=fusion.he_normal(), name='read')
-        self.logits = nn.Conv(1, (1, 1), dtype=self.dtype, name='logits')
+        self.read = Conv(CHANNELS, (1, 1), dtype=self.dtype, kernel_init=fusion.he_normal(), name='read')
+        self.logits = Conv(1, (1, 1), dtype=self.dtype, name='logits')
 
     def __call__(self, frames, audio, phi, *, train=False, mask=None):
         """Predicts the fixation maps of the fragments' middle frames.
@@ -111,7 +112,7 @@ class Decoder(nn.Module):
     def __call__(self, c3, c4, c5, sta, size):
         """Features [b, h', w', c] of one encoder and STA fuse's; size: (h, w) of the input -> logits [b, h, w], float32."""
         def ref(x, name):
-            return nn.relu(nn.Conv(CHANNELS, (3, 3), dtype=self.dtype, kernel_init=fusion.he_normal(), name=name)(x))
+            return nn.relu(Conv(CHANNELS, (3, 3), dtype=self.dtype, kernel_init=fusion.he_normal(), name=name)(x))
 
         x = sta
         for level, feature, larger in ((5, c5, c4.shape[1:3]), (4, c4, c3.shape[1:3]), (3, c3, size)):
@@ -119,5 +120,5 @@ class Decoder(nn.Module):
             if level > 3:
                 x = jax.image.resize(x, (x.shape[0], *larger, CHANNELS), 'bilinear')
         # The 1x1 convolution and the resize commute; in this order the resize has one channel to do.
-        logits = nn.Conv(1, (1, 1), dtype=self.dtype, name='logits')(x)[..., 0].astype(jnp.float32)
+        logits = Conv(1, (1, 1), dtype=self.dtype, name='logits')(x)[..., 0].astype(jnp.float32)
         return jax.image.resize(logits, (x.shape[0], *size), 'bilinear')

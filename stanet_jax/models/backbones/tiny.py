@@ -9,6 +9,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from stanet_jax.models.convolution import Conv
+
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
@@ -27,7 +29,7 @@ class Tiny(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False, mask=None):
-        conv = partial(nn.Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
+        conv = partial(Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
         norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
                        momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         if mask is not None:
@@ -56,7 +58,7 @@ class TinyAudio(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False, mask=None):
-        conv = partial(nn.Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
+        conv = partial(Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
         norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
                        momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         rows = mask if mask is None else mask[:, None]

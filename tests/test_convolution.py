@@ -1,0 +1,24 @@
+"""Convolutions with a backward pass of their own, against JAX's."""
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from stanet_jax.models.convolution import Conv
+
+
+@pytest.mark.parametrize('kernel, strides, padding, shape', [
+    ((1, 1), 1, 'SAME', (2, 5, 7, 3)), ((4, 4), 4, 0, (2, 10, 13, 3)), ((4, 4), 2, 1, (2, 9, 12, 3)), ((3, 3), 1, 'SAME', (2, 5, 4, 3)),
+    ((5, 5), 4, 2, (2, 14, 11, 1)), ((1, 3), 1, ((0, 0), (1, 1)), (2, 4, 6, 3)), ((3, 3), 1, 2, (2, 3, 3, 3)), ((1, 1), 2, 0, (2, 5, 6, 3)),
+    ((3, 3), 1, 1, (5, 6, 3))])
+def test_values_and_gradients_are_those_of_nn_conv(kernel, strides, padding, shape):
+    x = np.float32(np.random.default_rng(0).normal(size=shape))
+    ours, theirs = (conv(6, kernel, strides, padding=padding) for conv in (Conv, nn.Conv))
+    variables = theirs.init(jax.random.key(0), x)
+
+    def value_and_gradients(conv):
+        return jax.jit(jax.value_and_grad(lambda v, x: (conv.apply(v, x) ** 2).sum(), (0, 1)))(variables, x)
+
+    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), rtol=1e-5, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+                 value_and_gradients(ours), value_and_gradients(theirs))
