@@ -1,10 +1,10 @@
 # make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
-# make ablations: after that, the papers' variants of parts of the method. make test: runs the tests. All work in .venv, made on first use.
+# make demo-eps, experiment-eps: the same of EPS. make ablations: after make experiment, the papers' variants of parts of the method. make test: runs the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 
-.PHONY: demo experiment ablations test clean
+.PHONY: demo experiment demo-eps experiment-eps ablations test clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,12 @@ demo: $(VENV)/installed
 
 experiment: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
+
+demo-eps: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.eps --seeds=1 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
+
+experiment-eps: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.eps --seeds=3 --workdir=runs/experiment-eps --out=docs/results.md
 
 ablations: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.ablations --base=runs/experiment/seed0 --workdir=runs/ablations --out=docs/ablations.md

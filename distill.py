@@ -2,9 +2,10 @@
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import cli, distillation, pseudo_gt
+from stanet_jax import cli, distillation, masks, pseudo_gt, saliency, segmentation
 
-TASKS = {'pseudo_gt': pseudo_gt.run, 'student': distillation.run}
+TASKS = {'pseudo_gt': pseudo_gt.run, 'student': distillation.run, 'saliency': saliency.run, 'eps': masks.run,
+         'deeplab': segmentation.train}
 CONFIG = config_flags.DEFINE_config_file('config', None, 'What to make or train; override fields as --config.batch=16.')
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; a run that is there goes on.')
 

@@ -2,9 +2,9 @@
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import classification, cli, switch
+from stanet_jax import classification, cli, segmentation, switch
 
-TASKS = {'classifiers': classification.run, 'switch': switch.run}
+TASKS = {'classifiers': classification.run, 'switch': switch.run, 'eps': segmentation.train}
 CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; override fields as --config.batch=16.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of the run; a run that is there goes on.')
 

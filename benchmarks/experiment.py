@@ -9,6 +9,7 @@ import argparse
 import json
 import pathlib
 import platform
+import re
 import sys
 
 import jax
@@ -114,7 +115,6 @@ def document(found, folders, configs):
     seconds = [sum(json.loads((folder / 'stages.json').read_text()).values()) for folder in folders]
     first = found[0]['rows']['selective, coarse']
     return '\n'.join([
-        '# Results on SynthAVE', '',
         f'Written by `python -m benchmarks.experiment --seeds={len(folders)}`; JAX {jax.__version__} on {jax.device_count()} x '
         f'{jax.devices()[0].device_kind} ({platform.machine()}). Every seed has its own world and its own nets; mean ± standard '
         f'deviation over {len(folders)} seeds. Protocol `stavis`, test part, '
@@ -125,6 +125,14 @@ def document(found, folders, configs):
         'empty: no source was sure of the tag. The papers\' figures are of another set, for the order alone.', '',
         '## Scores', '', *score_table(found), '', '## Expected orders', '', *expectations(found, kinds), '', '## By kind of clip', '',
         *kind_table(found, kinds), '', '## Classifiers and audio switch', '', *accuracy_lines(folders), ''])
+
+
+def replace_part(path, title, text):
+    """Writes a part of a Markdown page, under a title of the first level, in place of the part of that title; other parts stay."""
+    old = path.read_text() if path.exists() else ''
+    parts = dict(re.findall(r'^# (.+)\n((?:(?!# ).*\n?)*)', old, flags=re.MULTILINE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    training.replace_text(path, '\n'.join(f'# {of}\n\n{part.strip()}\n' for of, part in {**parts, title: text}.items()))
 
 
 def main():
@@ -147,9 +155,8 @@ def main():
             configs.append(config)
             print(f'seed {seed}: {folders[-1]}', flush=True)
             pipeline.run(config, folders[-1])
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
-        training.replace_text(args.out, document(found, folders, configs))
+        replace_part(args.out, 'Results on SynthAVE', document(found, folders, configs))
     except InputError as error:
         sys.exit(f'error: {error}')
     print(f'results: {args.out}')

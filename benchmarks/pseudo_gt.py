@@ -42,9 +42,7 @@ def measure(config, clips, nets, out):
     made = fused(seen)
     took['nets'], _ = seconds(lambda: ([jax.device_get(look(batch)) for batch in batches], [fused(seen) for _ in range(len(clips))]))
     lines = [pseudo_gt.line(clips, names[clip], clips.clips[clip], k, seen, made, list(models), '') for k in range(len(made['maps']))]
-    (out / 'scratch').mkdir()
-    took['writing'], _ = seconds(
-        lambda: [pseudo_gt.write(out / 'scratch', out / f'clip{i}', made['maps'], lines) for i in range(len(clips))])
+    took['writing'], _ = seconds(lambda: [pseudo_gt.write(made['maps'], lines, out / f'clip{i}') for i in range(len(clips))])
     return took, sum(clip['frames'] for clip in clips.clips)
 
 

@@ -10,42 +10,25 @@ import numpy as np
 from stanet_jax import InputError, augment, checkpoint, losses, scam, sharding, training, visualize
 from stanet_jax.data import fragments
 from stanet_jax.data.annotations import Annotations
-from stanet_jax.models import backbones, blenders, branch, classifiers, fusion
+from stanet_jax.models import blenders, branch, classifiers, fusion
+from stanet_jax.training import need
 
 
 def check(config, known=('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS)):
     """Refuses a config whose fields cannot be meant, with the field's name."""
-    def need(field, value, allowed, why):
-        if not allowed:
-            raise InputError(f'config.{field}={value!r}: {why}')
-
-    need('nets', config.nets, config.nets and set(config.nets) <= set(known), f'must name nets out of {", ".join(known)}')
+    training.check(config, known)
     need('data.name', config.data.name, config.data.name in ('ave', 'synthave'), 'must be ave or synthave')
-    for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
-        need(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
-        need(f'{part}.weights', config[part].weights, not config[part].weights or pathlib.Path(config[part].weights).is_dir(),
-             "no such folder; python -m stanet_jax.convert makes it of torch's file, and '' begins from random weights")
-    for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine')),
-                           ('dtype', ('auto', 'float32', 'bfloat16'))):
-        need(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')
-    for field in ('batch', 'width', 'held_out_frames', 'evaluate_every', 'save_every', 'log_every'):
+    for field in ('width', 'held_out_frames'):
         need(field, config[field], config[field] > 0, 'must be above 0')
-    for field in ('side', 'rate', 'frames_per_clip'):
+    for field in ('rate', 'frames_per_clip'):
         need(f'data.{field}', config.data[field], config.data[field] > 0, 'must be above 0')
     need('data.least_crop', config.data.least_crop, 0 < config.data.least_crop <= 1, 'must be above 0, and 1 at most')
-    need('data.workers', config.data.workers, config.data.workers >= 0, 'must be 0 or more')
-    for net in config.nets:
-        for field in ('epochs', 'learning_rate', 'new_multiplier'):
-            given, taken = config[field].get(net), field == 'epochs' and isinstance(config.start_from.get(net), str)
-            need(f'{field}.{net}', given, (given or 0) > 0 or taken and given == 0, 'must be a number above 0')
-        need(f'optimizer.{net}', config.optimizer.get(net), config.optimizer.get(net) in ('sgd', 'adam'), 'must be sgd or adam')
     need('sa_fuse', config.sa_fuse, config.sa_fuse in fusion.SA_FUSIONS, f'must be one of {", ".join(fusion.SA_FUSIONS)}')
     if any('_' in net for net in config.nets):
         need('fragments', config.fragments, config.fragments > 0, 'must be above 0')
         need('blender.name', config.blender.name, config.blender.name in blenders.BLENDERS,
              f'must be one of {", ".join(blenders.BLENDERS)}')
         need('blender.steps', config.blender.get('steps', 0), config.blender.get('steps', 0) >= 0, 'must be 0 or more')
-    need('jitter', config.jitter, len(config.jitter) == 4 and min(config.jitter) >= 0, 'must be four numbers of at least 0')
 
 
 def make_model(config, source, classes):

@@ -21,8 +21,8 @@ def run(main, required=()):
 def choose(config, tasks):
     """What the config's `task` names; InputError where it is none of these."""
     if config.get('task') not in tasks:
-        raise InputError(f'config.task={config.get("task")!r}: this script does {", ".join(tasks)}; train.py trains classifiers and the '
-                         'switch, distill.py makes pseudo-fixations and trains students')
+        raise InputError(f'config.task={config.get("task")!r}: this script does {", ".join(tasks)}; train.py trains what learns from tags, '
+                         'distill.py makes pseudo-fixations and masks and trains what learns from them')
     return tasks[config.task]
 
 

@@ -1,4 +1,4 @@
-"""Weights of torch networks for our encoders: torchvision's VGG-16 and ResNeXt-101 (or Instagram's WSL), VGGSound's, EPS's ResNet-38.
+"""Weights of torch networks for our encoders: torchvision's VGG-16, ResNet-101, ResNeXt-101 (or WSL's), VGGSound's, EPS's ResNet-38.
 
     python -m stanet_jax.convert --name=vgg16 --src=vgg16-397923af.pth --out=weights/vgg16
 
@@ -17,10 +17,12 @@ from stanet_jax.models.backbones import vgg
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
 # An input of each net; its variables' shapes do not depend on the sides.
-SHAPES = {'vgg16': (1, 32, 32, 3), 'resnext101_32x8d': (1, 32, 32, 3), 'vggsound': (1, 257, 98), 'resnet38': (1, 32, 32, 3)}
-FIRST = {'vgg16': 'features.0.weight', 'resnext101_32x8d': 'conv1.weight', 'vggsound': 'conv1.weight', 'resnet38': 'conv1a.weight'}
+PICTURE, SOUND = (1, 32, 32, 3), (1, 257, 98)
+SHAPES = {'vgg16': PICTURE, 'resnext101_32x8d': PICTURE, 'vggsound': SOUND, 'resnet38': PICTURE, 'resnet101': PICTURE}
+FIRST = {'vgg16': 'features.0.weight', 'resnext101_32x8d': 'conv1.weight', 'vggsound': 'conv1.weight', 'resnet38': 'conv1a.weight',
+         'resnet101': 'conv1.weight'}
 FILES = {'vgg16': "torchvision's vgg16", 'resnext101_32x8d': "torchvision's or the WSL models' resnext101_32x8d",
-         'vggsound': "VGGSound's ResNet-18", 'resnet38': "EPS's ResNet-38"}
+         'vggsound': "VGGSound's ResNet-18", 'resnet38': "EPS's ResNet-38", 'resnet101': "torchvision's resnet101"}
 
 
 def expected(name, **fields):
@@ -102,8 +104,9 @@ def load_torch(path, name):
     Args:
         path: .pth, .pt (of any version of torch) or .safetensors.
         name: `vgg16` (torchvision's names, whatever the strides, pools and dilation there: they hold no weights),
-            `resnext101_32x8d` (torchvision's or WSL's), `resnet38` (of the releases of EPS and AffinityNet) or `vggsound` (with NetVLAD
-            or with the mean over places; in configs the latter goes with the encoder `vggsound_average`).
+            `resnext101_32x8d` (torchvision's or WSL's), `resnet101` (torchvision's), `resnet38` (of the releases of EPS and
+            AffinityNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
+            `vggsound_average`).
     Returns:
         A dict of `params` and, where the net has them, `batch_stats`, float32 arrays, as `backbones.create(name).apply` takes it.
     Raises:

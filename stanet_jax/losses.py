@@ -65,6 +65,24 @@ def kl_divergence(pred, target):
     return (q * jnp.log(eps + q / (p + eps))).sum(axis=(1, 2))
 
 
+def pixel_cross_entropy(logits, labels, ignore=255):
+    """Cross-entropy of labels, mean over the pixels that have one; 0 where none has.
+
+    Args:
+        logits: [b, h, w, c], any real numbers.
+        labels: [b, h, w], integers from 0 to c - 1, or `ignore`.
+    Returns:
+        [b], natural logarithm.
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if logits.ndim != 4 or logits.shape[:3] != labels.shape:
+        raise ValueError(f'logits {logits.shape} and labels {labels.shape} must be [b, h, w, c] and [b, h, w]')
+    known = labels != ignore
+    gains = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.where(known, labels, 0)[..., None].astype(jnp.int32), axis=-1)[..., 0]
+    return -jnp.where(known, gains, 0).sum(axis=(1, 2)) / jnp.maximum(known.sum(axis=(1, 2)), 1)
+
+
 def _same_maps(pred, target):
     if pred.ndim != 3 or pred.shape != target.shape:
         raise ValueError(f'maps {pred.shape} and target {target.shape} must have one shape [b, h, w]')

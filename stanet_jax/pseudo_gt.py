@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import tqdm
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stanet_jax import InputError, audio, augment, checkpoint, classification, scam, sharding, training
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
@@ -253,35 +252,56 @@ def load_nets(run, sources, classes):
 
 def split_maps(config, clips, sources, look, annotations, out):
     """Makes the maps of one split into `out`, `look` being a `looker`; returns how many were made and how many of them are empty."""
-    names, mine = clip_names(clips), range(jax.process_index(), len(clips), jax.process_count())
-    scratch = out / f'.writing.{jax.process_index()}'
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    missing = [i for i in mine if not (out / names[i]).exists()]
+    names, fused, counts = clip_names(clips), fuser(config, clips), np.zeros(2, int)
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-    count = empty = 0
-    total = sum(clips.clips[i]['frames'] for i in missing)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool, tqdm.tqdm(
-            total=total, desc=f'{out.parent.name} {out.name}', unit='frame', mininterval=1) as progress:
-        waiting, fused = [], fuser(config, clips)
+
+    def make(missing):
         for clip, seen in looked_at(config, clips, annotations, missing, sources, look):
-            info = clips.clips[clip]
-            made = fused(seen)
+            info, made = clips.clips[clip], fused(seen)
             lines = [line(clips, names[clip], info, k, seen, made, sources, run_hash) for k in range(info['frames'])]
-            waiting.append(pool.submit(write, scratch, out / names[clip], made['maps'], lines))
-            while len(waiting) > 4 or waiting and waiting[0].done():
-                waiting.pop(0).result()
-            count, empty = count + len(lines), empty + int(made['empty'].sum())
-            progress.update(len(lines))
-        for job in waiting:
-            job.result()
-    shutil.rmtree(scratch)
-    sharding.barrier(f'{out} written')
+            counts[:] += len(lines), made['empty'].sum()
+            yield clip, functools.partial(write, made['maps'], lines)
+
+    produce(out, names, [clip['frames'] for clip in clips.clips], make, 'frame')
     if jax.process_index() == 0:
         text = ''.join((out / name / 'frames.jsonl').read_text() for name in names)
         training.replace_text(out / 'manifest.jsonl', text)
     sharding.barrier(f'{out} listed')
-    return count, empty
+    return counts
+
+
+def produce(out, names, sizes, make, unit, again=False):
+    """Makes what is missing of the files or folders `names` in `out`; each process does its share, each appears when it is whole.
+
+    Args:
+        out: the folder; made if it is not there.
+        sizes: what each counts for on the progress line, which counts in `unit`.
+        make: `missing -> iterator of (i, write)`, in any order; `write(path)`, called by a thread, writes the one of `names[i]` to a path.
+        again: all are missing; what is there is replaced.
+    """
+    scratch = out / f'.writing.{jax.process_index()}'
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    missing = [i for i in range(jax.process_index(), len(names), jax.process_count()) if again or not (out / names[i]).exists()]
+
+    def put(write, name):
+        write(scratch / name)
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        (scratch / name).rename(out / name)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, tqdm.tqdm(
+            total=sum(sizes[i] for i in missing), desc=f'{out.parent.name} {out.name}', unit=unit, mininterval=1) as progress:
+        waiting = []
+        for i, write in make(missing):
+            waiting.append(pool.submit(put, write, names[i]))
+            while len(waiting) > 4 or waiting and waiting[0].done():
+                waiting.pop(0).result()
+            progress.update(sizes[i])
+        for job in waiting:
+            job.result()
+    shutil.rmtree(scratch)
+    sharding.barrier(f'{out} written')
 
 
 def looker(models, variables, plus_models, plus_variables, plus_side=0):
@@ -291,11 +311,7 @@ def looker(models, variables, plus_models, plus_variables, plus_side=0):
         found = plus_maps(variables[1], batch, models=plus_models, side=plus_side) if plus_models else {}
         return seen | {f'plus_{k}': v for k, v in found.items()}
 
-    devices = jax.local_devices()
-    mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
-    split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
-    variables, look = jax.device_put((variables, plus_variables), whole), jax.jit(look, out_shardings=whole)
-    return lambda batch: look(variables, jax.device_put(batch, split))
+    return sharding.on_local_devices(look, (variables, plus_variables))
 
 
 def looked_at(config, clips, annotations, chosen, sources, look):
@@ -337,14 +353,12 @@ def line(clips, name, info, k, seen, made, sources, run_hash):
             'box': [round(float(x), 5) for x in made['boxes'][k] / clips.side], 'empty': bool(made['empty'][k]), 'config': run_hash}
 
 
-def write(scratch, folder, maps, lines):
-    """Writes a clip's maps uint8 [t, h, w] and its lines of the manifest; `folder` appears when all are there."""
-    temporary = scratch / folder.name
-    map_path(scratch, folder.name, 0).parent.mkdir(parents=True)
+def write(maps, lines, folder):
+    """Writes a clip's maps uint8 [t, h, w] and its lines of the manifest into its folder."""
+    map_path(folder.parent, folder.name, 0).parent.mkdir(parents=True)
     for t, map_ in enumerate(maps):
-        PIL.Image.fromarray(map_).save(map_path(scratch, folder.name, t), compress_level=1)
-    (temporary / 'frames.jsonl').write_text(''.join(json.dumps(found) + '\n' for found in lines))
-    temporary.rename(folder)
+        PIL.Image.fromarray(map_).save(map_path(folder.parent, folder.name, t), compress_level=1)
+    (folder / 'frames.jsonl').write_text(''.join(json.dumps(found) + '\n' for found in lines))
 
 
 def check(config):

@@ -56,6 +56,15 @@ def put(batch, mesh):
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
+def on_local_devices(function, variables):
+    """`batch -> function(variables, batch)`, compiled; the batch's examples are split over this process's devices, the answer is whole."""
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
+    split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
+    variables, function = jax.device_put(variables, whole), jax.jit(function, out_shardings=whole)
+    return lambda batch: function(variables, jax.device_put(batch, split))
+
+
 def barrier(name):
     """Waits until all processes are here."""
     multihost_utils.sync_global_devices(name)

@@ -20,6 +20,7 @@ import tqdm
 
 from stanet_jax import InputError, checkpoint, sharding
 from stanet_jax.data import fragments
+from stanet_jax.models import backbones
 
 
 @flax.struct.dataclass
@@ -30,28 +31,65 @@ class State:
     optimizer: Any
 
 
+# ------------------------------------------------------------------------------------------------------------------ config
+
+
+def need(field, value, allowed, why):
+    """Refuses a config's value that cannot be meant, with the field's name."""
+    if not allowed:
+        raise InputError(f'config.{field}={value!r}: {why}')
+
+
+def check(config, known):
+    """Refuses a config whose fields that all trainings read cannot be meant; `known` are the nets that it may name."""
+    need('nets', config.nets, config.nets and set(config.nets) <= set(known), f'must name nets out of {", ".join(known)}')
+    for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
+        if part in config:
+            need(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
+            need(f'{part}.weights', config[part].weights, not config[part].weights or pathlib.Path(config[part].weights).is_dir(),
+                 "no such folder; python -m stanet_jax.convert makes it of torch's file, and '' begins from random weights")
+    for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine', 'polynomial')),
+                           ('dtype', ('auto', 'float32', 'bfloat16'))):
+        need(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')
+    for field in ('batch', 'evaluate_every', 'save_every', 'log_every'):
+        need(field, config[field], config[field] > 0, 'must be above 0')
+    need('data.side', config.data.side, config.data.side > 0, 'must be above 0')
+    need('data.workers', config.data.workers, config.data.workers >= 0, 'must be 0 or more')
+    for net in config.nets:
+        for field in ('epochs', 'learning_rate', 'new_multiplier'):
+            given, taken = config[field].get(net), field == 'epochs' and isinstance(config.start_from.get(net), str)
+            need(f'{field}.{net}', given, (given or 0) > 0 or taken and given == 0, 'must be a number above 0')
+        need(f'optimizer.{net}', config.optimizer.get(net), config.optimizer.get(net) in ('sgd', 'adam'), 'must be sgd or adam')
+    need('jitter', config.jitter, len(config.jitter) == 4 and min(config.jitter) >= 0, 'must be four numbers of at least 0')
+
+
 # --------------------------------------------------------------------------------------------------------------- optimizer
 
 
-def multipliers(params, new=10.0, bias=2.0):
+def multipliers(params, new=10.0, bias=2.0, frozen=()):
     """The learning-rate multiplier of each parameter: encoder weights 1, their biases 2, new weights 10, new biases 20.
 
-    New is what no pretrained weights exist for: all parts of the net (the top level of `params`) but the encoders.
+    New is what no pretrained weights exist for: all parts of the net (the top level of `params`) but the encoders. `frozen` are names
+    of layers whose multiplier is 0.
     """
     def multiplier(path, _):
+        if any(part.key in frozen for part in path):
+            return 0.0
         return (1.0 if path[0].key.endswith('encoder') else new) * (bias if path[-1].key == 'bias' else 1.0)
     return jax.tree.map_with_path(multiplier, params)
 
 
 def schedule(name, learning_rate, warmup, steps):
-    """Learning rate by step: 'constant', or 'cosine', a linear warm-up and a cosine to zero."""
+    """Learning rate by step: 'constant'; 'polynomial', `(1 - step / steps)^0.9`; 'cosine', a linear warm-up and a cosine to zero."""
     if name == 'constant':
         return optax.constant_schedule(learning_rate)
+    if name == 'polynomial':
+        return optax.polynomial_schedule(learning_rate, 0.0, 0.9, max(steps, 1))
     warmup = min(warmup, steps // 4)
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
 
 
-def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4):
+def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4, decayed=None):
     """Gradient descent with a learning rate for each parameter.
 
     Args:
@@ -59,8 +97,9 @@ def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4):
             small gates to open within the few hundred steps of the embedded default; it takes no weight decay.
         learning_rate: number or schedule.
         scale: tree of multipliers, see `multipliers`.
+        decayed: tree that is True where weights decay; None for everywhere.
     """
-    descent = {'sgd': (optax.add_decayed_weights(weight_decay), optax.trace(momentum, nesterov=True)),
+    descent = {'sgd': (optax.add_decayed_weights(weight_decay, decayed), optax.trace(momentum, nesterov=True)),
                'adam': (optax.scale_by_adam(),)}[name]
     return optax.chain(*descent, optax.scale_by_learning_rate(learning_rate),
                        optax.stateless(lambda updates, params=None: jax.tree.map(lambda u, m: u * m, updates, scale)))
@@ -69,8 +108,9 @@ def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4):
 def optimizer_of(config, name, params, steps):
     """The optimizer of the net `name`, as the config has it."""
     rate = schedule(config.schedule, config.learning_rate[name], config.warmup, steps)
-    scale = multipliers(params, config.new_multiplier[name], config.bias_multiplier)
-    return make_optimizer(config.optimizer[name], rate, scale, config.momentum, config.weight_decay)
+    scale = multipliers(params, config.new_multiplier[name], config.bias_multiplier, config.get('frozen', ()))
+    only = jax.tree.map_with_path(lambda path, _: path[-1].key == 'kernel', params) if config.get('decay_kernels_only') else None
+    return make_optimizer(config.optimizer[name], rate, scale, config.momentum, config.weight_decay, only)
 
 
 # ------------------------------------------------------------------------------------------------------------- update step

@@ -162,8 +162,8 @@ def test_sound(built, source, split):
 
 def test_a_second_of_sound_is_few_reads(built, monkeypatch):
     clips = ave.Clips(built, 'train')
-    reads = []
-    monkeypatch.setattr(clips, '_read', lambda record, feature, read=clips._read: (reads.append(record), read(record, feature))[1])
+    reads, read = [], clips._records.read
+    monkeypatch.setattr(clips._records, 'read', lambda record, feature: (reads.append(record), read(record, feature))[1])
     for centre in np.linspace(0, 3.5, 30):
         reads.clear()
         clips.sound(0, centre)
@@ -202,11 +202,11 @@ def test_clips_travel_to_workers(built, monkeypatch):
     np.testing.assert_array_equal(copy.frame(0, 8), frame)
     np.testing.assert_array_equal(copy.sound(1, 1.), sound)
     # After a fork the files are opened anew.
-    opened = clips._opened
+    opened = clips._records._opened
     pid = os.getpid() + 1
     monkeypatch.setattr(ave.os, 'getpid', lambda: pid)
     np.testing.assert_array_equal(clips.frame(0, 8), frame)
-    assert clips._opened is not opened
+    assert clips._records._opened is not opened
 
 
 def test_second_call_does_not_decode(built, source, monkeypatch, capsys):

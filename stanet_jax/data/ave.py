@@ -10,7 +10,6 @@ reads frames and seconds of sound from them.
 """
 import collections
 import concurrent.futures
-import contextlib
 import copy
 import dataclasses
 import functools
@@ -19,20 +18,16 @@ import io
 import itertools
 import math
 import os
-import tempfile
-import threading
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 from PIL import Image
-from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
 from stanet_jax import InputError
 from stanet_jax.audio import SAMPLE_RATE, window_around
+from stanet_jax.data import records
 from stanet_jax.video import read_clip
 
 INSTRUCTIONS = (
@@ -159,11 +154,11 @@ class Ave(tfds.core.ShardBasedBuilder):
                 self._skip(split, a.id, a.line, reason, detail)
                 yield []
                 continue
-            records = list(_records(len(clips), frames, sound, config.rate))
+            found = list(_records(len(clips), frames, sound, config.rate))
             clips.append(dict(id=a.id, tag=metadata['categories'].index(a.category), kind=a.quality, first=first,
                               frames=len(frames), samples=len(sound)))
             first += len(frames)
-            yield records
+            yield found
 
     def _skip(self, split, clip_id, line, reason, detail):
         self.info.metadata['skipped'].append(dict(split=split, id=clip_id, line=line, reason=reason, detail=detail))
@@ -177,8 +172,8 @@ class Ave(tfds.core.ShardBasedBuilder):
 
 
 def _shard(examples, size):
-    for records in itertools.islice(examples, size):
-        for record in records:
+    for clip in itertools.islice(examples, size):
+        for record in clip:
             yield record['frame'], record
 
 
@@ -289,57 +284,16 @@ def prepare(root, side, rate, prepared='', workers=None):
         raise InputError(f'side and rate: frames need a side of at least 1 and a rate above 0, got {side} and {rate}')
     root = find_root(root)
     prepared = os.fspath(prepared) or os.path.join(root, 'prepared')
-    with _quiet_tfds():
-        builder = _open(prepared, side, rate)
-        new = not os.path.exists(builder.data_dir)
-        if new:
-            builder = _write(builder, prepared, root, workers or os.cpu_count() or 1)
-    metadata = builder.info.metadata
-    if not builder.is_prepared() or not metadata or not all(map(os.path.exists, _files(builder))):
-        raise InputError(f'{builder.data_dir}: not complete; delete it and prepare again')
-    if metadata['fingerprint'] != _fingerprint(root):
-        raise InputError(f'{builder.data_dir}: prepared from other annotation files than {root} holds now; delete it '
-                         'to prepare again')
-    if new:
-        print(_summary(metadata))
-    return builder
 
-
-def _open(prepared, side, rate):
-    return Ave(config=AveConfig(name=f'{side}px_{rate:g}fps', side=side, rate=rate), data_dir=prepared)
-
-
-def _files(builder):
-    return [path for split in builder.info.splits.values() for path in split.filepaths]
-
-
-def _write(builder, prepared, root, workers):
-    # TFDS writes beside the final folder and renames when all is done: what is killed is never taken for complete.
-    try:
-        os.makedirs(prepared, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=prepared) as downloads:
-            builder.workers = workers
-            builder.download_and_prepare(
-                download_dir=downloads, file_format='array_record',
-                download_config=tfds.download.DownloadConfig(manual_dir=root, try_download_gcs=False))
+    def make_builder():
+        builder = Ave(config=AveConfig(name=f'{side}px_{rate:g}fps', side=side, rate=rate), data_dir=prepared)
+        builder.workers = workers or os.cpu_count() or 1
         return builder
-    except OSError as e:
-        if not os.path.exists(builder.data_dir):
-            raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
-        # Another process has prepared the same meanwhile.
-        return _open(prepared, builder.builder_config.side, builder.builder_config.rate)
 
-
-@contextlib.contextmanager
-def _quiet_tfds():
-    # TFDS warns of every config that is made in code, and prints of downloads of unknown size.
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
+    builder, new = records.prepare(make_builder, prepared, root, _fingerprint(root))
+    if new:
+        print(_summary(builder.info.metadata))
+    return builder
 
 
 class Clips:
@@ -353,14 +307,10 @@ class Clips:
     """
 
     def __init__(self, builder, split):
-        splits = builder.info.metadata['splits']
-        if split not in splits:
-            raise InputError(f'{builder.data_dir}: has no split {split}, only {", ".join(splits)}')
-        self.clips, self.categories = splits[split], builder.info.metadata['categories']
+        self._records = records.Records(builder, split)
+        self.clips, self.categories = builder.info.metadata['splits'][split], builder.info.metadata['categories']
         self.split = split
         self.side, self.rate = builder.builder_config.side, builder.builder_config.rate
-        self._files = list(builder.info.splits[split].file_instructions) if self.clips else []
-        self._opened = None
 
     def __len__(self):
         return len(self.clips)
@@ -381,14 +331,11 @@ class Clips:
         result.clips = [self.clips[i] for i in indices]
         return result
 
-    def __getstate__(self):
-        return {**self.__dict__, '_opened': None}
-
     def image(self, index, k):
         """Frame `k` of clip `index` as a PIL image, beyond the clip's ends the nearest one."""
         clip = self.clips[index]
         k = min(max(k, 0), clip['frames'] - 1)
-        return Image.open(io.BytesIO(self._read(clip['first'] + k, 'image')), formats=['JPEG'])
+        return Image.open(io.BytesIO(self._records.read(clip['first'] + k, 'image')), formats=['JPEG'])
 
     def frame(self, index, k):
         """uint8 RGB `[side, side, 3]`: the same as an array."""
@@ -404,17 +351,6 @@ class Clips:
         for (k, first), last in zip(starts, [s for _, s in starts[1:]] + [clip['samples']], strict=True):
             lo, hi = max(first, start), min(last, end)
             if lo < hi:
-                part = np.frombuffer(self._read(clip['first'] + k, 'sound'), '<i2')
+                part = np.frombuffer(self._records.read(clip['first'] + k, 'sound'), '<i2')
                 window[lo - start:hi - start] = part[lo - first:hi - first] / np.float32(32768)
         return window
-
-    def _read(self, record, feature):
-        # Opened here, as neither file handles nor locks outlive a fork.
-        if self._opened is None or self._opened[0] != os.getpid():
-            source = ArrayRecordDataSource(self._files)
-            self._opened = os.getpid(), source, threading.Lock()
-        _, source, lock = self._opened
-        with lock:
-            raw = source[record]
-        # TFDS's own decoding takes four times as long as the read.
-        return tf_example_pb2.Example.FromString(raw).features.feature[feature].bytes_list.value[0]

@@ -12,7 +12,8 @@ from stanet_jax.models.backbones.tiny import Tiny, TinyAudio
 from stanet_jax.models.backbones.vgg import VGG16
 from stanet_jax.models.backbones.vggsound import VGGSound
 
-IMAGE = {'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt, 'resnet38': ResNet38}
+IMAGE = {'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt, 'resnet38': ResNet38,
+         'resnet101': partial(ResNeXt, groups=1, width_per_group=64, dilated=2)}
 SOUND = {'tiny_audio': TinyAudio, 'vggsound': VGGSound, 'vggsound_average': partial(VGGSound, pool='average')}
 BACKBONES = {**IMAGE, **SOUND}
 

@@ -1,4 +1,4 @@
-"""ResNeXt-101 32x8d (Xie et al., arXiv:1611.05431), laid out as torchvision's so that its weights fit.
+"""ResNeXt-101 32x8d (Xie et al., arXiv:1611.05431) and ResNet-101, laid out as torchvision's so that their weights fit.
 
 Every padding is explicit and symmetric, as in torch: 'SAME' pads a strided convolution on the far side only, which
 shifts the features against the weights. Parameters are named as in torch, with `layer1.0` as `layer1_0`.
@@ -19,13 +19,14 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 class Bottleneck(nn.Module):
     """1x1, grouped 3x3 and 1x1 convolutions around a skip: [b, h, w, c] -> [b, h/stride, w/stride, 4 planes].
 
-    `width` is the number of channels of the grouped convolution, which carries the stride. Sides are rounded up.
+    `width` is the number of channels of the grouped convolution, which carries stride and dilation. Sides are rounded up.
     """
 
     planes: int
     width: int
     groups: int
     stride: int
+    dilation: int
     conv: Any
     norm: Any
 
@@ -33,7 +34,8 @@ class Bottleneck(nn.Module):
     def __call__(self, x, mask=None):
         y = self.conv(self.width, (1, 1), name='conv1')(x)
         y = nn.relu(self.norm(name='bn1')(y, mask=mask))
-        y = self.conv(self.width, (3, 3), self.stride, padding=1, feature_group_count=self.groups, name='conv2')(y)
+        y = self.conv(self.width, (3, 3), self.stride, padding=self.dilation, kernel_dilation=self.dilation,
+                      feature_group_count=self.groups, name='conv2')(y)
         y = nn.relu(self.norm(name='bn2')(y, mask=mask))
         y = self.conv(4 * self.planes, (1, 1), name='conv3')(y)
         y = self.norm(name='bn3')(y, mask=mask)
@@ -44,15 +46,17 @@ class Bottleneck(nn.Module):
 
 
 class ResNeXt(nn.Module):
-    """ResNeXt; the defaults are 101 layers, 32 groups, 8 channels a group.
+    """ResNeXt; the defaults are 101 layers, 32 groups, 8 channels a group. With one group of 64 channels it is ResNet-101.
 
     Takes normalised images [b, h, w, 3] and returns `C3` [b, h/8, w/8, 512], `C4` [b, h/16, w/16, 1024] and `C5`
-    [b, h/32, w/32, 2048] (layers 2, 3 and 4), sides rounded up.
+    [b, h/32, w/32, 2048] (layers 2, 3 and 4), sides rounded up. The
+    last `dilated` layers have dilation in place of stride, as torchvision's: with 2 of them `C4` and `C5` are at h/8, w/8 too.
     """
 
     layers: tuple[int, ...] = (3, 4, 23, 3)
     groups: int = 32
     width_per_group: int = 8
+    dilated: int = 0
     dtype: Any = jnp.float32
     batch_norm: str = 'running'
 
@@ -66,12 +70,14 @@ class ResNeXt(nn.Module):
         x = conv(64, (7, 7), 2, padding=3, name='conv1')(x)
         x = nn.relu(norm(name='bn1')(x, mask=mask))
         x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pads with -inf, as torch does
-        out = {}
+        out, dilation = {}, 1
         for level, blocks in enumerate(self.layers, start=1):
             planes = 64 * 2 ** (level - 1)
             width = planes * self.width_per_group // 64 * self.groups
+            dilates, before = level > len(self.layers) - self.dilated, dilation
+            dilation *= 2 if dilates else 1
             for i in range(blocks):
-                stride = 2 if i == 0 and level > 1 else 1
-                x = Bottleneck(planes, width, self.groups, stride, conv, norm, name=f'layer{level}_{i}')(x, mask)
+                stride = 2 if i == 0 and level > 1 and not dilates else 1
+                x = Bottleneck(planes, width, self.groups, stride, dilation if i else before, conv, norm, name=f'layer{level}_{i}')(x, mask)
             out[f'C{level + 1}'] = x
         return {name: out[name] for name in ('C3', 'C4', 'C5')}

@@ -1,0 +1,175 @@
+"""The evidence for EPS: classifiers on tags with and without saliency, their pseudo-masks, DeepLab on these, on worlds of several seeds.
+
+    python -m benchmarks.eps --seeds=3 --workdir=runs/experiment-eps --out=docs/results.md
+    python -m benchmarks.eps --seeds=1 --train=480 --epochs=12 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
+
+Every seed makes its own world (`stanet_jax.data.synthvoc`) and trains its own nets; what is done is left, so that an interrupted run
+goes on. Results are written as a part of the page `--out`; `picture.png` in the workdir shows what each stage makes of some images.
+"""
+import argparse
+import functools
+import json
+import pathlib
+import sys
+
+import jax
+import numpy as np
+from absl import logging
+
+from benchmarks.experiment import mean_and_spread, replace_part
+from configs import deeplab, eps
+from stanet_jax import InputError, classification, losses, masks, pipeline, segmentation, training, visualize
+from stanet_jax.data import synthave, synthvoc
+
+NAMES = {'none': 'CAM (tags alone)', 'naive': 'EPS naive', 'predefined': 'EPS predefined', 'adaptive': 'EPS adaptive'}
+TITLE = 'EPS on SynthVOC'
+
+
+def configs_of(args, seed, selection):
+    """The configs of EPS and of DeepLab on its masks."""
+    first, second = eps.get_config(), deeplab.get_config()
+    world = synthave.Settings(train=args.train, validation=96, test=96, seed=seed)
+    for config in (first, second):
+        config.seed, config.data.root = seed, str(args.workdir / f'world{seed}')
+        config.epochs[config.nets[0]] = args.epochs
+    first.selection, folder = selection, args.workdir / f'seed{seed}' / selection
+    first.background_classes = tuple(synthave.category_name(k) for k in range(world.categories)[-2:])  # what is always small
+    second.pseudo_masks = str(folder / 'masks' / 'train')
+    return first, second, folder, world
+
+
+def run_seed(args, seed):
+    """All stages of a seed; returns {name: scores}, see `masks.score`, with `saliency` of EPS's estimate."""
+    found = {}
+    for selection in args.selections:
+        first, second, folder, world = configs_of(args, seed, selection)
+        if not pathlib.Path(first.data.root).exists():
+            synthvoc.generate(first.data.root, world)
+        path, splits = folder / 'scores.json', segmentation.open_data(first)
+        if not path.exists():
+            segmentation.train(first, folder)
+            masks.run(first, folder)
+            scores = {NAMES[selection]: masks.score(splits['train'], folder / 'masks' / 'train', f'{first.data.root}/Context')}
+            scores[NAMES[selection]]['saliency'] = foreground_ious(first, folder, splits['train'])
+            if selection == args.selections[-1]:
+                segmentation.train(second, folder / 'deeplab')
+                for split in ('train', 'validation'):
+                    out = folder / 'deeplab' / 'masks' / split
+                    masks.write_labels(second, *segmentation.trained(second, folder / 'deeplab', len(splits[split].categories)),
+                                       splits[split], out)
+                    scores[f'DeepLab, {split}'] = masks.score(splits[split], out, f'{first.data.root}/Context')
+            training.replace_text(path, json.dumps(scores, indent=2) + '\n')
+        found |= json.loads(path.read_text())
+    picture(args, seed)
+    return found
+
+
+def estimates(config, folder, images, count):
+    """What EPS says of the first `count` images, at one scale: frames, given saliency, estimated saliency, tagged maps, true labels."""
+    model, variables = segmentation.trained(config, folder, len(images.categories))
+    examples = segmentation.Examples(images.only(range(count)), config.data.side, saliency=True, target=images.mask)
+    batch = {k: np.stack([examples.example(i)[k] for i in range(count)]) for k in examples.example(0)}
+
+    @jax.jit
+    def look(variables, batch):
+        maps = model.apply(variables, **classification.inputs(batch))
+        saliency = jax.image.resize(batch['saliency'] / 255.0, maps.shape[:3], 'nearest')
+        tagged = (jax.nn.softmax(maps)[..., :-1] * batch['tags'][:, None, None]).sum(axis=-1)
+        return losses.eps_saliency(maps, saliency, batch['tags'])[1]['estimate'], tagged
+
+    estimate, tagged = (np.asarray(segmentation.resized(x, batch['target'].shape[1:])[..., 0])
+                        for x in (y[..., None] for y in look(variables, batch)))
+    return {'frames': batch['frames'], 'saliency': batch['saliency'] / 255, 'estimate': estimate, 'tagged': tagged, 'true': batch['target']}
+
+
+def foreground_ious(config, folder, images, count=192):
+    """Intersection over union with what is no background, of the given and of the estimated saliency, both above one half."""
+    found = estimates(config, folder, images, min(count, len(images)))
+    true = found['true'] > 0
+    return {k: float(((found[k] > .5) & true).sum() / ((found[k] > .5) | true).sum()) for k in ('saliency', 'estimate')}
+
+
+def picture(args, seed, count=8):
+    """`picture.png`: images, saliency, CAM, EPS's map, pseudo-mask, what DeepLab says, the truth."""
+    cells = []
+    for selection in dict.fromkeys((args.selections[0], args.selections[-1])):
+        config, second, folder, _ = configs_of(args, seed, selection)
+        images = segmentation.open_data(config)['train']
+        found = estimates(config, folder, images, 4 * count)
+        chosen = [i for i in range(4 * count) if len(images.images[i]['tags']) > 1 or 1 in images.images[i]['tags']][:count]
+        if not cells:
+            cells = [[('image', found['frames'][i]), ('saliency given', visualize.heat(found['saliency'][i]))] for i in chosen]
+        pseudo = masks.segmentation.mask_reader(folder / 'masks' / 'train', images)
+        for row, i in zip(cells, chosen, strict=True):
+            name = NAMES[selection].split(' (')[0]
+            row += [(f'map of {name}', visualize.overlay(found['frames'][i], found['tagged'][i])),
+                    (f'mask of {name}', segmentation.colours(pseudo(i)))]
+    labels = masks.segmentation.mask_reader(folder / 'deeplab' / 'masks' / 'train', images)
+    for row, i in zip(cells, chosen, strict=True):
+        row += [('DeepLab', segmentation.over(found['frames'][i], labels(i))), ('truth', segmentation.colours(images.mask(i)))]
+    rows = [(', '.join(images.categories[tag - 1] for tag in images.images[i]['tags']), row) for i, row in zip(chosen, cells, strict=True)]
+    visualize.contact_sheet(args.workdir / 'picture.png', rows, side=96, across=1)
+    print(f'what each stage makes of some images: {args.workdir / "picture.png"}')
+
+
+def document(args, found):
+    """The page's part, from each seed's scores."""
+    def values(name, *path):
+        return [functools.reduce(lambda tree, key: tree[key], path, scores[name]) for scores in found]
+
+    first = synthave.category_name(0)
+    columns = {'mean IoU': ('mean_iou',), 'boundary recall': ('boundary', 'recall'), 'precision': ('boundary', 'precision'),
+               'F1': ('boundary', 'f1'), 'track taken for its class': ('confusion', first), 'IoU of that class': ('iou', first)}
+    lines = ['| | ' + ' | '.join(columns) + ' |', '|---|' + '---|' * len(columns)]
+    for name in found[0]:
+        lines.append(f'| {name} | ' + ' | '.join(mean_and_spread(values(name, *path)) for path in columns.values()) + ' |')
+    names = [NAMES[selection] for selection in args.selections]
+
+    def check(text, ours, theirs, *path, sign=1, least=0.0):
+        gain = sign * (np.array(values(ours, *path)) - values(theirs, *path))
+        shows = 'shows' if gain.mean() > least else '**does not show**'
+        return (f'- {shows} on average, in {(gain > least).sum()} of {len(gain)} seeds: {text}, expected above {least:g}: '
+                f'{mean_and_spread(gain)} ({", ".join(f"{v:+.3f}" for v in gain)})')
+
+    last, checks = names[-1], []
+    if NAMES['none'] in names:
+        checks += [check(f'{last} over CAM, mean IoU', last, NAMES['none'], 'mean_iou'),
+                   check(f'{last} over CAM, boundary F1', last, NAMES['none'], 'boundary', 'f1'),
+                   check(f'{last} below CAM, track taken for its class', last, NAMES['none'], 'confusion', first, sign=-1)]
+    checks += [check(f'{last} over {name}, mean IoU', last, name, 'mean_iou') for name in names[:-1] if name != NAMES['none']]
+    small = [synthave.category_name(k) for k in range(synthave.Settings().categories)[-2:]]
+    checks += [check(f'{last} over {name}, IoU of {category}, which the saliency always misses', last, name, 'iou', category)
+               for name in names[:-1] if name != NAMES['none'] for category in small]
+    checks.append(check('DeepLab on held-out images over its pseudo-masks, mean IoU', 'DeepLab, validation', last, 'mean_iou', least=-0.03))
+    quality = [f'| {name} | {mean_and_spread(values(name, "saliency", "saliency"))} | '
+               f'{mean_and_spread(values(name, "saliency", "estimate"))} |' for name in names if name != NAMES['none']]
+    return '\n'.join([
+        f'Written by `python -m benchmarks.eps --seeds={len(found)}`; {args.train} images to train on, {args.epochs:g} passes over them. '
+        f'Masks of the training images against the true ones, DeepLab (on the masks of {last}) of held-out images, too; mean ± standard '
+        f'deviation over {len(found)} seeds. Boundaries are met within {max(1, .0075 * np.hypot(96, 96)):.1f} pixels of 96.', '',
+        *lines, '', 'Foreground, IoU with what is no background: the saliency that is given, and what EPS makes of it.', '',
+        '| | given | estimated |', '|---|---|---|', *quality, '', '## Expected orders', '', *checks, ''])
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Runs EPS for several seeds and writes a page of results.')
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--train', type=int, default=960, help='images to train on')
+    parser.add_argument('--epochs', type=float, default=eps.get_config().epochs.EPS)
+    parser.add_argument('--selections', nargs='+', default=list(NAMES), choices=NAMES, help='the last one teaches DeepLab')
+    parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/experiment-eps'))
+    parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
+    args = parser.parse_args()
+    logging.set_verbosity(logging.WARNING)
+    pipeline.compile_once(args.workdir / 'compiled')
+    try:
+        found = [run_seed(args, seed) for seed in range(args.seeds)]
+        replace_part(args.out, TITLE, document(args, found))
+    except InputError as error:
+        sys.exit(f'error: {error}')
+    print(document(args, found))
+    print(f'results: {args.out}')
+
+
+if __name__ == '__main__':
+    main()

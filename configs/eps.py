@@ -1,0 +1,86 @@
+"""EPS (Lee et al., CVPR 2021): a classifier on tags and saliency, whose maps become pseudo-masks.
+
+    python train.py --config=configs/eps.py --workdir=runs/eps             trains it
+    python distill.py --config=configs/eps.py --workdir=runs/eps           writes its pseudo-masks to runs/eps/masks
+    --config=configs/eps.py:voc12, :coco                                   as the paper has it, on PASCAL VOC 2012 or COCO 2014
+
+`--config.selection=none` leaves the saliency out: class activation maps, the baseline.
+"""
+from ml_collections import ConfigDict
+
+
+def get_config(name='synthvoc'):
+    return {'synthvoc': synthvoc, 'voc12': voc12, 'coco': coco}[name]()
+
+
+def synthvoc():
+    return ConfigDict({
+        'task': 'eps',
+        'seed': 0,
+        'nets': ('EPS',),
+        'data': {
+            'name': 'synthvoc',  # or voc
+            'root': 'data/synthvoc',
+            'prepared': '',  # where the records go; <root>/prepared by default
+            'saliency': '',  # folder of saliency maps; <root>/SALImages by default
+            'side': 96,  # of the crops
+            'long_side': (72, 128),  # range of the images' longer side, at random
+            'workers': 0,  # reading processes; 0 reads in threads
+        },
+        'selection': 'adaptive',  # of foreground classes: adaptive, naive, predefined (Table 3); or none, for tags alone
+        'background_classes': (),  # names of the classes that 'predefined' counts as background
+        'threshold': 0.4,  # tau of the overlap
+        'mix': 0.5,  # lambda of Eq. 1
+        'encoder': {'name': 'tiny', 'weights': ''},
+        'start_from': {},
+        'batch_norm': 'batch',  # 'running' keeps a pretrained encoder's statistics
+        'frozen': (),  # names of layers that are not trained
+        'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
+        'batch': 32,
+        'epochs': {'EPS': 20.0},
+        'optimizer': {'EPS': 'adam'},
+        'learning_rate': {'EPS': 2e-3},  # of the encoder's weights
+        'new_multiplier': {'EPS': 5.0},
+        'bias_multiplier': 2.0,
+        'schedule': 'cosine',  # or polynomial, constant
+        'warmup': 50,
+        'momentum': 0.9,
+        'weight_decay': 5e-4,
+        'decay_kernels_only': True,
+        'jitter': (0.3, 0.3, 0.3, 0.02),  # brightness, contrast, saturation, hue (which tells SynthAVE's categories)
+        'masks': {
+            'splits': ('train',),
+            'scales': (0.5, 1.0, 1.5, 2.0),
+            'background': 0.2,  # score of the background
+            'canvas': 96,  # square that images are set into; larger ones are made to fit
+            'batch': 16,  # images of a device
+        },
+        'held_out': 96,  # images that are looked at while training
+        'evaluate_every': 200,
+        'save_every': 200,
+        'log_every': 10,
+    })
+
+
+def voc12():
+    config = synthvoc()
+    config.data.update({'name': 'voc', 'root': 'VOC2012', 'side': 448, 'long_side': (256, 512), 'workers': 8})
+    config.encoder = {'name': 'resnet38', 'weights': 'weights/resnet38'}
+    config.batch_norm = 'running'
+    config.frozen = ('conv1a', 'b2', 'b2_1', 'b2_2')
+    config.batch = 8
+    config.epochs = {'EPS': 8 * 20000 / 10582}  # 20,000 steps
+    config.optimizer, config.learning_rate, config.new_multiplier = {'EPS': 'sgd'}, {'EPS': 0.01}, {'EPS': 10.0}
+    config.schedule, config.momentum = 'polynomial', 5e-4  # in the release the decay stands in the momentum's place
+    config.jitter = (0.3, 0.3, 0.3, 0.1)
+    config.masks.canvas, config.masks.batch = 512, 4
+    config.held_out, config.evaluate_every, config.save_every, config.log_every = 400, 2000, 1000, 50
+    return config
+
+
+def coco():
+    config = voc12()
+    config.data.root, config.data.prepared = 'COCO2014', ''
+    config.epochs = {'EPS': 8 * 20000 / 82081}
+    config.masks.canvas = 640
+    return config

@@ -1,0 +1,164 @@
+"""SynthAVE's frames in the layout of PASCAL VOC, for segmentation: masks, tags of all objects in view, saliency with known faults.
+
+    python -m stanet_jax.data.synthvoc --out=data/synthvoc
+
+An image is a moment of a SynthAVE clip, drawn anew. Bodies carry a little of their category's hue, so that all of an object tells what
+it is, its head best. Three things make it hard where EPS claims to help:
+
+    a track, stripes behind the object, comes with nearly every object of category 0 and seldom without: the papers' railway
+    some objects are small, those of the last two categories always
+    the saliency map misses small objects, shows some distractors, and is blurred
+
+`Context/<id>.png` is 1 where the track shows; for the rest of the files see `voc`.
+"""
+import argparse
+import concurrent.futures
+import dataclasses
+import functools
+import multiprocessing
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import PIL.Image
+import scipy.ndimage
+import tqdm
+
+import stanet_jax
+from stanet_jax.data import synthave
+
+LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
+SMALL = 0.5  # size of a small object, and how many of the categories that have both are small
+TRACK = {True: 0.9, False: 0.03}  # how often there is one, with and without an object of category 0
+
+
+@dataclasses.dataclass
+class Scene:
+    """An image uint8 [h, w, 3], its labels, saliency and track, each uint8 [h, w], and the labels in view."""
+    image: np.ndarray
+    labels: np.ndarray
+    saliency: np.ndarray
+    track: np.ndarray
+    tags: list
+
+
+def coverage(side, paints):
+    """How much of each pixel is covered, [h, w] in [0, 1], by what `paint` is given in turn: tuples (centre, radius, shape)."""
+    image = np.zeros((side, side, 1))
+    for centre, radius, shape in paints:
+        synthave.paint(image, centre, radius, np.ones(1), shape)
+    return image[..., 0]
+
+
+def stripes(side, rng):
+    """A track: the texture [h, w, 3], and where it lies [h, w], a band across the frame."""
+    angle, phase, middle = rng.uniform(-.3, .3), rng.uniform(0, 6), rng.uniform(.4, .7)
+    y, x = np.mgrid[:side, :side] / side
+    across, along = np.cos(angle) * (y - middle) - np.sin(angle) * (x - .5), np.cos(angle) * (x - .5) + np.sin(angle) * (y - middle)
+    rails = abs(abs(across) - .16) < .025
+    sleepers = np.sin(2 * np.pi * 11 * along + phase) > 0
+    texture = np.where(rails[..., None], [.75, .72, .7], np.where(sleepers[..., None], [.35, .25, .18], [.52, .48, .45]))
+    return texture, abs(across) < .24
+
+
+def scene(settings, split, index):
+    """The scene of (seed, split, index): a pure function of them."""
+    clip = synthave.make_clip(settings, split, index)
+    rng = np.random.default_rng([settings.seed, list(LISTS).index(split), index, 2])
+    t, side, categories = int(rng.integers(settings.frames)), settings.side, settings.categories
+    things = [thing for thing in clip.objects if thing.visible[t]]
+    image, track = synthave.background(side, rng).astype(np.float64), np.zeros((side, side), bool)
+    texture, band = stripes(side, rng)
+    if rng.uniform() < TRACK[any(thing.category == 0 for thing in things)]:
+        track = band
+        image[track] = texture[track] + rng.normal(0, .03, (track.sum(), 1))
+    saliency, labels = np.zeros((side, side)), np.zeros((side, side), np.uint8)
+    for thing in clip.distractors:
+        shape, colour = rng.choice(['disc', 'box', 'diamond']), rng.uniform(.2, .8, 3)
+        synthave.paint(image, thing.path[t], thing.body, colour, shape)
+        if rng.uniform() < .2:
+            saliency = np.maximum(saliency, .8 * coverage(side, [(thing.path[t], thing.body, shape)]))
+    for thing in things:
+        small = thing.category >= categories - 2 or rng.uniform() < SMALL / 2
+        size, centre = SMALL if small else 1, thing.path[t]
+        shape, plain = synthave.body_look(thing, categories)
+        bright, dark = synthave.head_colours(thing.category, categories)
+        head = centre + size * (thing.head[t] - centre)
+        parts = [(centre, size * thing.body, shape), (head, size * synthave.HEAD * side, 'disc')]
+        looks = [.6 * plain + .3 * bright + .1 * dark, synthave.head_pattern(thing.category, categories, rng.uniform(0, 6.3))]
+        for (place, radius, form), look in zip(parts, looks, strict=True):
+            synthave.paint(image, place, radius, look, form)
+        covered = coverage(side, parts)
+        labels[covered > .5] = thing.category + 1
+        if not small:
+            saliency = np.maximum(saliency, covered)
+    image += rng.normal(0, .015, image.shape)
+    saliency = scipy.ndimage.gaussian_filter(saliency, side / 96)
+    image, saliency = (np.clip(255 * x + .5, 0, 255).astype(np.uint8) for x in (image, saliency))
+    return Scene(image, labels, saliency, (track & (labels == 0)).astype(np.uint8), sorted(set(np.unique(labels).tolist()) - {0}))
+
+
+def palette():
+    """VOC's colours: 768 numbers, of label k the bits of k spread over red, green and blue."""
+    bits = np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3)) & 1
+    return (bits << (7 - np.arange(8)[:, None])).sum(axis=1).ravel().tolist()
+
+
+def label_image(labels):
+    """Labels uint8 [h, w] as a PIL image in VOC's colours."""
+    image = PIL.Image.fromarray(labels).convert('P')
+    image.putpalette(palette())
+    return image
+
+
+def write_image(root, settings, split, index):
+    """Makes one scene and writes its files; -> (id, labels in view)."""
+    made, name = scene(settings, split, index), f'{split}_{index:05d}'
+    PIL.Image.fromarray(made.image).save(root / 'JPEGImages' / f'{name}.jpg', quality=95)
+    label_image(made.labels).save(root / 'SegmentationClassAug' / f'{name}.png')
+    for folder, values in (('SALImages', made.saliency), ('Context', made.track)):
+        PIL.Image.fromarray(values).save(root / folder / f'{name}.png')
+    return name, made.tags
+
+
+def generate(out, settings=None, workers=None):
+    """Writes the set under the folder `out`, which must not exist; it appears there only when it is complete."""
+    settings, out = settings or synthave.Settings(), pathlib.Path(out)
+    synthave.check(settings)
+    if os.path.lexists(out):
+        raise stanet_jax.InputError(f'{out}: exists already; delete it or give another folder')
+    root = out.parent / f'.{out.name}.{os.getpid()}'
+    for folder in ('JPEGImages', 'SegmentationClassAug', 'SALImages', 'Context'):
+        (root / folder).mkdir(parents=True)
+    try:
+        with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context('spawn')) as pool:
+            for split, path in LISTS.items():
+                indices = range(getattr(settings, split))
+                made = pool.map(functools.partial(write_image, root, settings, split), indices, chunksize=16)
+                ids = [name for name, tags in tqdm.tqdm(made, f'SynthVOC {split}', len(indices), unit='image', mininterval=1) if tags]
+                (root / path).write_text(''.join(f'{name}\n' for name in ids))
+        (root / 'classes.txt').write_text(''.join(synthave.category_name(k) + '\n' for k in range(settings.categories)))
+        root.rename(out)
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Writes frames of SynthAVE as a set for segmentation.')
+    parser.add_argument('--out', required=True, help='folder to write; must not exist')
+    parser.add_argument('--workers', type=int, help='processes; one for each core by default')
+    for field in ('categories', 'train', 'validation', 'test', 'side', 'seed'):
+        parser.add_argument(f'--{field}', type=int, default=getattr(synthave.Settings(), field))
+    args = vars(parser.parse_args())
+    out, workers = args.pop('out'), args.pop('workers')
+    try:
+        generate(out, synthave.Settings(**args), workers)
+    except (stanet_jax.InputError, OSError) as error:
+        raise SystemExit(f'error: {error}') from None
+    print(f'wrote {out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,76 @@
+"""The nets of EPS (Lee et al., CVPR 2021): the classifier with a map for each class and one for the background, and DeepLab."""
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stanet_jax.models import backbones
+from stanet_jax.models.convolution import Conv
+
+
+class EPS(nn.Module):
+    """EPS's classifier: an encoder and a 1x1 convolution without bias to C + 1 maps, the background's last (EPS Fig. 2).
+
+    Attributes:
+        classes: C.
+        encoder: name of the image encoder, see `backbones.create`.
+        batch_norm: 'running' or 'batch' statistics in the encoder during training.
+        dtype: of the computation; parameters are float32.
+    """
+    classes: int
+    encoder: str
+    batch_norm: str = 'running'
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, frames, *, train=False, mask=None):
+        """Normalised images [b, h, w, 3]; mask [b], False at what only pads the batch -> maps [b, h', w', C + 1], before any softmax.
+
+        In training it draws dropout from the random stream `dropout` where the encoder has any.
+        """
+        seen = backbones.create(self.encoder, batch_norm=self.batch_norm, dtype=self.dtype, name='encoder')(frames, train=train, mask=mask)
+        return Conv(self.classes + 1, (1, 1), use_bias=False, dtype=self.dtype, name='classifier')(seen['C5']).astype(jnp.float32)
+
+
+class DeepLab(nn.Module):
+    """DeepLab V1 LargeFOV or V2 ASPP (Chen et al., arXiv:1412.7062, arXiv:1606.00915) on one of our encoders.
+
+    For each rate of dilation in the head: a 3x3 convolution to `width` channels, a 1x1 one, both with a relu and dropout of one half, and
+    a 1x1 convolution to the labels; the branches are summed. With width 0 a branch is one dilated convolution to the labels, as V2 has
+    it on ResNet-101.
+
+    Attributes:
+        classes: C, without background.
+        rates: of dilation in the head: (12,) in V1 LargeFOV, (6, 12, 18, 24) in V2 ASPP.
+        width: of the head; 1024 in the papers.
+        others: see `EPS`.
+    """
+    classes: int
+    encoder: str
+    rates: tuple[int, ...] = (6, 12, 18, 24)
+    width: int = 1024
+    batch_norm: str = 'running'
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, frames, *, train=False, mask=None):
+        """As `EPS`, but for the background, which is label 0: logits [b, h', w', C + 1]."""
+        seen = backbones.create(self.encoder, batch_norm=self.batch_norm, dtype=self.dtype, name='encoder')(frames, train=train, mask=mask)
+        logits = sum(self.branch(seen['C5'], rate, train) for rate in self.rates)
+        return logits.astype(jnp.float32)
+
+    def branch(self, x, rate, train):
+        def conv(channels, side, name, dilation=1):
+            return nn.Conv(channels, (side, side), padding=dilation * (side // 2), kernel_dilation=dilation, dtype=self.dtype,
+                           name=f'{name}_{rate}')
+
+        if not self.width:
+            return conv(self.classes + 1, 3, 'fc8', rate)(x)
+        for side, name, dilation in ((3, 'fc6', rate), (1, 'fc7', 1)):
+            x = nn.relu(conv(self.width, side, name, dilation)(x))
+            x = nn.Dropout(0.5, deterministic=not train)(x)
+        return conv(self.classes + 1, 1, 'fc8')(x)
+
+
+def resized(maps, shape):
+    """Maps [b, h, w, c] to another [h, w], bilinear."""
+    return jax.image.resize(maps, (len(maps), *shape, maps.shape[-1]), 'bilinear')

@@ -1,0 +1,47 @@
+"""Saliency maps of still images out of a student, for EPS: no motion, no sound."""
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+
+from stanet_jax import InputError, augment, checkpoint, distillation, masks, pseudo_gt, scam, segmentation, sharding, training
+from stanet_jax.training import need
+
+
+def look(variables, batch, *, model):
+    """STA's maps of stills, `frames` uint8 [b, h, w, 3] -> uint8 [b, h, w], each scaled to its range; an image is its own neighbour."""
+    x = augment.normalise(batch['frames'])
+    b = len(x)
+    logits, _ = model.apply(variables, jnp.stack([x, x, x], axis=1), jnp.zeros((b, 257, 98)), jnp.zeros(b))
+    return jnp.round(255 * scam.min_max(jax.nn.sigmoid(logits))).astype(jnp.uint8)
+
+
+def save(map_, info, path):
+    """Writes a map uint8 [h, w] as an 8-bit PNG, as large as the image."""
+    PIL.Image.fromarray(map_).resize((info['width'], info['height']), PIL.Image.Resampling.BILINEAR).save(path, 'PNG')
+
+
+def run(config, workdir):
+    """Writes `<workdir>/<id>.png` of all images of the config's set that are not there yet, by STA of the run `config.student`."""
+    need('batch', config.batch, config.batch > 0, 'must be above 0')
+    student = training.read_config(config.student)
+    if student.get('task') != 'student' or 'STA' not in student.nets:
+        raise InputError(f'config.student={config.student!r}: not a run of configs/sta.py')
+    model, variables = distillation.make_student(student), checkpoint.load_variables(pathlib.Path(config.student) / 'STA' / 'variables')
+    workdir, side = training.open_workdir(config, workdir), student.data.side
+    find = sharding.on_local_devices(functools.partial(look, model=model), variables)
+    for images in segmentation.open_data(config).values():
+        def load(index, images=images):
+            return {'frames': np.asarray(images.image(index).resize((side, side), PIL.Image.Resampling.BILINEAR))}
+
+        def make(missing, images=images, load=load):
+            pending, batch = iter(missing), config.batch * jax.local_device_count()
+            for found in masks.read(load, missing, batch, config.data.workers) if missing else ():
+                for map_, index in zip(jax.device_get(find(found)), pending, strict=False):  # the last batch is filled up
+                    yield index, functools.partial(save, map_, images.images[index])
+
+        pseudo_gt.produce(workdir, [f'{info["id"]}.png' for info in images.images], [1] * len(images), make, 'image')
+    print(f'{workdir}: saliency maps; give them to EPS as --config.data.saliency={workdir}')
