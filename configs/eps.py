@@ -54,6 +54,7 @@ def synthvoc():
             'background': 0.2,  # score of the background
             'canvas': 96,  # square that images are set into; larger ones are made to fit
             'batch': 16,  # images of a device
+            'crf': False,  # whether a dense CRF refines them; needs the extra `crf`
         },
         'held_out': 96,  # images that are looked at while training
         'evaluate_every': 200,

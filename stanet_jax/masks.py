@@ -38,9 +38,37 @@ def read(load, chosen, batch, workers):
     return iter(reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)) if workers else reading)
 
 
-def save_labels(labels, info, path):
-    """Writes labels uint8 [h, w] as a PNG in VOC's colours, as large as the image."""
-    synthvoc.label_image(labels).resize((info['width'], info['height']), PIL.Image.Resampling.NEAREST).save(path, 'PNG')
+def save_labels(labels, info, path, image=None):
+    """Writes labels uint8 [h, w] as a PNG in VOC's colours, as large as the image; refined by `crf` where the PIL image is given."""
+    labels = synthvoc.label_image(labels).resize((info['width'], info['height']), PIL.Image.Resampling.NEAREST)
+    (synthvoc.label_image(crf(np.array(image), np.array(labels))) if image else labels).save(path, 'PNG')
+
+
+def crf(image, labels, sure=0.7, steps=10):
+    """Labels that a fully connected conditional random field makes of labels and image (Kraehenbuehl and Koltun, NIPS 2011).
+
+    Args:
+        image: uint8 [h, w, 3]; labels: uint8 [h, w].
+        sure: how probable the given labels are.
+        steps: of mean-field inference.
+    Returns:
+        uint8 [h, w]
+    Raises:
+        InputError: pydensecrf2 is not installed.
+    """
+    try:
+        from pydensecrf import densecrf, utils
+    except ImportError:
+        raise InputError("config.masks.crf=True: needs pydensecrf2; pip install 'stanet_jax[crf]'") from None
+    present, places = np.unique(labels, return_inverse=True)
+    if len(present) == 1:
+        return labels
+    h, w = labels.shape
+    field = densecrf.DenseCRF2D(w, h, len(present))
+    field.setUnaryEnergy(utils.unary_from_labels(places.ravel().astype(np.int32), len(present), sure, zero_unsure=False))
+    field.addPairwiseGaussian(sxy=3, compat=3)
+    field.addPairwiseBilateral(sxy=50, srgb=5, rgbim=np.ascontiguousarray(image), compat=10)
+    return present[np.argmax(field.inference(steps), axis=0)].reshape(h, w).astype(np.uint8)
 
 
 def write_labels(config, model, variables, images, out):
@@ -49,7 +77,8 @@ def write_labels(config, model, variables, images, out):
 
     def make(missing):
         for index, labels in found_labels(config, model, variables, images, missing):
-            yield index, functools.partial(save_labels, labels, images.images[index])
+            image = images.image(index) if config.masks.crf else None
+            yield index, functools.partial(save_labels, labels, images.images[index], image=image)
 
     pseudo_gt.produce(out, names, [1] * len(images), make, 'image')
 

@@ -11,7 +11,7 @@ import pytest
 
 from configs import deeplab, eps
 from configs import saliency as saliency_config
-from stanet_jax import InputError, checkpoint, distillation, losses, masks, saliency, scam, segmentation, training
+from stanet_jax import InputError, checkpoint, distillation, losses, masks, metrics, saliency, scam, segmentation, training
 from stanet_jax.data import synthave, synthvoc, voc
 from stanet_jax.models import backbones
 from stanet_jax.models import segmentation as nets
@@ -259,6 +259,23 @@ def test_unknown_background_classes_are_refused(world):
     config = small(eps, world, selection='predefined', background_classes=('boat',))
     with pytest.raises(InputError, match='no class boat'):
         segmentation.loss_of(config, 'EPS', None, ['category_00'])
+
+
+def test_crf_moves_labels_to_the_colours():
+    pytest.importorskip('pydensecrf', reason='the extra crf is not installed')
+    made = next(scene for i in range(50) if len((scene := synthvoc.scene(synthave.Settings(), 'train', 13 * i)).tags) == 1
+                and (scene.labels > 0).mean() > .08)
+    given = np.roll(made.labels, 3, axis=1)
+    found = masks.crf(made.image, given)
+    classes = max(made.tags) + 1
+    assert metrics.mean_iou(found, made.labels, classes) > metrics.mean_iou(given, made.labels, classes) + .02
+    np.testing.assert_array_equal(masks.crf(made.image, np.zeros_like(given)), 0)
+
+
+def test_crf_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf', None)
+    with pytest.raises(InputError, match=r'stanet_jax\[crf\]'):
+        masks.crf(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8))
 
 
 # ------------------------------------------------------------------------------------------------------------------ scripts
