@@ -67,3 +67,10 @@ def test_command(folder, tmp_path):
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / 'set').rglob('*.png')}
     assert run('--blur=9').returncode == 0 and written == {path: path.stat().st_mtime_ns for path in (tmp_path / 'set').rglob('*.png')}
     assert 'must be above 0' in run('--blur=0').stderr
+    assert '--screen=big: must be width x height' in run('--blur=9', '--screen=big').stderr
+
+
+def test_another_screen(folder, tmp_path):
+    diem.convert(folder, tmp_path, 3, screen=(956, 1276))
+    _, (video,), _ = fixation_sets.open_set(tmp_path)
+    assert np.argwhere(video.fixations(0)).tolist() == [[14, 14]]

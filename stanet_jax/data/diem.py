@@ -61,17 +61,18 @@ def density_map(points, shape, sigma):
     return density / max(density.max(), 1e-300)
 
 
-def write_video(name, observers, frames, shape, sigma, out):
+def write_video(name, observers, frames, shape, sigma, out, screen=SCREEN):
     """Writes `fixMap_%05d.mat` and `maps/eyeMap_%05d.png` of every frame into `out/<name>`, which appears when all are there.
 
     Args:
-        observers: list of what `read_gaze` gives; frames: how many the video has; shape: (h, w); sigma: of the density, in pixels.
+        observers: list of what `read_gaze` gives; frames: how many the video has; shape: (h, w); sigma: of the density, in pixels;
+            screen: (h, w) of what it was shown on.
     """
     scratch = out / f'.{name}'
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / 'maps').mkdir(parents=True)
     for k in range(frames):
-        points = on_video(np.concatenate([points[which == k] for which, points in observers]), shape)
+        points = on_video(np.concatenate([points[which == k] for which, points in observers]), shape, screen)
         fixations = fixation_sets.count_points(points, shape) > 0
         scipy.io.savemat(scratch / f'fixMap_{k + 1:05d}.mat', {'eyeMap': np.uint8(fixations), 'observers': points}, do_compression=True)
         density = np.uint8(np.round(255 * density_map(points, shape, sigma)))
@@ -89,7 +90,7 @@ def size_of(path):
         return count, (stream.codec_context.height, stream.codec_context.width)
 
 
-def convert(root, out, sigma):
+def convert(root, out, sigma, screen=SCREEN):
     """Writes every video of DIEM's folder that is not in `out/annotations/DIEM` yet; -> lines on those that were skipped."""
     folders = {name: path for name, path in fixation_sets.folders(pathlib.Path(root)).items() if (path / 'event_data').is_dir()}
     if not folders:
@@ -107,7 +108,7 @@ def convert(root, out, sigma):
             observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('*.txt'))]
             if not observers:
                 raise InputError(f'{folder}/event_data: holds no gaze')
-            write_video(name, observers, frames, shape, sigma, target)
+            write_video(name, observers, frames, shape, sigma, target, screen)
         except InputError as error:
             skipped.append(f'{name}: {error}')
     return skipped
@@ -116,7 +117,10 @@ def convert(root, out, sigma):
 def main():
     if not BLUR.value > 0 or not PIXELS.value > 0:
         raise InputError('--blur, --pixels_per_degree: must be above 0')
-    skipped = convert(ROOT.value, OUT.value, BLUR.value * PIXELS.value)
+    width, _, height = ON.value.partition('x')
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f'--screen={ON.value}: must be width x height in pixels, as 1280x960')
+    skipped = convert(ROOT.value, OUT.value, BLUR.value * PIXELS.value, (int(height), int(width)))
     print(f'{OUT.value}: {len(list((pathlib.Path(OUT.value) / "annotations" / "DIEM").glob("[!.]*")))} videos; skipped {len(skipped)}')
     print('\n'.join(f'  {line}' for line in skipped))
 
@@ -126,4 +130,5 @@ if __name__ == '__main__':
     OUT = flags.DEFINE_string('out', None, 'Folder to write: annotations/DIEM/<video>.')
     BLUR = flags.DEFINE_float('blur', None, 'Sigma of the density: in pixels, or in degrees with --pixels_per_degree.')
     PIXELS = flags.DEFINE_float('pixels_per_degree', 1.0, 'Pixels of the screen to a degree of visual angle, where --blur is in degrees.')
+    ON = flags.DEFINE_string('screen', f'{SCREEN[1]}x{SCREEN[0]}', 'Width x height of the screen, in pixels.')
     cli.run(main, required=['root', 'out', 'blur'])
