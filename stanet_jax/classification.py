@@ -218,13 +218,9 @@ def train_net(config, source, splits, workdir, mesh):
 
 
 def open_data(config):
-    """The prepared set's clips, `{split: Clips}` of the splits that hold any; made or prepared first by process 0."""
+    """The prepared set's clips, `{split: Clips}` of the splits that hold any; made or prepared first, by all processes together."""
     from stanet_jax.data import ave, load
-    if jax.process_index() == 0:
-        builder = load(config.data)
-    sharding.barrier('data')
-    if jax.process_index() > 0:
-        builder = load(config.data)
+    builder = load(config.data, (jax.process_index(), jax.process_count()), sharding.barrier)
     splits = {split: ave.Clips(builder, split) for split in builder.info.metadata['splits']}
     return {split: clips for split, clips in splits.items() if len(clips)}
 

@@ -1,5 +1,6 @@
 """The AVE reader: a small folder that holds what AVE's readers have met, prepared and read at random."""
 import io
+import multiprocessing
 import os
 import pathlib
 import pickle
@@ -327,3 +328,26 @@ def test_shared_media(tmp_path):
     assert [c['frames'] for c in clips.clips] == [56, 42, 40, 56]
     wave = read_sound(MEDIA / 'pancake_opus.mkv')
     np.testing.assert_allclose(clips.sound(1, 5.3), second_around(wave, 5.3), atol=1 / 32768)
+
+
+def prepare_part(root, prepared, part, barrier):
+    ave.prepare(root, SIDE, RATE, prepared, workers=1, part=part, wait=lambda name: barrier.wait(60))
+
+
+def test_hosts_prepare_it_together(built, source, tmp_path):
+    context = multiprocessing.get_context('spawn')
+    barrier, n = context.Barrier(3), 3
+    processes = [context.Process(target=prepare_part, args=(source, tmp_path, (k, n), barrier)) for k in range(n)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * n
+    assert [p.name for p in tmp_path.iterdir()] == ['ave']  # no parts are left
+    joined = ave.prepare(source, SIDE, RATE, tmp_path)
+    assert joined.info.metadata == built.info.metadata
+    for split in built.info.metadata['splits']:
+        one, other = ave.Clips(built, split), ave.Clips(joined, split)
+        for i in range(len(one)):
+            for a, b in zip(one.raw(i), other.raw(i), strict=True):
+                np.testing.assert_array_equal(a, b)

@@ -18,6 +18,7 @@ import io
 import itertools
 import math
 import os
+import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -104,7 +105,8 @@ class Ave(tfds.core.ShardBasedBuilder):
     VERSION = tfds.core.Version('1.0.0')
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     code_path = None  # TFDS would look for checksums of downloads beside it, with a package that it does not require.
-    workers = 0  # Clips decoded at a time; `prepare` sets it.
+    # `prepare` sets these: how many clips are decoded at a time; (k, n) for the k-th part of n; the builders of all parts, to be joined.
+    workers, part, parts = 0, (0, 1), ()
 
     def _info(self):
         side = self.builder_config.side
@@ -129,8 +131,10 @@ class Ave(tfds.core.ShardBasedBuilder):
         self.info.metadata.update(
             categories=categories, splits={split: [] for split in splits}, skipped=[], fingerprint=_fingerprint(root))
         shards = {}
+        k, n = self.part
         for split, name in splits.items():
             annotations, bad = lines[name]
+            annotations = annotations[len(annotations) * k // n:len(annotations) * (k + 1) // n]
             for line, text, reason in bad:
                 self._skip(split, text, line, 'bad line', reason)
             examples = self._examples(split, annotations, root)
@@ -146,7 +150,8 @@ class Ave(tfds.core.ShardBasedBuilder):
         clips, first = metadata['splits'][split], 0
         paths = [os.path.join(root, 'AVE', f'{a.id}.mp4') for a in annotations]
         read = functools.partial(_try_read, rate=config.rate, side=config.side)
-        progress = tqdm(zip(annotations, _in_order(read, paths, self.workers), strict=True), f'Preparing {split}',
+        found = _joined(self.parts, split, annotations) if self.parts else _in_order(read, paths, self.workers)
+        progress = tqdm(zip(annotations, found, strict=True), f'{"Joining" if self.parts else "Preparing"} {split}',
                         len(annotations), mininterval=1, unit=' clips',
                         bar_format='{desc}: {n_fmt}/{total_fmt} clips, {rate_fmt}, {remaining} left')
         for a, (frames, sound, reason, detail) in progress:
@@ -154,18 +159,18 @@ class Ave(tfds.core.ShardBasedBuilder):
                 self._skip(split, a.id, a.line, reason, detail)
                 yield []
                 continue
-            found = list(_records(len(clips), frames, sound, config.rate))
+            clip_records = list(_records(len(clips), frames, sound, config.rate))
             clips.append(dict(id=a.id, tag=metadata['categories'].index(a.category), kind=a.quality, first=first,
                               frames=len(frames), samples=len(sound)))
             first += len(frames)
-            yield found
+            yield clip_records
 
     def _skip(self, split, clip_id, line, reason, detail):
         self.info.metadata['skipped'].append(dict(split=split, id=clip_id, line=line, reason=reason, detail=detail))
 
     def _download_and_prepare(self, dl_manager, download_config=None):
         super()._download_and_prepare(dl_manager, download_config)
-        if not any(self.info.metadata['splits'].values()):
+        if self.part == (0, 1) and not any(self.info.metadata['splits'].values()):
             # Raised here, where TFDS still throws away what it has written.
             raise InputError(f'{dl_manager.manual_dir}: no clip can be used ({_summary(self.info.metadata)}); '
                              f'{INSTRUCTIONS}')
@@ -222,6 +227,19 @@ def _in_order(function, items, workers):
             yield pending.popleft().result()
 
 
+def _joined(parts, split, annotations):
+    """What `_try_read` gave of each annotation, out of the parts that were prepared of them, in order."""
+    for k, builder in enumerate(parts):
+        clips, n = Clips(builder, split), len(parts)
+        skipped = {s['line']: s for s in builder.info.metadata['skipped'] if s['split'] == split and s['reason'] != 'bad line'}
+        indices = iter(range(len(clips)))
+        for a in annotations[len(annotations) * k // n:len(annotations) * (k + 1) // n]:
+            if a.line in skipped:
+                yield None, None, skipped[a.line]['reason'], skipped[a.line]['detail']
+            else:
+                yield *clips.raw(next(indices)), '', ''
+
+
 def _summary(metadata):
     clips = [clip for split in metadata['splits'].values() for clip in split]
     skipped = metadata['skipped']
@@ -260,8 +278,11 @@ def find_root(root):
     raise InputError(f'{root}: holds no {ANNOTATIONS} nor {", ".join(SPLITS.values())}; {INSTRUCTIONS}')
 
 
-def prepare(root, side, rate, prepared='', workers=None):
+def prepare(root, side, rate, prepared='', workers=None, part=(0, 1), wait=lambda name: None):
     """Decodes the set into records, once; later calls open what is there.
+
+    Several hosts with a disk that they share do it together: each decodes its part of the clips, and the first joins the parts, so that
+    the records are those that one host would have made.
 
     Args:
         root: the folder with the annotation files, or its parent that holds AVE_Dataset.
@@ -269,6 +290,7 @@ def prepare(root, side, rate, prepared='', workers=None):
         rate: frames per second.
         prepared: where the records go, `<root>/prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second.
         workers: clips decoded at a time, the number of cores by default.
+        part: (k, n), of the k-th of n processes that call this at the same time; wait: their barrier, called with a name.
 
     Returns:
         The TFDS builder. Its `info.metadata` holds `categories` (sorted; a tag is an index into them), `splits`: for
@@ -285,12 +307,30 @@ def prepare(root, side, rate, prepared='', workers=None):
     root = find_root(root)
     prepared = os.fspath(prepared) or os.path.join(root, 'prepared')
 
-    def make_builder():
-        builder = Ave(config=AveConfig(name=f'{side}px_{rate:g}fps', side=side, rate=rate), data_dir=prepared)
-        builder.workers = workers or os.cpu_count() or 1
-        return builder
+    name = f'{side}px_{rate:g}fps'
 
-    builder, new = records.prepare(make_builder, prepared, root, _fingerprint(root))
+    def made(folder, part=(0, 1), parts=()):
+        def make_builder():
+            builder = Ave(config=AveConfig(name=name, side=side, rate=rate), data_dir=folder)
+            builder.workers, builder.part, builder.parts = workers or os.cpu_count() or 1, part, parts
+            return builder
+        return records.prepare(make_builder, folder, root, _fingerprint(root))
+
+    (k, n), folder = part, os.path.join(prepared, 'parts')
+    parts = ()
+    if n > 1:
+        missing = not os.path.exists(os.path.join(prepared, Ave.name, name, str(Ave.VERSION)))
+        wait('data looked for')
+        if missing:
+            made(os.path.join(folder, f'{k}_of_{n}'), part)
+            wait('parts prepared')
+            parts = [made(os.path.join(folder, f'{i}_of_{n}'), (i, n))[0] for i in range(n)] if k == 0 else ()
+        if k > 0:
+            wait('data prepared')
+    builder, new = made(prepared, parts=parts)
+    if k == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        wait('data prepared')
     if new:
         print(_summary(builder.info.metadata))
     return builder
@@ -340,6 +380,13 @@ class Clips:
     def frame(self, index, k):
         """uint8 RGB `[side, side, 3]`: the same as an array."""
         return np.asarray(self.image(index, k))
+
+    def raw(self, index):
+        """All of a clip as it is stored: its frames as JPEG, and its sound, int16 [n]."""
+        clip = self.clips[index]
+        frames = [self._records.read(clip['first'] + k, 'image') for k in range(clip['frames'])]
+        sounds = [self._records.read(clip['first'] + k, 'sound') for k, _ in sound_starts(clip['frames'], self.rate)]
+        return frames, np.frombuffer(b''.join(sounds), '<i2')
 
     def sound(self, index, centre):
         """float32 `[16000]`: the second around `centre` seconds, shifted inwards at the ends; zeros without sound."""
