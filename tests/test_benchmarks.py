@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import paper_steps
+from benchmarks import experiment, paper_steps
 from stanet_jax.data import synthave
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -74,3 +74,29 @@ def test_evaluation():
     assert [row[0] for row in rows] == ['1', '2']
     for workers, rate, each, hours in rows:
         assert float(rate) > 0 and abs(float(rate) / int(workers) - float(each)) < 0.1 and float(hours) > 0
+
+
+def test_eps(tmp_path):
+    """The whole of `make demo-eps`, small: a row for each way, the expected orders, the picture; a second run changes nothing."""
+    page = tmp_path / 'results.md'
+    page.write_text('# Another part\n\nstays\n')
+    command = [sys.executable, '-m', 'benchmarks.eps', '--seeds=1', '--train=32', '--epochs=0.5', '--selections', 'none', 'adaptive',
+               f'--workdir={tmp_path}/runs', f'--out={page}']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.startswith('# Another part\n\nstays\n\n# EPS on SynthVOC\n')
+    rows = {line.split('|')[1].strip(): line.split('|')[2:-1] for line in text.splitlines() if line.startswith('| ')}
+    assert {'CAM (tags alone)', 'EPS adaptive', 'DeepLab, train', 'DeepLab, validation'} <= set(rows)
+    assert 0 <= float(rows['EPS adaptive'][0].split()[0]) <= 1
+    assert 'EPS adaptive over CAM, mean IoU, expected above 0' in text and (tmp_path / 'runs' / 'picture.png').exists()
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0 and page.read_text() == text
+
+
+def test_parts_of_a_page_are_replaced_alone(tmp_path):
+    page = tmp_path / 'page.md'
+    experiment.replace_part(page, 'One', 'a\n\n## Scores\n\n| x |')
+    experiment.replace_part(page, 'Two', 'b')
+    experiment.replace_part(page, 'One', 'c # d\n\n## Scores')
+    assert page.read_text() == '# One\n\nc # d\n\n## Scores\n\n# Two\n\nb\n'

@@ -22,3 +22,9 @@ def test_values_and_gradients_are_those_of_nn_conv(kernel, strides, padding, sha
     np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), rtol=1e-5, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
                  value_and_gradients(ours), value_and_gradients(theirs))
+
+
+@pytest.mark.parametrize('fields', [{'kernel_dilation': 2}, {'input_dilation': 2}, {'feature_group_count': 3}])
+def test_other_convolutions_are_refused(fields):
+    with pytest.raises(ValueError, match='take nn.Conv'):
+        Conv(6, (3, 3), **fields).init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))

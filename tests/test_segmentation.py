@@ -379,10 +379,9 @@ def test_what_is_missing_is_named(world, runs, splits, tmp_path):
 
 def test_a_student_makes_the_saliency(world, splits, tmp_path):
     student = make_run(tmp_path / 'student')
-    config = saliency_config.get_config()
-    config.student, config.batch = str(student), 4
-    config.data.update({'root': str(world), 'prepared': str(tmp_path / 'prepared')})
-    saliency.run(config, tmp_path / 'maps')
+    given = ['--config=configs/saliency.py', f'--config.data.root={world}', f'--config.data.prepared={tmp_path}/prepared']
+    done = script('distill', *given, f'--config.student={student}', f'--workdir={tmp_path}/maps')
+    assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / 'maps').glob('*.png'))) == sum(map(len, splits.values()))
     images = splits['validation']
     frame = np.asarray(images.image(0).resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR))
@@ -393,6 +392,7 @@ def test_a_student_makes_the_saliency(world, splits, tmp_path):
     expected = np.round(255 * np.asarray(scam.min_max(jax.nn.sigmoid(logits)))[0]).astype(np.uint8)
     expected = PIL.Image.fromarray(expected).resize((2 * SIDE, SIDE), PIL.Image.Resampling.BILINEAR)
     np.testing.assert_allclose(np.float32(opened(tmp_path / 'maps' / 'val_long.png')), np.float32(expected), atol=2)
+    config = saliency_config.get_config()
     config.student = str(tmp_path)
     with pytest.raises(InputError, match='config.json'):
         saliency.run(config, tmp_path / 'others')

@@ -6,14 +6,16 @@ import jax
 import jax.numpy as jnp
 
 
-def convolve(x, kernel, strides, padding, **general):
-    """`jax.lax.conv_general_dilated` of [b, h, w, c] and [k, m, c, d] -> [b, h', w', d], without dilation and groups.
+def convolve(x, kernel, strides, padding, lhs_dilation=(1,), rhs_dilation=(1,), feature_group_count=1, **general):
+    """`jax.lax.conv_general_dilated` of [b, h, w, c] and [k, m, c, d] -> [b, h', w', d]; ValueError with dilation or groups.
 
     Patches side by side, of one place or more, are a product of matrices and written so. Else, on a CPU, the kernel's gradient is
     a product for each of its taps: as the convolution that JAX makes of it, whose window is the whole picture, it takes longer, the
     most (up to ten times) where the picture is small.
     """
     window = kernel.shape[:2]
+    if {*lhs_dilation, *rhs_dilation, feature_group_count} != {1}:
+        raise ValueError(f'a kernel {kernel.shape} with dilation or groups: take nn.Conv')
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
     padding = tuple(map(tuple, padding))
