@@ -68,7 +68,8 @@ def estimates(config, folder, images, count):
     """What EPS says of the first `count` images, at one scale: frames, given saliency, estimated saliency, tagged maps, true labels."""
     model, variables = segmentation.trained(config, folder, len(images.categories))
     examples = segmentation.Examples(images.only(range(count)), config.data.side, saliency=True, target=images.mask)
-    batch = {k: np.stack([examples.example(i)[k] for i in range(count)]) for k in examples.example(0)}
+    found = [examples.example(i) for i in range(count)]
+    batch = {k: np.stack([of[k] for of in found]) for k in found[0]}
 
     @jax.jit
     def look(variables, batch):

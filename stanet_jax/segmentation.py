@@ -243,6 +243,10 @@ def train(config, workdir):
     model = make_model(config, net, len(images.categories))
     target = mask_reader(config.pseudo_masks, images) if net == 'DeepLab' else None
     saliency = net == 'EPS' and config.selection != 'none'
+    if saliency:
+        images, missing = images.with_saliency()
+        if missing and jax.process_index() == 0:
+            print(f'{missing} images have no saliency map that can be read, and are left out of the training')
     examples = Examples(images, config.data.side, tuple(config.data.long_side), saliency, target)
     example = {k: v[None] for k, v in examples.example(0).items()}
     evaluate = make_evaluation(model, held_out, config, mesh) if held_out else lambda variables: {}

@@ -373,8 +373,14 @@ def test_what_is_missing_is_named(world, runs, splits, tmp_path):
     with pytest.raises(InputError, match='train_00000.png: no such mask'):
         segmentation.mask_reader(tmp_path, splits['train'])(0)
     images = voc.Images(voc.prepare(world), 'train', tmp_path)
-    with pytest.raises(InputError, match='no saliency map .*configs/saliency.py'):
-        images.saliency(0)
+    with pytest.raises(InputError, match='holds no saliency map .*configs/saliency.py'):
+        images.with_saliency()
+    name = images.images[1]['id']
+    whole = (world / 'SALImages' / f'{name}.png').read_bytes()
+    (tmp_path / f'{name}.png').write_bytes(whole)
+    (tmp_path / f'{images.images[0]["id"]}.png').write_bytes(whole[:-30])
+    found, missing = images.with_saliency()
+    assert [info['id'] for info in found.images] == [name] and missing == len(images) - 1
 
 
 def test_a_student_makes_the_saliency(world, splits, tmp_path):

@@ -216,11 +216,22 @@ class Images:
         return read_labels(io.BytesIO(self._records.read(info['record'], 'mask')))
 
     def saliency(self, index):
-        """The saliency map, a PIL image of 8 bits, as large as the image; InputError where it is not there."""
-        info, path = self.images[index], self._saliency / f'{self.images[index]["id"]}.png'
-        try:
-            with PIL.Image.open(path) as image:
-                return image.convert('L').resize((info['width'], info['height']), PIL.Image.Resampling.BILINEAR)
-        except OSError as error:
-            raise InputError(f'{path}: no saliency map ({error.strerror or "not an image"}); put one there for each image, or let a '
-                             'student make them: python distill.py --config=configs/saliency.py') from error
+        """The saliency map, a PIL image of 8 bits, as large as the image."""
+        info = self.images[index]
+        with PIL.Image.open(self._saliency / f'{info["id"]}.png') as image:
+            return image.convert('L').resize((info['width'], info['height']), PIL.Image.Resampling.BILINEAR)
+
+    def with_saliency(self):
+        """Those that have a saliency map, and how many have none that can be read; InputError where none has."""
+        def has(info):
+            try:
+                with PIL.Image.open(self._saliency / f'{info["id"]}.png') as image:
+                    image.verify()
+                return True
+            except (OSError, SyntaxError):  # which is what Pillow raises of a damaged PNG
+                return False
+        found = [i for i, info in enumerate(self.images) if has(info)]
+        if not found:
+            raise InputError(f'{self._saliency}: holds no saliency map <id>.png of the {self.split} images; put them there, or let a '
+                             'student make them: python distill.py --config=configs/saliency.py')
+        return self.only(found), len(self) - len(found)
