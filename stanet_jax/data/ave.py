@@ -8,8 +8,6 @@ One code for AVE and for the embedded SynthAVE, which is written in the same lay
 `prepare` decodes every clip once into ArrayRecord files by way of TensorFlow Datasets (without TensorFlow), `Clips`
 reads frames and seconds of sound from them.
 """
-import collections
-import concurrent.futures
 import copy
 import dataclasses
 import functools
@@ -150,7 +148,7 @@ class Ave(tfds.core.ShardBasedBuilder):
         clips, first = metadata['splits'][split], 0
         paths = [os.path.join(root, 'AVE', f'{a.id}.mp4') for a in annotations]
         read = functools.partial(_try_read, rate=config.rate, side=config.side)
-        found = _joined(self.parts, split, annotations) if self.parts else _in_order(read, paths, self.workers)
+        found = _joined(self.parts, split, annotations) if self.parts else records.in_order(read, paths, self.workers)
         progress = tqdm(zip(annotations, found, strict=True), f'{"Joining" if self.parts else "Preparing"} {split}',
                         len(annotations), mininterval=1, unit=' clips',
                         bar_format='{desc}: {n_fmt}/{total_fmt} clips, {rate_fmt}, {remaining} left')
@@ -210,21 +208,6 @@ def _try_read(path, rate, side):
     except Exception as e:  # The decoders raise whatever a damaged file makes them.
         return None, None, 'cannot be read', f'{type(e).__name__}: {e}'
     return frames, np.zeros(0, np.int16) if sound is None else sound, '', ''
-
-
-def _in_order(function, items, workers):
-    """`map` over threads with few items in flight: decoding, scaling and JPEG run outside Python's lock.
-
-    Threads and not processes: those would each import the caller's script again, JAX and all, before the first clip.
-    """
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        pending = collections.deque()
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
 
 
 def _joined(parts, split, annotations):

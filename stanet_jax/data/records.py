@@ -1,4 +1,6 @@
 """Prepared sets: records that TensorFlow Datasets writes once, without TensorFlow, and that are read at random, from many threads."""
+import collections
+import concurrent.futures
 import contextlib
 import io
 import os
@@ -68,6 +70,21 @@ def quiet():
             yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def in_order(function, items, workers):
+    """`map` over threads with few items in flight: decoding, scaling and JPEG run outside Python's lock.
+
+    Threads and not processes: those would each import the caller's script again, JAX and all, before the first clip.
+    """
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        pending = collections.deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 class Records:

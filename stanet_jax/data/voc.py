@@ -58,16 +58,17 @@ class Voc(tfds.core.ShardBasedBuilder):
             ids = read_ids(path)
             # Asked for one after the other, in this order: each adds its images to the metadata.
             shards[split] = [functools.partial(self._shard, root, split, ids[k:k + IMAGES_PER_SHARD], tags)
-                             for k in range(0, len(ids), IMAGES_PER_SHARD)]
+                             for k in range(0, max(1, len(ids)), IMAGES_PER_SHARD)]
         return shards
 
     def _shard(self, root, split, ids, tags):
         images = self.info.metadata['splits'][split]
-        for name in tqdm.tqdm(ids, f'Preparing {split}', mininterval=1, unit=' images'):
-            try:
-                record, info = read_image(root, name, tags, len(self.info.metadata['categories']))
-            except (InputError, OSError) as error:
-                self.info.metadata['skipped'].append({'split': split, 'id': name, 'reason': str(error)})
+        read = functools.partial(try_read, root, tags=tags, classes=len(self.info.metadata['categories']))
+        found = records.in_order(read, ids, os.cpu_count() or 1)
+        for name, (record, info, reason) in zip(ids, tqdm.tqdm(found, f'Preparing {split}', len(ids), mininterval=1, unit=' images'),
+                                                strict=True):
+            if reason:
+                self.info.metadata['skipped'].append({'split': split, 'id': name, 'reason': reason})
                 continue
             images.append(info)
             yield len(images), record
@@ -114,6 +115,14 @@ def read_tags(root, classes):
             raise InputError(f'{path}:{number}: must be an id and labels from 1 to {classes}, got {line!r}')
         tags[name] = sorted({int(label) for label in labels})
     return tags
+
+
+def try_read(root, name, tags, classes):
+    """`read_image`'s record and info, and '', or why there are none. One bad file must not end the others' work."""
+    try:
+        return *read_image(root, name, tags, classes), ''
+    except (InputError, OSError) as error:
+        return None, None, str(error)
 
 
 def read_image(root, name, tags, classes):
