@@ -263,17 +263,20 @@ def torch_vgg16(torch, ours):
     return net, last
 
 
-def torch_resnet(torch, blocks, bottleneck, channels):
-    """torchvision's ResNeXt 32x8d (`bottleneck`) or ResNet of basic blocks, by its names."""
+def torch_resnet(torch, blocks, bottleneck, channels, groups=32, dilated=0):
+    """torchvision's ResNeXt 32x8d or, of one group, ResNet (`bottleneck`), or ResNet of basic blocks, by its names.
+
+    The last `dilated` levels have dilation in place of stride, the first block of each that of the level before.
+    """
     nn = torch.nn
 
     class Block(nn.Module):
-        def __init__(self, c, planes, stride):
+        def __init__(self, c, planes, stride, dilation):
             super().__init__()
-            out, width = (4 * planes, planes * 4) if bottleneck else (planes, planes)
+            out, width = (4 * planes, planes * 4 if groups > 1 else planes) if bottleneck else (planes, planes)
             if bottleneck:
                 self.conv1, self.bn1 = nn.Conv2d(c, width, 1, bias=False), nn.BatchNorm2d(width)
-                self.conv2 = nn.Conv2d(width, width, 3, stride, 1, groups=32, bias=False)
+                self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, groups, bias=False)
                 self.bn2 = nn.BatchNorm2d(width)
                 self.conv3, self.bn3 = nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out)
             else:
@@ -289,11 +292,13 @@ def torch_resnet(torch, blocks, bottleneck, channels):
 
     net, c = nn.Module(), 64
     net.conv1, net.bn1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+    dilation = 1
     for level, count in enumerate(blocks, start=1):
-        made = []
+        made, dilates, before = [], level > 4 - dilated, dilation
+        dilation *= 2 if dilates else 1
         for i in range(count):
             planes = 32 * 2 ** level
-            made.append(Block(c, planes, 2 if i == 0 and level > 1 else 1))
+            made.append(Block(c, planes, 2 if i == 0 and level > 1 and not dilates else 1, before if i == 0 else dilation))
             c = 4 * planes if bottleneck else planes
         setattr(net, f'layer{level}', nn.Sequential(*made))
 
@@ -453,6 +458,17 @@ def test_resnext_against_torch(tmp_path, form, side):
     x = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
     expected = net.of(torch.from_numpy(x.transpose(0, 3, 1, 2)))
     compare(apply('resnext101_32x8d', variables, x), {level: expected[level] for level in ('C3', 'C4', 'C5')})
+
+
+def test_resnet101_against_torch(tmp_path):
+    torch = pytest.importorskip('torch', reason='torch is not installed')
+    net = shaken(torch, torch_resnet(torch, (3, 4, 23, 3), True, 3, groups=1, dilated=2))
+    save(torch, net.state_dict(), tmp_path / 'net', 'zip')
+    variables, _ = convert.load(tmp_path / 'net', 'resnet101')
+    x = np.float32(np.random.default_rng(0).normal(size=(1, 64, 80, 3)))
+    expected = net.of(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    assert expected['C5'].shape == (1, 2048, 8, 10)
+    compare(apply('resnet101', variables, x), {level: expected[level] for level in ('C3', 'C4', 'C5')})
 
 
 def test_resnet38_against_torch(tmp_path):
