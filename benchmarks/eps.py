@@ -20,6 +20,7 @@ from benchmarks.experiment import mean_and_spread, replace_part
 from configs import deeplab, eps
 from stanet_jax import InputError, classification, losses, masks, pipeline, segmentation, training, visualize
 from stanet_jax.data import synthave, synthvoc
+from stanet_jax.models import segmentation as nets
 
 NAMES = {'none': 'CAM (tags alone)', 'naive': 'EPS naive', 'predefined': 'EPS predefined', 'adaptive': 'EPS adaptive'}
 TITLE = 'EPS on SynthVOC'
@@ -66,6 +67,7 @@ def run_seed(args, seed):
 
 def estimates(config, folder, images, count):
     """What EPS says of the first `count` images, at one scale: frames, given saliency, estimated saliency, tagged maps, true labels."""
+    count = min(count, len(images))
     model, variables = segmentation.trained(config, folder, len(images.categories))
     examples = segmentation.Examples(images.only(range(count)), config.data.side, saliency=True, target=images.mask)
     found = [examples.example(i) for i in range(count)]
@@ -78,14 +80,14 @@ def estimates(config, folder, images, count):
         tagged = (jax.nn.softmax(maps)[..., :-1] * batch['tags'][:, None, None]).sum(axis=-1)
         return losses.eps_saliency(maps, saliency, batch['tags'])[1]['estimate'], tagged
 
-    estimate, tagged = (np.asarray(segmentation.resized(x, batch['target'].shape[1:])[..., 0])
+    estimate, tagged = (np.asarray(nets.resized(x, batch['target'].shape[1:])[..., 0])
                         for x in (y[..., None] for y in look(variables, batch)))
     return {'frames': batch['frames'], 'saliency': batch['saliency'] / 255, 'estimate': estimate, 'tagged': tagged, 'true': batch['target']}
 
 
 def foreground_ious(config, folder, images, count=192):
     """Intersection over union with what is no background, of the given and of the estimated saliency, both above one half."""
-    found = estimates(config, folder, images, min(count, len(images)))
+    found = estimates(config, folder, images, count)
     true = found['true'] > 0
     return {k: float(((found[k] > .5) & true).sum() / ((found[k] > .5) | true).sum()) for k in ('saliency', 'estimate')}
 
@@ -97,15 +99,15 @@ def picture(args, seed, count=8):
         config, second, folder, _ = configs_of(args, seed, selection)
         images = segmentation.open_data(config)['train']
         found = estimates(config, folder, images, 4 * count)
-        chosen = [i for i in range(4 * count) if len(images.images[i]['tags']) > 1 or 1 in images.images[i]['tags']][:count]
+        chosen = [i for i in range(len(found['frames'])) if len(images.images[i]['tags']) > 1 or 1 in images.images[i]['tags']][:count]
         if not cells:
             cells = [[('image', found['frames'][i]), ('saliency given', visualize.heat(found['saliency'][i]))] for i in chosen]
-        pseudo = masks.segmentation.mask_reader(folder / 'masks' / 'train', images)
+        pseudo = segmentation.mask_reader(folder / 'masks' / 'train', images)
         for row, i in zip(cells, chosen, strict=True):
             name = NAMES[selection].split(' (')[0]
             row += [(f'map of {name}', visualize.overlay(found['frames'][i], found['tagged'][i])),
                     (f'mask of {name}', segmentation.colours(pseudo(i)))]
-    labels = masks.segmentation.mask_reader(folder / 'deeplab' / 'masks' / 'train', images)
+    labels = segmentation.mask_reader(folder / 'deeplab' / 'masks' / 'train', images)
     for row, i in zip(cells, chosen, strict=True):
         row += [('DeepLab', segmentation.over(found['frames'][i], labels(i))), ('truth', segmentation.colours(images.mask(i)))]
     rows = [(', '.join(images.categories[tag - 1] for tag in images.images[i]['tags']), row) for i, row in zip(chosen, cells, strict=True)]
