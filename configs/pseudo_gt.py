@@ -2,7 +2,7 @@
 
     python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt
         SynthAVE, after configs/scam_coarse.py and configs/audio_switch.py: 5 minutes on two CPU cores for SCAM coarse and fine, 14 more for
-        SCAM+. Expect a CC of 0.53 coarse, 0.62 fine and 0.61 with SCAM+ on the test part.
+        SCAM+. Expect a CC of 0.54 coarse, 0.62 fine and 0.61 with SCAM+ on the test part.
 
     python distill.py --config=configs/pseudo_gt.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
 """

@@ -2,7 +2,7 @@
 
     python train.py --config=configs/scam_coarse.py --workdir=runs/coarse
         SynthAVE with a small encoder from nothing: 6 minutes on two CPU cores. Expect all right on the test frames with one object, SA
-        on 0.94 to 0.98 of `sound_decides`, ST on 0.85 to 0.98 of `motion_decides` (S: 0.4 to 0.6 on both; docs/results.md).
+        on 0.90 to 0.98 of `sound_decides`, ST on 0.88 to 0.98 of `motion_decides` (S: 0.4 to 0.6 on both; docs/results.md).
 
     python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1), for a GPU or more. Not run yet: its steps are checked by shape.

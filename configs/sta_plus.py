@@ -2,7 +2,7 @@
 
     python distill.py --config=configs/sta_plus.py --workdir=runs/sta_plus
         SynthAVE, after configs/sta.py, whose student they begin from, and the stage 'plus' of configs/pseudo_gt.py: 6 minutes on two
-        CPU cores. Expect a CC of 0.67 to 0.71 of the three together on the test part.
+        CPU cores. Expect a CC of 0.68 to 0.73 of the three together on the test part.
 
     python distill.py --config=configs/sta_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
         STA+ alone, on VGG-16 where STA has ResNeXt: `predict.py --checkpoint=runs/paper_sta --checkpoint=runs/paper_sta_plus` joins them.
