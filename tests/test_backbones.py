@@ -222,7 +222,7 @@ def test_blocks_against_numpy(shape, stride):
     x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     conv, norm = partial(nn.Conv, use_bias=False), partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
 
-    bottleneck = Bottleneck(planes=2, width=4, groups=2, stride=stride, conv=conv, norm=norm)
+    bottleneck = Bottleneck(planes=2, width=4, groups=2, stride=stride, dilation=1, conv=conv, norm=norm)
     variables = random_variables(bottleneck, shape)
     kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
     y = relu(np_norm(np_conv(x, kernels['conv1']), variables, 'bn1'))
@@ -442,7 +442,7 @@ def test_bfloat16_values():
 
 
 def test_create_refuses():
-    with pytest.raises(ValueError, match='resnet50.*tiny, vgg16, resnext101_32x8d, resnet38, tiny_audio, vggsound'):
+    with pytest.raises(ValueError, match='resnet50.*tiny, vgg16, resnext101_32x8d, resnet38, resnet101, tiny_audio, vggsound'):
         backbones.create('resnet50')
     with pytest.raises(ValueError, match="'running' or 'batch', got 'frozen'"):
         backbones.create('tiny', batch_norm='frozen')
