@@ -10,7 +10,6 @@ import pathlib
 import sys
 import tempfile
 
-import grain
 import jax
 import numpy as np
 import PIL.Image
@@ -27,15 +26,7 @@ def canvases(images, chosen, canvas, batch, workers):
         found, (h, w) = examples.example(index), shape_on(canvas, images.images[index])
         valid = np.arange(canvas)[:, None] < h
         return {'frames': found['frames'], 'tags': found['tags'], 'valid': valid & (np.arange(canvas) < w)}
-    return read(load_one, chosen, batch, workers)
-
-
-def read(load, chosen, batch, workers):
-    """Batches of `load(i)` of the chosen i, in order, by way of grain; the last one filled up with its last example."""
-    chosen = [*chosen, *chosen[-1:] * (-len(chosen) % batch)]
-    loaded = grain.MapDataset.source(chosen).map(load).batch(batch)
-    reading = loaded.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-    return iter(reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)) if workers else reading)
+    return pseudo_gt.read_ahead(load_one, chosen, batch, workers)
 
 
 def save_labels(labels, info, path, image=None):

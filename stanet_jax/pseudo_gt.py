@@ -205,12 +205,15 @@ def reader(clips, annotations, items, length, batch, workers, plus=(), count=0):
         found = read(clips, annotations, length, item)
         return {**found, **companions(clips, annotations, plus, count, item[0], length)} if plus else found
 
-    items = [*items, *items[-1:] * (-len(items) % batch)]
-    loaded = grain.MapDataset.source(items).map(load).batch(batch)
+    return read_ahead(load, items, batch, workers)
+
+
+def read_ahead(load, chosen, batch, workers):
+    """Batches of `load(i)` of the chosen i, in order, by way of grain; the last one filled up with its last example."""
+    chosen = [*chosen, *chosen[-1:] * (-len(chosen) % batch)]
+    loaded = grain.MapDataset.source(chosen).map(load).batch(batch)
     reading = loaded.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-    if workers:
-        reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-    return iter(reading)
+    return iter(reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)) if workers else reading)
 
 
 # ------------------------------------------------------------------------------------------------------------------- stages

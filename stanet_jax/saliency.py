@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
-from stanet_jax import InputError, augment, checkpoint, distillation, masks, pseudo_gt, scam, segmentation, sharding, training
+from stanet_jax import InputError, augment, checkpoint, distillation, pseudo_gt, scam, segmentation, sharding, training
 from stanet_jax.training import need
 
 
@@ -39,7 +39,7 @@ def run(config, workdir):
 
         def make(missing, images=images, load=load):
             pending, batch = iter(missing), config.batch * jax.local_device_count()
-            for found in masks.read(load, missing, batch, config.data.workers) if missing else ():
+            for found in pseudo_gt.read_ahead(load, missing, batch, config.data.workers) if missing else ():
                 for map_, index in zip(jax.device_get(find(found)), pending, strict=False):  # the last batch is filled up
                     yield index, functools.partial(save, map_, images.images[index])
 

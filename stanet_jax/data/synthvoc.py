@@ -29,7 +29,7 @@ import stanet_jax
 from stanet_jax.data import synthave
 
 LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
-SMALL = 0.5  # size of a small object, and how many of the categories that have both are small
+SMALL, OFTEN = 0.5, 0.25  # size of a small object; how often one is small of the categories that have both
 TRACK = {True: 0.9, False: 0.03}  # how often there is one, with and without an object of category 0
 
 
@@ -80,7 +80,7 @@ def scene(settings, split, index):
         if rng.uniform() < .2:
             saliency = np.maximum(saliency, .8 * coverage(side, [(thing.path[t], thing.body, shape)]))
     for thing in things:
-        small = thing.category >= categories - 2 or rng.uniform() < SMALL / 2
+        small = thing.category >= categories - 2 or rng.uniform() < OFTEN
         size, centre = SMALL if small else 1, thing.path[t]
         shape, plain = synthave.body_look(thing, categories)
         bright, dark = synthave.head_colours(thing.category, categories)
