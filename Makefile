@@ -18,7 +18,7 @@ experiment: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
 
 demo-eps: $(VENV)/installed
-	$(VENV)/bin/python -m benchmarks.eps --seeds=1 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
+	$(VENV)/bin/python -m benchmarks.eps --seeds=1 --epochs=12 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
 
 experiment-eps: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.eps --seeds=3 --workdir=runs/experiment-eps --out=docs/results.md

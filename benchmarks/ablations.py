@@ -212,7 +212,8 @@ def orders(table, found):
         paper = PAPER[table][first][0] - PAPER[table][other][0]
         over, under = (first, other) if paper > 0 else (other, first)
         ours = cc(over) - cc(under)
-        lines.append(f'- {"shows" if ours.mean() > 0 else "**does not show**"}: `{over}` over `{under}` by '
+        verdict = 'shows' if ours.min() > 0 else 'shows **in part**' if ours.max() > 0 else '**does not show**'
+        lines.append(f'- {verdict}: `{over}` over `{under}` by '
                      f'{" / ".join(f"{x:+.3f}" for x in ours)} (paper, AVAD: {abs(paper):+.3f})')
     missing = [f'`{variant}`' for variant, (rows, _, _) in found.items() if not rows]
     return lines + ([f'- not run yet: {", ".join(missing)}'] if missing else [])

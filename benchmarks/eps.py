@@ -1,7 +1,7 @@
 """The evidence for EPS: classifiers on tags with and without saliency, their pseudo-masks, DeepLab on these, on worlds of several seeds.
 
     python -m benchmarks.eps --seeds=3 --workdir=runs/experiment-eps --out=docs/results.md
-    python -m benchmarks.eps --seeds=1 --train=480 --epochs=12 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
+    python -m benchmarks.eps --seeds=1 --epochs=12 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
 
 Every seed makes its own world (`stanet_jax.data.synthvoc`) and trains its own nets; what is done is left, so that an interrupted run
 goes on. Results are written as a part of the page `--out`; `picture.png` in the workdir shows what each stage makes of some images.
@@ -34,7 +34,7 @@ def configs_of(args, seed, selection):
         config.seed, config.data.root = seed, str(args.workdir / f'world{seed}')
         config.epochs[config.nets[0]] = args.epochs
     first.selection, folder = selection, args.workdir / f'seed{seed}' / selection
-    first.background_classes = tuple(synthave.category_name(k) for k in range(world.categories)[-2:])  # what is always small
+    first.background_classes = tuple(synthave.category_name(k) for k in range(world.categories)[-2:])  # what is mostly small
     second.pseudo_masks = str(folder / 'masks' / 'train')
     return first, second, folder, world
 
@@ -141,7 +141,7 @@ def document(args, found):
                    check(f'{last} below CAM, track taken for its class', last, NAMES['none'], 'confusion', first, sign=-1)]
     checks += [check(f'{last} over {name}, mean IoU', last, name, 'mean_iou') for name in names[:-1] if name != NAMES['none']]
     small = [synthave.category_name(k) for k in range(synthave.Settings().categories)[-2:]]
-    checks += [check(f'{last} over {name}, IoU of {category}, which the saliency always misses', last, name, 'iou', category)
+    checks += [check(f'{last} over {name}, IoU of {category}, which the saliency mostly misses', last, name, 'iou', category)
                for name in names[:-1] if name != NAMES['none'] for category in small]
     checks.append(check('DeepLab on held-out images over its pseudo-masks, mean IoU', 'DeepLab, validation', last, 'mean_iou', least=-0.03))
     quality = [f'| {name} | {mean_and_spread(values(name, "saliency", "saliency"))} | '

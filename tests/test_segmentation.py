@@ -70,10 +70,9 @@ def test_scenes_are_what_the_export_says():
     with_first = [made.track.any() for made in scenes if 1 in made.tags]
     without = [made.track.any() for made in scenes if 1 not in made.tags]
     assert np.mean(with_first) > .7 and np.mean(without) < .15
-    for category in (7, 8):  # always small, and never salient
-        shown = [made for made in scenes if category in made.tags]
-        assert len(shown) > 5
-        assert np.mean([made.saliency[made.labels == category].mean() / 255 for made in shown]) < .1
+    for categories, least, most in (((7, 8), .1, .5), (range(1, 7), .6, .95)):  # the saliency misses small objects
+        seen = [made.saliency[made.labels == k].mean() / 255 for made in scenes for k in categories if k in made.tags]
+        assert len(seen) > 10 and least < np.mean(seen) < most
     large = [made for made in scenes if made.tags == [2] and (made.labels > 0).mean() > .08]
     assert np.mean([made.saliency[made.labels > 0].mean() / 255 for made in large]) > .9
 

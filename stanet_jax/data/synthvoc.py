@@ -6,7 +6,7 @@ An image is a moment of a SynthAVE clip, drawn anew. Bodies carry a little of th
 it is, its head best. Three things make it hard where EPS claims to help:
 
     a track, stripes behind the object, comes with nearly every object of category 0 and seldom without: the papers' railway
-    some objects are small, those of the last two categories always
+    some objects are small, most of those of the last two categories
     the saliency map misses small objects, shows some distractors, and is blurred
 
 `Context/<id>.png` is 1 where the track shows; for the rest of the files see `voc`.
@@ -29,7 +29,8 @@ import stanet_jax
 from stanet_jax.data import synthave
 
 LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
-SMALL, OFTEN = 0.5, 0.25  # size of a small object; how often one is small of the categories that have both
+SMALL = 0.5  # size of a small object
+OFTEN = {True: 0.7, False: 0.2}  # how often one is, of the last two categories and of the others
 TRACK = {True: 0.9, False: 0.03}  # how often there is one, with and without an object of category 0
 
 
@@ -80,7 +81,7 @@ def scene(settings, split, index):
         if rng.uniform() < .2:
             saliency = np.maximum(saliency, .8 * coverage(side, [(thing.path[t], thing.body, shape)]))
     for thing in things:
-        small = thing.category >= categories - 2 or rng.uniform() < OFTEN
+        small = rng.uniform() < OFTEN[thing.category >= categories - 2]
         size, centre = SMALL if small else 1, thing.path[t]
         shape, plain = synthave.body_look(thing, categories)
         bright, dark = synthave.head_colours(thing.category, categories)
