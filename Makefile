@@ -1,8 +1,9 @@
-# make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
+# make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds. Its seeds run side by side; on an accelerator give PARALLEL=1.
 # make demo-eps, experiment-eps: the same of EPS. make ablations: after make experiment, the papers' variants of parts of the method. make test: runs the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
+PARALLEL ?= 3
 
 .PHONY: demo experiment demo-eps experiment-eps ablations test clean
 
@@ -15,7 +16,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python -m stanet_jax.pipeline --config=configs/stanet.py:demo --workdir=$(RUN)
 
 experiment: $(VENV)/installed
-	$(VENV)/bin/python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
+	$(VENV)/bin/python -m benchmarks.experiment --seeds=3 --parallel=$(PARALLEL) --workdir=runs/experiment --out=docs/results.md
 
 demo-eps: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.eps --seeds=1 --epochs=12 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md

@@ -2,11 +2,18 @@
 
     python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
 
+    python -m benchmarks.experiment --seeds=3 --parallel=3
+        The seeds side by side, as small nets do not fill two cores; not on an accelerator, which is one process's. What a seed prints is
+        in <workdir>/seed<k>.log.
+
 Every seed makes its own world and trains its own nets; stages that are done are left, so that an interrupted experiment goes on.
 The results, mean and standard deviation over the seeds, are written as Markdown; nothing in them is written by hand.
 """
 import argparse
+import concurrent.futures
+import contextlib
 import json
+import multiprocessing
 import pathlib
 import platform
 import re
@@ -14,6 +21,7 @@ import sys
 
 import jax
 import numpy as np
+import tqdm
 from absl import logging
 
 from configs import stanet
@@ -109,8 +117,8 @@ def accuracy_lines(folders):
     return lines
 
 
-def document(found, folders, configs):
-    """The whole page, from each seed's scores and what the pipelines left in their folders."""
+def document(found, folders, configs, parallel=1):
+    """The whole page, from each seed's scores and what the pipelines, so many side by side, left in their folders."""
     kinds = [report.kinds_of(config.data.root) for config in configs]
     seconds = [sum(json.loads((folder / 'stages.json').read_text()).values()) for folder in folders]
     first = found[0]['rows']['selective, coarse']
@@ -119,7 +127,7 @@ def document(found, folders, configs):
         f'{jax.devices()[0].device_kind} ({platform.machine()}). Every seed has its own world and its own nets; mean ± standard '
         f'deviation over {len(folders)} seeds. Protocol `stavis`, test part, '
         f'{len(first["videos"])} videos and {first["frames"]} frames to a seed. '
-        f'A seed took {np.mean(seconds) / 60:.1f} minutes on average, without making the world.', '',
+        f'A seed took {np.mean(seconds) / 60:.1f} minutes on average, {parallel} side by side, without making the world.', '',
         'CAM, SCAM and SCAM+ know the tag of the video, the students do not. '
         'Scores of a frame are undefined, and left out of the mean, where its map is '
         'empty: no source was sure of the tag. The papers\' figures are of another set, for the order alone.', '',
@@ -135,28 +143,64 @@ def replace_part(path, title, text):
     training.replace_text(path, '\n'.join(f'# {of}\n\n{part.strip()}\n' for of, part in {**parts, title: text}.items()))
 
 
+def config_of(args, seed):
+    """The pipeline of a seed."""
+    config = stanet.get_config(args.recipe)
+    config.seed = config.world.seed = seed
+    config.variants = tuple(pipeline.VARIANTS)
+    config.data.root = str(args.workdir / f'world{seed}')
+    return config
+
+
+def run_seed(args, seed):
+    """Runs the pipeline of a seed in this process."""
+    logging.set_verbosity(logging.WARNING)
+    pipeline.compile_once(args.workdir / 'compiled')
+    pipeline.run(config_of(args, seed), args.workdir / f'seed{seed}')
+
+
+def run_logged(args, seed):
+    """`run_seed`, what it prints going to a file."""
+    with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        run_seed(args, seed)
+
+
+def run_side_by_side(args):
+    """Runs the seeds in `args.parallel` processes and shows how many of their stages are done; a seed that fails stops no other."""
+    args.workdir.mkdir(parents=True, exist_ok=True)
+    files = [args.workdir / f'seed{seed}' / 'stages.json' for seed in range(args.seeds)]
+    count = args.seeds * (len(pipeline.STAGES) + len(pipeline.VARIANTS) + 1)
+    with concurrent.futures.ProcessPoolExecutor(args.parallel, multiprocessing.get_context('spawn')) as pool, tqdm.tqdm(
+            total=count, desc=f'seeds, {args.workdir}/seed*.log', unit='stage') as progress:
+        running = jobs = [pool.submit(run_logged, args, seed) for seed in range(args.seeds)]
+        while running:
+            ended, running = concurrent.futures.wait(running, timeout=5, return_when=concurrent.futures.FIRST_COMPLETED)
+            progress.update(sum(len(json.loads(file.read_text())) for file in files if file.exists()) - progress.n)
+            for job in ended:
+                if job.exception():
+                    progress.write(f'a seed has failed: {job.exception()}', file=sys.stderr)
+        for job in jobs:
+            job.result()
+
+
 def main():
     parser = argparse.ArgumentParser(description='Runs the pipeline for several seeds and writes a page of results.')
     parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--parallel', type=int, default=1, help='seeds that run side by side')
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/experiment'))
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
     parser.add_argument('--recipe', default='synthave', help='of configs/stanet.py')
     args = parser.parse_args()
-    logging.set_verbosity(logging.WARNING)
-    folders, configs = [], []
-    pipeline.compile_once(args.workdir / 'compiled')
     try:
-        for seed in range(args.seeds):
-            config = stanet.get_config(args.recipe)
-            config.seed = config.world.seed = seed
-            config.variants = tuple(pipeline.VARIANTS)
-            config.data.root = str(args.workdir / f'world{seed}')
-            folders.append(args.workdir / f'seed{seed}')
-            configs.append(config)
-            print(f'seed {seed}: {folders[-1]}', flush=True)
-            pipeline.run(config, folders[-1])
+        if args.parallel > 1:
+            run_side_by_side(args)
+        for seed in range(args.seeds if args.parallel == 1 else 0):
+            print(f'seed {seed}: {args.workdir}/seed{seed}', flush=True)
+            run_seed(args, seed)
+        folders = [args.workdir / f'seed{seed}' for seed in range(args.seeds)]
         found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
-        replace_part(args.out, 'Results on SynthAVE', document(found, folders, configs))
+        configs = [config_of(args, seed) for seed in range(args.seeds)]
+        replace_part(args.out, 'Results on SynthAVE', document(found, folders, configs, args.parallel))
     except InputError as error:
         sys.exit(f'error: {error}')
     print(f'results: {args.out}')

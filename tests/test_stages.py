@@ -161,6 +161,16 @@ def test_results_of_several_seeds_become_a_page(whole, world):
     assert '**does not show** on average, in 0 of 2 seeds: selective over average, fine' in page  # as they are the same here
 
 
+def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
+    for seed in range(2):
+        (tmp_path / f'world{seed}').symlink_to(world)  # not the experiment's
+    done = run([sys.executable, '-m', 'benchmarks.experiment', '--seeds=2', '--parallel=2', f'--workdir={tmp_path}',
+                f'--out={tmp_path}/results.md'])
+    assert done.returncode == 1 and done.stderr.count('a seed has failed') == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith('error: ') and 'not the SynthAVE of config.world' in done.stderr
+    assert 'Traceback' not in done.stderr and (tmp_path / 'seed1.log').exists() and not (tmp_path / 'results.md').exists()
+
+
 def test_benchmark_of_making_maps(whole):
     done = run([sys.executable, '-m', 'benchmarks.pseudo_gt', f'--coarse={whole[0] / "coarse"}', '--clips=3'])
     assert done.returncode == 0, done.stderr
