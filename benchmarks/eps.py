@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
@@ -65,19 +66,25 @@ def run_seed(args, seed):
     return found
 
 
-def estimates(config, folder, images, count):
-    """What EPS says of the first `count` images, at one scale: frames, given saliency, estimated saliency, tagged maps, true labels."""
-    count = min(count, len(images))
+def spread(values, count):
+    """At most `count` of a list's values, evenly spread over it."""
+    count = min(count, len(values))
+    return [values[k * len(values) // count] for k in range(count)]
+
+
+def estimates(config, folder, images):
+    """What EPS says of images, at one scale: frames, given saliency, estimated saliency, tagged maps over their maxima, true labels."""
     model, variables = segmentation.trained(config, folder, len(images.categories))
-    examples = segmentation.Examples(images.only(range(count)), config.data.side, saliency=True, target=images.mask)
-    found = [examples.example(i) for i in range(count)]
+    examples = segmentation.Examples(images, config.data.side, saliency=True, target=images.mask)
+    found = [examples.example(i) for i in range(len(images))]
     batch = {k: np.stack([of[k] for of in found]) for k in found[0]}
 
     @jax.jit
     def look(variables, batch):
         maps = model.apply(variables, **classification.inputs(batch))
         saliency = jax.image.resize(batch['saliency'] / 255.0, maps.shape[:3], 'nearest')
-        tagged = (jax.nn.softmax(maps)[..., :-1] * batch['tags'][:, None, None]).sum(axis=-1)
+        tagged = (jax.nn.relu(maps) if config.selection == 'none' else jax.nn.softmax(maps))[..., :-1] * batch['tags'][:, None, None]
+        tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_labels`
         return losses.eps_saliency(maps, saliency, batch['tags'])[1]['estimate'], tagged
 
     estimate, tagged = (np.asarray(nets.resized(x, batch['target'].shape[1:])[..., 0])
@@ -87,30 +94,31 @@ def estimates(config, folder, images, count):
 
 def foreground_ious(config, folder, images, count=192):
     """Intersection over union with what is no background, of the given and of the estimated saliency, both above one half."""
-    found = estimates(config, folder, images, count)
+    found = estimates(config, folder, images.only(spread(range(len(images)), count)))
     true = found['true'] > 0
     return {k: float(((found[k] > .5) & true).sum() / ((found[k] > .5) | true).sum()) for k in ('saliency', 'estimate')}
 
 
-def picture(args, seed, count=8):
-    """`picture.png`: images, saliency, CAM, EPS's map, pseudo-mask, what DeepLab says, the truth."""
-    cells = []
+def picture(args, seed, count=3):
+    """`picture.png`: images of the first category and images of others, several at once; saliency, maps, masks, DeepLab, the truth."""
+    rows = []
     for selection in dict.fromkeys((args.selections[0], args.selections[-1])):
-        config, second, folder, _ = configs_of(args, seed, selection)
+        config, _, folder, _ = configs_of(args, seed, selection)
         images = segmentation.open_data(config)['train']
-        found = estimates(config, folder, images, 4 * count)
-        chosen = [i for i in range(len(found['frames'])) if len(images.images[i]['tags']) > 1 or 1 in images.images[i]['tags']][:count]
-        if not cells:
-            cells = [[('image', found['frames'][i]), ('saliency given', visualize.heat(found['saliency'][i]))] for i in chosen]
-        pseudo = segmentation.mask_reader(folder / 'masks' / 'train', images)
-        for row, i in zip(cells, chosen, strict=True):
-            name = NAMES[selection].split(' (')[0]
-            row += [(f'map of {name}', visualize.overlay(found['frames'][i], found['tagged'][i])),
-                    (f'mask of {name}', segmentation.colours(pseudo(i)))]
+        tags = [info['tags'] for info in images.images]
+        chosen = (spread([i for i, of in enumerate(tags) if 1 in of], count)
+                  + spread([i for i, of in enumerate(tags) if 1 not in of and len(of) > 1], count))
+        found, pseudo = estimates(config, folder, images.only(chosen)), segmentation.mask_reader(folder / 'masks' / 'train', images)
+        if not rows:
+            rows = [(', '.join(images.categories[tag - 1] for tag in tags[i]),
+                     [('image', frame), ('saliency given', visualize.heat(saliency))])
+                    for i, frame, saliency in zip(chosen, found['frames'], found['saliency'], strict=True)]
+        name = NAMES[selection].split()[0]
+        for (_, cells), i, frame, tagged in zip(rows, chosen, found['frames'], found['tagged'], strict=True):
+            cells += [(f'{name} map', visualize.overlay(frame, tagged)), (f'{name} mask', segmentation.colours(pseudo(i)))]
     labels = segmentation.mask_reader(folder / 'deeplab' / 'masks' / 'train', images)
-    for row, i in zip(cells, chosen, strict=True):
-        row += [('DeepLab', segmentation.over(found['frames'][i], labels(i))), ('truth', segmentation.colours(images.mask(i)))]
-    rows = [(', '.join(images.categories[tag - 1] for tag in images.images[i]['tags']), row) for i, row in zip(chosen, cells, strict=True)]
+    for (_, cells), i, frame in zip(rows, chosen, found['frames'], strict=True):
+        cells += [('DeepLab', segmentation.over(frame, labels(i))), ('truth', segmentation.colours(images.mask(i)))]
     visualize.contact_sheet(args.workdir / 'picture.png', rows, side=96, across=1)
     print(f'what each stage makes of some images: {args.workdir / "picture.png"}')
 
