@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 
 from stanet_jax import InputError, metrics, pseudo_gt, segmentation, sharding, training
-from stanet_jax.data import synthvoc, voc
+from stanet_jax.data import voc
 
 
 def canvases(images, chosen, canvas, batch, workers):
@@ -31,8 +31,8 @@ def canvases(images, chosen, canvas, batch, workers):
 
 def save_labels(labels, info, path, image=None):
     """Writes labels uint8 [h, w] as a PNG in VOC's colours, as large as the image; refined by `crf` where the PIL image is given."""
-    labels = synthvoc.label_image(labels).resize((info['width'], info['height']), PIL.Image.Resampling.NEAREST)
-    (synthvoc.label_image(crf(np.array(image), np.array(labels))) if image else labels).save(path, 'PNG')
+    labels = voc.label_image(labels).resize((info['width'], info['height']), PIL.Image.Resampling.NEAREST)
+    (voc.label_image(crf(np.array(image), np.array(labels))) if image else labels).save(path, 'PNG')
 
 
 def crf(image, labels, sure=0.7, steps=10):

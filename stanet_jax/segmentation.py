@@ -294,7 +294,7 @@ def show(config, workdir, model, images, count=12):
 
 def colours(labels):
     """Labels uint8 [h, w] in VOC's colours, uint8 [h, w, 3]."""
-    return np.uint8(synthvoc.palette()).reshape(256, 3)[labels]
+    return np.uint8(voc.palette()).reshape(256, 3)[labels]
 
 
 def over(frame, labels):

@@ -78,7 +78,7 @@ def test_scenes_are_what_the_export_says():
 
 
 def test_palette_is_vocs():
-    assert synthvoc.palette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0] and synthvoc.palette()[-3:] == [224, 224, 192]
+    assert voc.palette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0] and voc.palette()[-3:] == [224, 224, 192]
 
 
 def test_reader_gives_what_the_files_hold(world, splits):

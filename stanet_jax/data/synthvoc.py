@@ -26,7 +26,7 @@ import scipy.ndimage
 import tqdm
 
 import stanet_jax
-from stanet_jax.data import synthave
+from stanet_jax.data import synthave, voc
 
 LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
 SMALL = 0.5  # size of a small object
@@ -100,24 +100,11 @@ def scene(settings, split, index):
     return Scene(image, labels, saliency, (track & (labels == 0)).astype(np.uint8), sorted(set(np.unique(labels).tolist()) - {0}))
 
 
-def palette():
-    """VOC's colours: 768 numbers, of label k the bits of k spread over red, green and blue."""
-    bits = np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3)) & 1
-    return (bits << (7 - np.arange(8)[:, None])).sum(axis=1).ravel().tolist()
-
-
-def label_image(labels):
-    """Labels uint8 [h, w] as a PIL image in VOC's colours."""
-    image = PIL.Image.fromarray(labels).convert('P')
-    image.putpalette(palette())
-    return image
-
-
 def write_image(root, settings, split, index):
     """Makes one scene and writes its files; -> (id, labels in view)."""
     made, name = scene(settings, split, index), f'{split}_{index:05d}'
     PIL.Image.fromarray(made.image).save(root / 'JPEGImages' / f'{name}.jpg', quality=95)
-    label_image(made.labels).save(root / 'SegmentationClassAug' / f'{name}.png')
+    voc.label_image(made.labels).save(root / 'SegmentationClassAug' / f'{name}.png')
     for folder, values in (('SALImages', made.saliency), ('Context', made.track)):
         PIL.Image.fromarray(values).save(root / folder / f'{name}.png')
     return name, made.tags

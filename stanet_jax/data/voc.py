@@ -152,6 +152,19 @@ def read_labels(file):
         return np.array(image)
 
 
+def palette():
+    """VOC's colours: 768 numbers, of label k the bits of k spread over red, green and blue."""
+    bits = np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3)) & 1
+    return (bits << (7 - np.arange(8)[:, None])).sum(axis=1).ravel().tolist()
+
+
+def label_image(labels):
+    """Labels uint8 [h, w] as a PIL image in VOC's colours."""
+    image = PIL.Image.fromarray(labels).convert('P')
+    image.putpalette(palette())
+    return image
+
+
 def fingerprint(root):
     digest = hashlib.sha256()
     for path in (*lists(root).values(), root / 'classes.txt', root / 'tags.txt'):
