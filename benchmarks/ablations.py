@@ -238,8 +238,8 @@ def document(base, workdir, counts):
         f'{size(classifiers)}. Variants of a table differ in what it varies alone, and begin from the same nets. Protocol `stavis`, test '
         f'part, {len(first["videos"])} videos and {first["frames"]} frames.', '',
         'One seed does not tell small differences from chance. The papers\' figures are of another set, for the order alone, and of the '
-        'whole method where ours are of a part. A dash: not run yet. `base run`: that run has trained just this. Minutes are those of '
-        'the last session where a variant was interrupted.']
+        'whole method where ours are of a part. A dash: not run yet. `base run`: that run has trained just this. Minutes are as they '
+        'passed, whatever else the machine did, and of the last session where a variant was interrupted.']
     return '\n'.join([*lines, *(line for table in TABLES for line in section(table, found[table], counts)), ''])
 
 
