@@ -98,7 +98,8 @@ def main():
             seconds = measure(compiled, state, batch, args.rounds) if fits else float('nan')
             share = f'{flops / seconds / args.peak:8.2f}' if fits and args.peak else f'{"-":>8}'
             parameters = sum(x.size for x in jax.tree.leaves(state.variables['params']))
-            print(f'{stage:>9}{net:>10}{len(batch["mask"]):6}{batch["frames"].shape[-2]:5}{parameters:12,}{given:9.2f}{temp:9.2f}{flops:7.2f}'
+            side = batch['frames'].shape[-2] if 'frames' in batch else '-'
+            print(f'{stage:>9}{net:>10}{len(batch["mask"]):6}{side:>5}{parameters:12,}{given:9.2f}{temp:9.2f}{flops:7.2f}'
                   f'{took:10.0f}{seconds:8.2f}{share}', flush=True)
 
 

@@ -64,6 +64,14 @@ def test_paper_steps_by_shape(stage, net, nodes):
     assert state.variables['params']['encoder']['conv5_3']['kernel'].shape == (3, 3, 512, 512)
 
 
+def test_paper_steps_are_computed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['paper_steps', '--stages=switch', '--nets=A', '--batch=1', '--run', '--peak=1'])
+    paper_steps.main()
+    stage, net, batch, side, parameters, *numbers = capsys.readouterr().out.splitlines()[-1].split()
+    assert (stage, net, batch, side) == ('switch', 'A', '1', '-')  # it sees no frames
+    assert int(parameters.replace(',', '')) > 11e6 and all(float(x) >= 0 for x in numbers)
+
+
 def test_evaluation():
     # One process and two agree, or the benchmark would end in an error.
     command = [sys.executable, '-W', 'error', '-m', 'benchmarks.evaluation', '--videos=2', '--frames=10', '--height=36', '--width=64',
