@@ -27,7 +27,7 @@ def get_config(recipe='synthave'):
     if recipe == 'demo':
         config.data.root = 'data/demo'
         config.variants = ('S',)
-        config.world.update({'train': 480, 'validation': 48, 'test': 96})
+        config.world.update({'train': 480, 'validation': 24, 'test': 64})
         config.coarse.epochs = {'A': 0.8, 'S': 5.0, 'SA': 3.5, 'ST': 4.3}
         config.switch.epochs = {'A': 1.6, 'switch': 1.3}
         config.pseudo_gt.fine.epochs = {net: 0.85 for net in config.pseudo_gt.fine.nets}
