@@ -1,28 +1,32 @@
-"""`Conv`: `nn.Conv` with a backward pass that a CPU does faster, for the small nets that are trained on one."""
+"""`Conv`: `nn.Conv` with a backward pass that a CPU does faster."""
 import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def convolve(x, kernel, strides, padding, lhs_dilation=(1,), rhs_dilation=(1,), feature_group_count=1, **general):
-    """`jax.lax.conv_general_dilated` of [b, h, w, c] and [k, m, c, d] -> [b, h', w', d]; ValueError with dilation or groups.
+def convolve(x, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilation=(1, 1), feature_group_count=1, **general):
+    """`jax.lax.conv_general_dilated` of [b, h, w, c] and [k, m, c / groups, d] -> [b, h', w', d]; ValueError where the input is dilated.
 
     Patches side by side, of one place or more, are a product of matrices and written so. Else, on a CPU, the kernel's gradient is
     a product for each of its taps: as the convolution that JAX makes of it, whose window is the whole picture, it takes longer, the
-    most (up to ten times) where the picture is small.
+    most where the picture is small (up to ten times) or where there are groups (up to hundreds of times).
     """
-    window = kernel.shape[:2]
-    if {*lhs_dilation, *rhs_dilation, feature_group_count} != {1}:
-        raise ValueError(f'a kernel {kernel.shape} with dilation or groups: take nn.Conv')
+    window = tuple((n - 1) * dilation + 1 for n, dilation in zip(kernel.shape[:2], rhs_dilation, strict=True))
+    if {*lhs_dilation} != {1}:
+        raise ValueError(f'a kernel {kernel.shape} on a dilated input: take nn.Conv')
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
-    padding = tuple(map(tuple, padding))
-    if tuple(strides) == window and not any(map(any, padding)):
+    padding, strides = tuple(map(tuple, padding)), tuple(strides)
+    if strides == window == kernel.shape[:2] and not any(map(any, padding)) and feature_group_count == 1:
         return product(x, kernel)
-    form = functools.partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, **general)
-    return by_taps(x, kernel, form, strides, padding) if jax.default_backend() == 'cpu' else form(x, kernel)
+    form = functools.partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, rhs_dilation=rhs_dilation,
+                             feature_group_count=feature_group_count, **general)
+    if jax.default_backend() != 'cpu':
+        return form(x, kernel)
+    return by_taps(x, kernel, form, strides, padding, tuple(rhs_dilation), feature_group_count)
 
 
 def product(x, kernel):
@@ -33,23 +37,28 @@ def product(x, kernel):
     return patches.reshape(b, h, w, -1) @ kernel.reshape(-1, d)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def by_taps(x, kernel, form, strides, padding):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5, 6))
+def by_taps(x, kernel, form, strides, padding, dilation, groups):
     """`form(x, kernel)`, a convolution, whose kernel's gradient is computed tap by tap."""
     return form(x, kernel)
 
 
-def forward(x, kernel, form, strides, padding):
+def forward(x, kernel, form, *others):
     return form(x, kernel), (x, kernel)
 
 
-def backward(form, strides, padding, residuals, dy):
-    (x, kernel), (_, h, w, d), (down, right) = residuals, dy.shape, strides
+def backward(form, strides, padding, dilation, groups, residuals, dy):
+    (x, kernel), (_, h, w, d) = residuals, dy.shape
     dx, = jax.vjp(lambda x: form(x, kernel), x)[1](dy)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    taps = [x[:, i:i + down * (h - 1) + 1:down, j:j + right * (w - 1) + 1:right]
-            for i in range(kernel.shape[0]) for j in range(kernel.shape[1])]
-    return dx, jnp.stack([tap.reshape(-1, tap.shape[-1]).T @ dy.reshape(-1, d) for tap in taps]).reshape(kernel.shape)
+    x, dy = jnp.pad(x, ((0, 0), *padding, (0, 0))), dy.reshape(-1, groups, d // groups)
+
+    def gradient(i, j):  # of the kernel's place (i, j): [c / groups, d]
+        rows, columns = (slice(k, k + stride * (n - 1) + 1, stride)
+                         for k, stride, n in zip((i * dilation[0], j * dilation[1]), strides, (h, w), strict=True))
+        tap = x[:, rows, columns]
+        return jnp.einsum('ngc,ngd->cgd', tap.reshape(-1, groups, tap.shape[-1] // groups), dy).reshape(-1, d)
+
+    return dx, jnp.stack([gradient(*place) for place in np.ndindex(kernel.shape[:2])]).reshape(kernel.shape)
 
 
 by_taps.defvjp(forward, backward)

@@ -13,6 +13,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from stanet_jax.models.convolution import Conv
+
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
@@ -62,7 +64,7 @@ class ResNeXt(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=False, mask=None):
-        conv = partial(nn.Conv, use_bias=False, padding=0, kernel_init=HE_NORMAL, dtype=self.dtype)
+        conv = partial(Conv, use_bias=False, padding=0, kernel_init=HE_NORMAL, dtype=self.dtype)
         norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
                        momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         if mask is not None:
