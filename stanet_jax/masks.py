@@ -167,10 +167,10 @@ def evaluate(data, split, out, folder='', checkpoint=''):
 
 def text_of(scores):
     """The scores as a table of text."""
-    lines = [f'{scores["images"]} images', f'{"mean IoU":24}{scores["mean_iou"]:.3f}']
-    lines += [f'  {name:22}{value:.3f}' for name, value in scores['iou'].items()]
-    lines += [f'{"boundary " + name:24}{value:.3f}' for name, value in scores['boundary'].items()]
-    lines += [f'{"background as " + name:24}{value:.3f}' for name, value in scores.get('confusion', {}).items() if value]
+    lines = [f'{scores["images"]} images', f'{"mean IoU":32}{scores["mean_iou"]:.3f}']
+    lines += [f'  {name:30}{value:.3f}' for name, value in scores['iou'].items()]
+    lines += [f'{"boundary " + name:32}{value:.3f}' for name, value in scores['boundary'].items()]
+    lines += [f'{"background as " + name:32}{value:.3f}' for name, value in scores.get('confusion', {}).items() if value]
     return '\n'.join(lines)
 
 
