@@ -1,12 +1,10 @@
 """The evidence: the whole pipeline on SynthAVE, from tags to the students, on several worlds of several seeds.
 
     python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
+    python -m benchmarks.experiment --seeds=3 --parallel=3          side by side: small nets do not fill two cores. Not on an accelerator.
 
-    python -m benchmarks.experiment --seeds=3 --parallel=3
-        The seeds side by side, as small nets do not fill two cores; not on an accelerator, which is one process's. What a seed prints is
-        in <workdir>/seed<k>.log.
-
-Every seed makes its own world and trains its own nets; stages that are done are left, so that an interrupted experiment goes on.
+Every seed makes its own world and trains its own nets; what it prints is in <workdir>/seed<k>.log. Stages that are done are left, so that
+an interrupted experiment goes on.
 The results, mean and standard deviation over the seeds, are written as Markdown; nothing in them is written by hand.
 """
 import argparse
@@ -153,29 +151,25 @@ def config_of(args, seed):
 
 
 def run_seed(args, seed):
-    """Runs the pipeline of a seed in this process."""
-    logging.set_verbosity(logging.WARNING)
-    pipeline.compile_once(args.workdir / 'compiled')
-    pipeline.run(config_of(args, seed), args.workdir / f'seed{seed}')
-
-
-def run_logged(args, seed):
-    """`run_seed`, what it prints going to a file."""
+    """Runs the pipeline of a seed in this process; what it prints goes to a file."""
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        run_seed(args, seed)
+        logging.set_verbosity(logging.WARNING)
+        pipeline.compile_once(args.workdir / 'compiled')
+        pipeline.run(config_of(args, seed), args.workdir / f'seed{seed}')
 
 
-def run_side_by_side(args):
-    """Runs the seeds in `args.parallel` processes and shows how many of their stages are done; a seed that fails stops no other."""
+def run_seeds(args):
+    """Runs the seeds in processes, `args.parallel` at a time, and shows how many stages are done; a seed that fails stops no other."""
     args.workdir.mkdir(parents=True, exist_ok=True)
     files = [args.workdir / f'seed{seed}' / 'stages.json' for seed in range(args.seeds)]
     count = args.seeds * (len(pipeline.STAGES) + len(pipeline.VARIANTS) + 1)
     with concurrent.futures.ProcessPoolExecutor(args.parallel, multiprocessing.get_context('spawn')) as pool, tqdm.tqdm(
             total=count, desc=f'seeds, {args.workdir}/seed*.log', unit='stage') as progress:
-        running = jobs = [pool.submit(run_logged, args, seed) for seed in range(args.seeds)]
+        running = jobs = [pool.submit(run_seed, args, seed) for seed in range(args.seeds)]
         while running:
             ended, running = concurrent.futures.wait(running, timeout=5, return_when=concurrent.futures.FIRST_COMPLETED)
-            progress.update(sum(len(json.loads(file.read_text())) for file in files if file.exists()) - progress.n)
+            progress.n = sum(len(json.loads(file.read_text())) for file in files if file.exists())
+            progress.refresh()
             for job in ended:
                 if job.exception():
                     progress.write(f'a seed has failed: {job.exception()}', file=sys.stderr)
@@ -192,11 +186,7 @@ def main():
     parser.add_argument('--recipe', default='synthave', help='of configs/stanet.py')
     args = parser.parse_args()
     try:
-        if args.parallel > 1:
-            run_side_by_side(args)
-        for seed in range(args.seeds if args.parallel == 1 else 0):
-            print(f'seed {seed}: {args.workdir}/seed{seed}', flush=True)
-            run_seed(args, seed)
+        run_seeds(args)
         folders = [args.workdir / f'seed{seed}' for seed in range(args.seeds)]
         found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
         configs = [config_of(args, seed) for seed in range(args.seeds)]

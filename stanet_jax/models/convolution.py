@@ -4,7 +4,6 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 def convolve(x, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilation=(1, 1), feature_group_count=1, **general):
@@ -52,13 +51,13 @@ def backward(form, strides, padding, dilation, groups, residuals, dy):
     dx, = jax.vjp(lambda x: form(x, kernel), x)[1](dy)
     x, dy = jnp.pad(x, ((0, 0), *padding, (0, 0))), dy.reshape(-1, groups, d // groups)
 
-    def gradient(i, j):  # of the kernel's place (i, j): [c / groups, d]
-        rows, columns = (slice(k, k + stride * (n - 1) + 1, stride)
-                         for k, stride, n in zip((i * dilation[0], j * dilation[1]), strides, (h, w), strict=True))
-        tap = x[:, rows, columns]
-        return jnp.einsum('ngc,ngd->cgd', tap.reshape(-1, groups, tap.shape[-1] // groups), dy).reshape(-1, d)
+    def gradient(first):  # of the kernel's row whose windows begin in this row of x: [m, c / groups, d]
+        rows = jax.lax.dynamic_slice_in_dim(x, first, strides[0] * (h - 1) + 1, axis=1)[:, ::strides[0]]
+        taps = [rows[:, :, j:j + strides[1] * (w - 1) + 1:strides[1]] for j in range(0, kernel.shape[1] * dilation[1], dilation[1])]
+        return jnp.stack([jnp.einsum('ngc,ngd->cgd', tap.reshape(-1, groups, tap.shape[-1] // groups), dy).reshape(-1, d) for tap in taps])
 
-    return dx, jnp.stack([gradient(*place) for place in np.ndindex(kernel.shape[:2])]).reshape(kernel.shape)
+    firsts = jnp.arange(len(kernel)) * dilation[0]
+    return dx, jax.lax.map(gradient, firsts).reshape(kernel.shape)  # one after the other, as every tap is a copy of the input
 
 
 by_taps.defvjp(forward, backward)
