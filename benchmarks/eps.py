@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from benchmarks.experiment import mean_and_spread, replace_part
+from benchmarks.experiment import expectation, mean_and_spread, replace_part
 from configs import deeplab, eps
 from stanet_jax import InputError, classification, losses, masks, pipeline, segmentation, training, visualize
 from stanet_jax.data import synthave, synthvoc
@@ -137,10 +137,7 @@ def document(args, found):
     names = [NAMES[selection] for selection in args.selections]
 
     def check(text, ours, theirs, *path, sign=1, least=0.0):
-        gain = sign * (np.array(values(ours, *path)) - values(theirs, *path))
-        shows = 'shows' if gain.mean() > least else '**does not show**'
-        return (f'- {shows} on average, in {(gain > least).sum()} of {len(gain)} seeds: {text}, expected above {least:g}: '
-                f'{mean_and_spread(gain)} ({", ".join(f"{v:+.3f}" for v in gain)})')
+        return expectation(text, sign * (np.array(values(ours, *path)) - values(theirs, *path)), least)
 
     last, checks = names[-1], []
     if NAMES['none'] in names:

@@ -158,7 +158,7 @@ def test_results_of_several_seeds_become_a_page(whole, world):
             rows.setdefault(row, rows[f'selective, {row.split(", ")[-1]}' if variant in ('average', 'no_switch') else 'SCAM+'])
     page = experiment.document([{'rows': rows}] * 2, [workdir] * 2, [config] * 2)
     assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
-    assert '**does not show** on average, in 0 of 2 seeds: selective over average, fine' in page  # as they are the same here
+    assert '**does not show**, in 0 of 2 seeds: selective over average, fine' in page  # as they are the same here
 
 
 def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
