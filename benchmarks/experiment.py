@@ -197,7 +197,7 @@ def main():
         found = [json.loads((folder / 'scores' / 'scores.json').read_text()) for folder in folders]
         configs = [config_of(args, seed) for seed in range(args.seeds)]
         replace_part(args.out, 'Results on SynthAVE', document(found, folders, configs, args.parallel))
-    except InputError as error:
+    except (InputError, concurrent.futures.process.BrokenProcessPool) as error:  # the second: a seed was killed, as for its memory
         sys.exit(f'error: {error}')
     print(f'results: {args.out}')
 
