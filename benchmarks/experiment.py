@@ -59,7 +59,7 @@ def kind_table(found, kinds):
     return lines
 
 
-def expectation(text, values, least=0.0):
+def expectation(text, values, least):
     """A line of a Markdown list: whether the values, one for each seed, are above `least`; in part where their mean is, but not each."""
     above = values > least
     shows = 'shows' if above.all() else 'shows **in part**' if values.mean() > least else '**does not show**'

@@ -348,7 +348,7 @@ def density_map(points, side):
 
 
 def write_video(path, frames, wave, rate):
-    """H.264 and AAC in mp4; one encoding thread and no code that differs by CPU, so that the same clip gives the same file."""
+    """H.264 and AAC in mp4; one thread, and none of x264's code that differs by CPU, so that the same clip gives the same file."""
     options = {'crf': '16', 'preset': 'veryfast', 'threads': '1', 'x264-params': 'cpu-independent=1'}
     with av.open(str(path), 'w') as container:
         video = container.add_stream('libx264', rate=rate, options=options)
