@@ -2,7 +2,11 @@
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import cli, distillation, masks, pseudo_gt, saliency, segmentation
+from stanet_jax import cli
+from stanet_jax.eps import masks, saliency
+from stanet_jax.eps import training as segmentation
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.stages import students as distillation
 
 TASKS = {'pseudo_gt': pseudo_gt.run, 'student': distillation.run, 'saliency': saliency.run, 'eps': masks.run,
          'deeplab': segmentation.train}

@@ -9,7 +9,11 @@ import os
 
 from absl import flags
 
-from stanet_jax import InputError, classification, cli, evaluation, masks, training
+from stanet_jax import InputError, cli
+from stanet_jax.eps import masks
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import loop as training
 
 TASK = flags.DEFINE_enum('task', 'fixations', ['fixations', 'segmentation'], 'What is scored.')
 MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers; of '

@@ -4,7 +4,10 @@ Labels of images, by DeepLab: `python predict.py --image=photos --checkpoint=run
 """
 from absl import flags
 
-from stanet_jax import InputError, cli, masks, prediction, predictor
+from stanet_jax import InputError, cli
+from stanet_jax.eps import masks
+from stanet_jax.inference import predictor
+from stanet_jax.inference import videos as prediction
 
 VIDEO = flags.DEFINE_multi_string('video', None, 'A video, or a folder of videos; may be given several times.')
 IMAGE = flags.DEFINE_string('image', '', 'An image, or a folder of images, in place of videos.')

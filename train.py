@@ -2,7 +2,10 @@
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import classification, cli, segmentation, switch
+from stanet_jax import cli
+from stanet_jax.eps import training as segmentation
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import classifiers as classification
 
 TASKS = {'classifiers': classification.run, 'switch': switch.run, 'eps': segmentation.train}
 CONFIG = config_flags.DEFINE_config_file('config', None, 'What to train; override fields as --config.batch=16.')

@@ -21,20 +21,17 @@ import numpy as np
 from absl import logging
 
 from configs.ablations import begin_from, cam_sta, fusions, reasoning, refine, sa_fuse
-from stanet_jax import (
-    InputError,
-    classification,
-    distillation,
-    evaluation,
-    pipeline,
-    predictor,
-    protocols,
-    pseudo_gt,
-    scoring,
-    training,
-)
-from stanet_jax.data import fixation_sets
+from stanet_jax import InputError
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import protocols, scoring
+from stanet_jax.inference import predictor
 from stanet_jax.models import blenders, cgcn
+from stanet_jax.pipeline import run as pipeline
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import loop as training
 
 TABLES = {2: cam_sta, 3: sa_fuse, 4: refine, 5: reasoning, 6: fusions}
 TRAIN = {'classifiers': classification.run, 'student': distillation.run}

@@ -19,9 +19,15 @@ from absl import logging
 
 from benchmarks.experiment import expectation, mean_and_spread, replace_part
 from configs import deeplab, eps
-from stanet_jax import InputError, classification, losses, masks, pipeline, segmentation, training, visualize
+from stanet_jax import InputError, losses
 from stanet_jax.data import synthave, synthvoc
+from stanet_jax.eps import masks
+from stanet_jax.eps import training as segmentation
+from stanet_jax.media import contact_sheet as visualize
 from stanet_jax.models import segmentation as nets
+from stanet_jax.pipeline import run as pipeline
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import loop as training
 
 NAMES = {'none': 'CAM (tags alone)', 'naive': 'EPS naive', 'predefined': 'EPS predefined', 'adaptive': 'EPS adaptive'}
 TITLE = 'EPS on SynthVOC'

@@ -16,8 +16,9 @@ import PIL.Image
 import scipy.io
 import scipy.ndimage
 
-from stanet_jax import evaluation, protocols, scoring
-from stanet_jax.data import fixation_sets
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import protocols, scoring
 
 DIEM = 240_000
 

@@ -23,7 +23,12 @@ import tqdm
 from absl import logging
 
 from configs import stanet
-from stanet_jax import InputError, distillation, evaluation, pipeline, report, training
+from stanet_jax import InputError
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.pipeline import report
+from stanet_jax.pipeline import run as pipeline
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import loop as training
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 # What the TPAMI paper measured on AVAD (Tables 1, 6): CC, NSS. Another data set; printed for the order alone.

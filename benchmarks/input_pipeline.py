@@ -20,8 +20,10 @@ import jax
 from absl import logging
 
 from configs import scam_coarse
-from stanet_jax import classification, sharding, training
 from stanet_jax.data import fragments
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import loop as training
+from stanet_jax.training import sharding
 
 ROUNDS = 5
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import scipy.ndimage
 
-from stanet_jax import metrics, protocols, scoring
+from stanet_jax.evaluation import metrics, protocols, scoring
 
 FIVE = metrics.METRICS[:5]
 ROUNDS = 5

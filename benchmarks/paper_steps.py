@@ -15,7 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import audio_switch, scam_coarse, scam_fine, scam_plus, sta, sta_plus
-from stanet_jax import classification, distillation, switch, training
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import loop as training
 
 STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'fine': scam_fine, 'plus': scam_plus, 'sta': sta, 'sta_plus': sta_plus}
 CLASSES = 28  # of AVE

@@ -15,7 +15,8 @@ import time
 import av
 import numpy as np
 
-from stanet_jax import prediction, predictor
+from stanet_jax.inference import predictor
+from stanet_jax.inference import videos as prediction
 
 FPS, RATE = 25, 16000
 

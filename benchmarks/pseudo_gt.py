@@ -15,8 +15,11 @@ import jax
 from absl import logging
 
 from configs import pseudo_gt as recipe
-from stanet_jax import checkpoint, classification, pseudo_gt, training
 from stanet_jax.data.annotations import Annotations, clip_names
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.training import checkpoint
+from stanet_jax.training import loop as training
 
 
 def seconds(work):

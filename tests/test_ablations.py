@@ -9,7 +9,12 @@ from ml_collections import ConfigDict
 
 from benchmarks import ablations
 from configs import scam_coarse, stanet
-from stanet_jax import classification, distillation, evaluation, metrics, pipeline, training
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import metrics
+from stanet_jax.pipeline import run as pipeline
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import loop as training
 
 ROOT = pathlib.Path(__file__).parents[1]
 VARIANTS = [(table, variant) for table, module in ablations.TABLES.items() for variant in module.VARIANTS]

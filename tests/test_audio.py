@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.audio import log_spectrogram, read_sound, resample, second_around
+from stanet_jax.media.sound import log_spectrogram, read_sound, resample, second_around
 
 MEDIA = pathlib.Path(__file__).parents[2] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')

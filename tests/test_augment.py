@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stanet_jax import augment
+from stanet_jax.data import augmentation as augment
 
 KEY = jax.random.key(7)
 LUMA = np.array([.299, .587, .114])

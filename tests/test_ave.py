@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from stanet_jax import InputError
-from stanet_jax.audio import read_sound, second_around
 from stanet_jax.data import ave
-from stanet_jax.video import read_frames
+from stanet_jax.media.sound import read_sound, second_around
+from stanet_jax.media.video import read_frames
 
 ROOT = pathlib.Path(__file__).parents[1]
 MEDIA = ROOT.parent / 'shared' / 'media'

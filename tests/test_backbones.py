@@ -1,5 +1,4 @@
 """Encoders: sizes, parameter counts, and values against NumPy in float64."""
-
 from functools import cache, partial
 
 import flax.linen as nn

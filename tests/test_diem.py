@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.data import diem, fixation_sets
+from stanet_jax.evaluation import diem
+from stanet_jax.evaluation import fixations as fixation_sets
 
 ROOT = pathlib.Path(__file__).parents[1]
 # A video of 64 x 48 in the middle of the screen of 1280 x 960: its corner is at (608, 456).

@@ -13,8 +13,12 @@ import pytest
 import scipy.ndimage
 
 from benchmarks import metrics as plain
-from stanet_jax import InputError, audio, evaluation, metrics, protocols, scoring
-from stanet_jax.data import fixation_sets, synthave
+from stanet_jax import InputError
+from stanet_jax.data import synthave
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import metrics, protocols, scoring
+from stanet_jax.media import sound as audio
 
 ROOT = pathlib.Path(__file__).parents[1]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))

@@ -9,7 +9,8 @@ import pytest
 import scipy.io
 
 from stanet_jax import InputError
-from stanet_jax.data import fixation_sets, synthave
+from stanet_jax.data import synthave
+from stanet_jax.evaluation import fixations as fixation_sets
 
 SETTINGS = synthave.Settings(train=2, validation=0, test=3, seconds=2.0, side=48, observers=6)
 

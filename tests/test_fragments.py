@@ -7,9 +7,9 @@ import PIL.Image
 import pytest
 from absl import flags
 
-from stanet_jax.audio import log_spectrogram
 from stanet_jax.data import ave, synthave
 from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, others, random_box, shortage, target
+from stanet_jax.media.sound import log_spectrogram
 
 SIDE, RATE, FRAMES = 48, 8, 8
 SILENT = 'no_sound_00'

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from stanet_jax import metrics
+from stanet_jax.evaluation import metrics
 
 TRUE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 255, 1], [2, 2, 2, 255]])
 PRED = np.array([[0, 1, 1, 1], [0, 0, 1, 0], [2, 0, 1, 1], [2, 2, 2, 0]])

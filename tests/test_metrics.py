@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import metrics as plain
-from stanet_jax import metrics
+from stanet_jax.evaluation import metrics
 
 CASES = pathlib.Path(__file__).parents[2] / 'shared/media/osie_cases.npz'
 TOLERANCE = {'atol': 1e-6, 'rtol': 1e-6}

@@ -13,11 +13,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from stanet_jax import InputError, film, prediction, visualize
-from stanet_jax.audio import SoundWindow, read_sound, second_around
-from stanet_jax.prediction import predict, predict_video
-from stanet_jax.predictor import Predictor
-from stanet_jax.video import decode, open_media, read_frames, video_stream
+from stanet_jax import InputError
+from stanet_jax.inference import videos as prediction
+from stanet_jax.inference.predictor import Predictor
+from stanet_jax.inference.videos import predict, predict_video
+from stanet_jax.media import contact_sheet as visualize
+from stanet_jax.media import overlay as film
+from stanet_jax.media.sound import SoundWindow, read_sound, second_around
+from stanet_jax.media.video import decode, open_media, read_frames, video_stream
 from tests.test_predictor import make_run
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from configs import sta_plus
-from stanet_jax import InputError, checkpoint, classification, distillation, predictor, scam, switch
-from stanet_jax.predictor import Predictor
-from stanet_jax.video import Moment
+from stanet_jax import InputError, scam
+from stanet_jax.inference import predictor
+from stanet_jax.inference.predictor import Predictor
+from stanet_jax.media.video import Moment
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import checkpoint
 
 SIDE, THREE = 48, ('STA', 'STA_short', 'STA_long')
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from configs import scam_plus
-from stanet_jax import classification, pseudo_gt
 from stanet_jax.data import ave, fragments, synthave
 from stanet_jax.models import branch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import maps as pseudo_gt
 
 
 @pytest.fixture(scope='module')

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from stanet_jax import checkpoint
 from stanet_jax.data import ave, synthave
+from stanet_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
 MEDIA = ROOT.parent / 'shared' / 'media'

@@ -11,10 +11,16 @@ import pytest
 
 from configs import deeplab, eps
 from configs import saliency as saliency_config
-from stanet_jax import InputError, checkpoint, distillation, losses, masks, metrics, saliency, scam, segmentation, training
+from stanet_jax import InputError, losses, scam
 from stanet_jax.data import synthave, synthvoc, voc
+from stanet_jax.eps import masks, saliency
+from stanet_jax.eps import training as segmentation
+from stanet_jax.evaluation import metrics
 from stanet_jax.models import backbones
 from stanet_jax.models import segmentation as nets
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import checkpoint
+from stanet_jax.training import loop as training
 from tests.test_predictor import make_run
 
 SIDE = 48

@@ -8,8 +8,10 @@ import PIL.Image
 import pytest
 import scipy.io
 
-from stanet_jax import evaluation, protocols
-from stanet_jax.data import check, fixation_sets
+from stanet_jax.data import check
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import protocols
 
 SETS = {'AVAD': ('_1', '_2', '_3'), 'Coutrot_db1': ('_1',), 'Coutrot_db2': ('_1',), 'DIEM': ('',), 'ETMD_av': ('_1',), 'SumMe': ('_1',)}
 NAMES = 'one & two', 'Zürich trip (2)'

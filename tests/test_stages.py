@@ -15,8 +15,13 @@ import pytest
 
 from benchmarks import experiment
 from configs import stanet
-from stanet_jax import InputError, classification, distillation, pipeline, pseudo_gt, switch
+from stanet_jax import InputError
 from stanet_jax.data import synthave
+from stanet_jax.pipeline import run as pipeline
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.stages import students as distillation
 from tests.test_scripts import ROOT, environment, losses, parameters, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}

@@ -51,7 +51,8 @@ def test_a_closed_switch_shuts_the_audio_out():
 
 def test_the_papers_student_at_its_real_size_by_shape():
     from configs import sta
-    from stanet_jax import classification, distillation
+    from stanet_jax.stages import classifiers as classification
+    from stanet_jax.stages import students as distillation
     config = sta.get_config('paper')
     model, batch = distillation.make_student(config), classification.example_batch(config, 'STA', 28, config.batch)
     logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **classification.inputs(batch))[0][0])

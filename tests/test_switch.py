@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 from configs import audio_switch
-from stanet_jax import InputError, audio, checkpoint, classification, convert, sharding, switch
+from stanet_jax import InputError
 from stanet_jax.data import synthave
+from stanet_jax.media import sound as audio
 from stanet_jax.models import backbones
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.weights import convert
 
 AVE = ('Accordion', 'Acoustic guitar', 'Baby cry, infant cry', 'Banjo', 'Bark', 'Bus', 'Cat', 'Chainsaw', 'Church bell', 'Clock',
        'Female speech, woman speaking', 'Fixed-wing aircraft, airplane', 'Flute', 'Frying (food)', 'Goat', 'Helicopter', 'Horse',

@@ -12,10 +12,10 @@ import scipy.io
 import scipy.io.wavfile
 
 from stanet_jax import InputError
-from stanet_jax.audio import read_sound
 from stanet_jax.data import synthave
 from stanet_jax.data.synthave import HEAD, KINDS, Settings
-from stanet_jax.video import read_frames
+from stanet_jax.media.sound import read_sound
+from stanet_jax.media.video import read_frames
 
 ROOT = pathlib.Path(__file__).parents[1]
 # As many clips as kinds in validation and test, so that each kind comes once there.

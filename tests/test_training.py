@@ -10,8 +10,11 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from stanet_jax import InputError, checkpoint, classification, training
+from stanet_jax import InputError
 from stanet_jax.models import branch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint
+from stanet_jax.training import loop as training
 
 STEPS, RATE = 4, 0.1
 

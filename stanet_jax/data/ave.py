@@ -25,9 +25,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from stanet_jax import InputError
-from stanet_jax.audio import SAMPLE_RATE, window_around
 from stanet_jax.data import records
-from stanet_jax.video import read_clip
+from stanet_jax.media.sound import SAMPLE_RATE, window_around
+from stanet_jax.media.video import read_clip
 
 INSTRUCTIONS = (
     'get AVE_Dataset.zip from https://sites.google.com/view/audiovisualresearch and unpack it: the folder AVE_Dataset '

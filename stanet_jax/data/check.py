@@ -14,8 +14,10 @@ import sys
 import tqdm
 from absl import flags
 
-from stanet_jax import InputError, cli, video
-from stanet_jax.data import ave, fixation_sets
+from stanet_jax import InputError, cli
+from stanet_jax.data import ave
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.media import video
 
 SHOWN = 5  # names of a line that tells of many
 

@@ -10,7 +10,7 @@ import grain
 import numpy as np
 import PIL.Image
 
-from stanet_jax import audio
+from stanet_jax.media import sound as audio
 
 
 def target(clips, per_clip, index, rng=None):

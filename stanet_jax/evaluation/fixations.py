@@ -19,7 +19,8 @@ import numpy as np
 import PIL.Image
 import scipy.io
 
-from stanet_jax import InputError, audio
+from stanet_jax import InputError
+from stanet_jax.media import sound as audio
 
 FPS = 25.0  # of a video that no fold list tells of
 

@@ -12,8 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stanet_jax import InputError, augment, checkpoint, distillation, scam, sharding, switch, training
+from stanet_jax import InputError, scam
+from stanet_jax.data import augmentation as augment
 from stanet_jax.data.fragments import GUARD
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
 
 BLOCK = 8  # a block's size is a multiple of this, and twice this at least
 LARGEST = 128  # and this at most: above 340 frames a second fragments come from as far as blocks reach

@@ -11,9 +11,11 @@ import jax
 import numpy as np
 from absl import flags
 
-from stanet_jax import InputError, checkpoint, cli, torch_file
+from stanet_jax import InputError, cli
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
+from stanet_jax.training import checkpoint
+from stanet_jax.weights import torch_file
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
 # An input of each net; its variables' shapes do not depend on the sides.

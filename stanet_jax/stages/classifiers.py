@@ -7,11 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stanet_jax import InputError, augment, checkpoint, losses, scam, sharding, training, visualize
+from stanet_jax import InputError, losses, scam
+from stanet_jax.data import augmentation as augment
 from stanet_jax.data import fragments
 from stanet_jax.data.annotations import Annotations
+from stanet_jax.media import contact_sheet as visualize
 from stanet_jax.models import blenders, branch, classifiers, fusion
-from stanet_jax.training import need
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
+from stanet_jax.training.loop import need
 
 
 def check(config, known=('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS)):
@@ -293,7 +297,7 @@ def look(config, source, model, variables, clips, per_kind=2):
 
 
 def cam_rows(shown, clips):
-    """Rows of (title, [(label, image)]) for `visualize.contact_sheet`: the frame, then each net's map over it."""
+    """Rows of (title, [(label, image)]) for `contact_sheet.contact_sheet`: the frame, then each net's map over it."""
     rows = []
     for nets in zip(*shown.values(), strict=True):
         clip, frame = clips.clips[nets[0][0]], nets[0][1]

@@ -5,7 +5,7 @@ The first stage trains `EPS` (`losses.eps_saliency`), `masks` writes what its ma
     <workdir>/masks/<split>/<id>.png     labels in VOC's colours, as large as the image
     <workdir>/masks/<split>/tags.jsonl   the tags that they were made with
 
-and the second stage trains `DeepLab` on these files. Both nets are trained by `training.train` and look at images by `look`.
+and the second stage trains `DeepLab` on these files. Both nets are trained by `loop.train` and look at images by `look`.
 """
 import dataclasses
 import functools
@@ -18,10 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
-from stanet_jax import InputError, augment, checkpoint, classification, losses, metrics, sharding, training, visualize
+from stanet_jax import InputError, losses
+from stanet_jax.data import augmentation as augment
 from stanet_jax.data import fragments, synthvoc, voc
+from stanet_jax.evaluation import metrics
+from stanet_jax.media import contact_sheet as visualize
 from stanet_jax.models import segmentation
-from stanet_jax.training import need
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
+from stanet_jax.training.loop import need
 
 SELECTIONS = ('adaptive', 'naive', 'predefined', 'none')  # 'none': tags alone, whose class activation maps are the baseline
 FILL = np.round(255 * augment.MEAN).astype(np.uint8)  # of what lies outside an image: 0 for the nets
@@ -222,7 +228,7 @@ def check(config):
 
 
 def loss_of(config, net, model, categories):
-    """The loss function of a net, as `training.update` takes it."""
+    """The loss function of a net, as `loop.update` takes it."""
     fields = {'model': model, 'jitter': tuple(config.jitter)}
     if net == 'DeepLab':
         return functools.partial(deeplab_loss, **fields)

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import tqdm
 
-from stanet_jax import InputError, protocols, training
+from stanet_jax import InputError
+from stanet_jax.evaluation import protocols
+from stanet_jax.training import loop as training
 
 BATCH = 4  # maps that are scored at once; more fall out of a CPU's cache and take twice as long
 
@@ -22,7 +24,7 @@ def score(maps_of_video, videos, protocol, name='maps'):
     Args:
         maps_of_video: `video -> iterable of maps [h', w']`, one for each frame from the first on, drawn one after the other; it
             may raise InputError.
-        videos: list of `fixation_sets.Video`, or what has its `name`, `frames`, `fixations(k)` and `density(k)`.
+        videos: list of `fixations.Video`, or what has its `name`, `frames`, `fixations(k)` and `density(k)`.
         protocol: a `protocols.Protocol`.
         name: what the progress line calls it.
     Returns:

@@ -13,23 +13,20 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from stanet_jax import (
-    InputError,
-    classification,
-    cli,
-    distillation,
-    evaluation,
-    predictor,
-    protocols,
-    pseudo_gt,
-    report,
-    scoring,
-    sharding,
-    switch,
-    training,
-)
-from stanet_jax.data import fixation_sets, synthave
+from stanet_jax import InputError, cli
+from stanet_jax.data import synthave
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import protocols, scoring
+from stanet_jax.inference import predictor
 from stanet_jax.models import classifiers
+from stanet_jax.pipeline import report
+from stanet_jax.stages import audio_switch as switch
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import loop as training
+from stanet_jax.training import sharding
 
 STAGES = {'coarse': classification.run, 'switch': switch.run, 'pseudo_gt': pseudo_gt.run, 'sta': distillation.run,
           'sta_plus': distillation.run}

@@ -7,10 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stanet_jax import InputError, checkpoint, classification, losses, scam, sharding, training, visualize
+from stanet_jax import InputError, losses, scam
 from stanet_jax.data import fragments
 from stanet_jax.data.annotations import Annotations
+from stanet_jax.media import contact_sheet as visualize
 from stanet_jax.models import students
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
 
 NETS = ('STA', 'STA_short', 'STA_long')  # STA+ by what else it sees
 

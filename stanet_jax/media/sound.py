@@ -5,7 +5,7 @@ import av
 import numpy as np
 import scipy.fft
 
-from stanet_jax.video import decode, open_media, video_stream
+from stanet_jax.media.video import decode, open_media, video_stream
 
 SAMPLE_RATE = 16000
 SEGMENT, OVERLAP = 512, 353

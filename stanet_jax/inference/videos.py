@@ -14,10 +14,11 @@ import numpy as np
 import tqdm
 from av.video.reformatter import VideoReformatter
 
-from stanet_jax import InputError, film
-from stanet_jax.audio import SoundWindow, log_spectrogram
-from stanet_jax.predictor import BLOCK
-from stanet_jax.video import Moment, decode, open_media, to_rgb, video_stream
+from stanet_jax import InputError
+from stanet_jax.inference.predictor import BLOCK
+from stanet_jax.media import overlay as film
+from stanet_jax.media.sound import SoundWindow, log_spectrogram
+from stanet_jax.media.video import Moment, decode, open_media, to_rgb, video_stream
 
 # What is taken for a video in a folder; a file that is named may be of any kind.
 VIDEOS = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts .vob '

@@ -22,10 +22,15 @@ import numpy as np
 import PIL.Image
 import tqdm
 
-from stanet_jax import InputError, audio, augment, checkpoint, classification, scam, sharding, training
+from stanet_jax import InputError, scam
+from stanet_jax.data import augmentation as augment
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.data.fragments import WHOLE, fragment, others
+from stanet_jax.media import sound as audio
 from stanet_jax.models import branch, classifiers
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
 
 FUSIONS = ('selective', 'average')  # Eq. 2 and Eq. 22
 STAGES = ('coarse', 'fine', 'plus')

@@ -18,9 +18,10 @@ import optax
 import tensorboardX
 import tqdm
 
-from stanet_jax import InputError, checkpoint, sharding
+from stanet_jax import InputError
 from stanet_jax.data import fragments
 from stanet_jax.models import backbones
+from stanet_jax.training import checkpoint, sharding
 
 
 @flax.struct.dataclass

@@ -15,10 +15,14 @@ import numpy as np
 import PIL.Image
 import scipy.ndimage
 
-from stanet_jax import InputError, audio, film, protocols, training
-from stanet_jax.data import fixation_sets
-from stanet_jax.scoring import Kept, score, score_all
-from stanet_jax.video import Moment
+from stanet_jax import InputError
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import protocols
+from stanet_jax.evaluation.scoring import Kept, score, score_all
+from stanet_jax.media import overlay as film
+from stanet_jax.media import sound as audio
+from stanet_jax.media.video import Moment
+from stanet_jax.training import loop as training
 
 SOUNDS = ('own', 'muted', 'other')  # that a student hears: the video's, none, another video's
 REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # rows to read others by
@@ -276,7 +280,7 @@ def run(data, set_name, protocol, out, maps='', checkpoint='', workers=1, compar
         raise InputError(f'--protocol={protocol}: must be one of {", ".join(protocols.PROTOCOLS)}')
     students, of = None, str(maps)
     if not maps:
-        from stanet_jax import predictor  # here, as a folder of maps needs no network
+        from stanet_jax.inference import predictor  # here, as a folder of maps needs no network
         runs = [checkpoint] if isinstance(checkpoint, (str, pathlib.Path)) else checkpoint
         students, of = predictor.Predictor(*runs), ', '.join(map(str, runs))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -327,7 +331,7 @@ def publish(out, protocol, data, set_name, videos, of, mismatched, rows):
 
 def papers_table():
     """TPAMI Table 7: {set: {method: {metric: score}}}."""
-    lines = (importlib.resources.files('stanet_jax.data') / 'table7.csv').read_text('utf-8').splitlines()
+    lines = (importlib.resources.files('stanet_jax.evaluation') / 'table7.csv').read_text('utf-8').splitlines()
     found = {}
     for row in csv.DictReader(line for line in lines if not line.startswith('#')):
         found.setdefault(row['set'], {})[row['method']] = {metric: float(row[metric]) for metric in PAPERS}

@@ -152,7 +152,7 @@ def read_clip(path, rate, side):
     Frames are JPEG bytes of side x side pixels at times k / rate, the sound is int16 `[n]`, mono, 16 kHz, from the time
     of the first frame, None where there is none. InputError as `read_frames`.
     """
-    from stanet_jax.audio import read_sound  # Here, as audio.py is built on this file.
+    from stanet_jax.media.sound import read_sound  # Here, as sound.py is built on this file.
     frames = [to_jpeg(image) for image in read_frames(path, rate, side)]
     wave = read_sound(path)
     return frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

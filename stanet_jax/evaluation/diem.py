@@ -20,8 +20,9 @@ import scipy.ndimage
 import tqdm
 from absl import flags
 
-from stanet_jax import InputError, cli, video
-from stanet_jax.data import fixation_sets
+from stanet_jax import InputError, cli
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.media import video
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1

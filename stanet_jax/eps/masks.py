@@ -14,8 +14,13 @@ import jax
 import numpy as np
 import PIL.Image
 
-from stanet_jax import InputError, metrics, pseudo_gt, segmentation, sharding, training
+from stanet_jax import InputError
 from stanet_jax.data import voc
+from stanet_jax.eps import training as segmentation
+from stanet_jax.evaluation import metrics
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.training import loop as training
+from stanet_jax.training import sharding
 
 
 def canvases(images, chosen, canvas, batch, workers):

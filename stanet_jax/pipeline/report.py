@@ -8,8 +8,15 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from stanet_jax import checkpoint, classification, evaluation, prediction, predictor, training, visualize
-from stanet_jax.data import annotations, fixation_sets
+from stanet_jax.data import annotations
+from stanet_jax.evaluation import evaluate as evaluation
+from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.inference import predictor
+from stanet_jax.inference import videos as prediction
+from stanet_jax.media import contact_sheet as visualize
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint
+from stanet_jax.training import loop as training
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # of the students

@@ -7,8 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
-from stanet_jax import InputError, augment, checkpoint, distillation, pseudo_gt, scam, segmentation, sharding, training
-from stanet_jax.training import need
+from stanet_jax import InputError, scam
+from stanet_jax.data import augmentation as augment
+from stanet_jax.eps import training as segmentation
+from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.stages import students as distillation
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
+from stanet_jax.training.loop import need
 
 
 def look(variables, batch, *, model):

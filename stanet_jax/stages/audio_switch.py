@@ -16,8 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from stanet_jax import InputError, checkpoint, classification, sharding, training
+from stanet_jax import InputError
 from stanet_jax.data import annotations, fragments
+from stanet_jax.stages import classifiers as classification
+from stanet_jax.training import checkpoint, sharding
+from stanet_jax.training import loop as training
 
 FOLDS = 2
 

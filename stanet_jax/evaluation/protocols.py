@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stanet_jax import metrics, scam
+from stanet_jax import scam
+from stanet_jax.evaluation import metrics
 
 SIGMA, REACH = 2, 6  # of the blur: 13 x 13 pixels
 

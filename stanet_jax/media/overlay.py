@@ -10,9 +10,9 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image
 
-from stanet_jax import visualize
-from stanet_jax.audio import sound_stream
-from stanet_jax.video import decode, open_media, packets, to_rgb, video_stream
+from stanet_jax.media import contact_sheet as visualize
+from stanet_jax.media.sound import sound_stream
+from stanet_jax.media.video import decode, open_media, packets, to_rgb, video_stream
 
 # What the maps of frames 1, 2, ... are called: as fixation sets call theirs, or as the evaluation code of the STAViS release reads them.
 NAMES = {'eyemap': 'maps/eyeMap_{:05d}.png', 'stavis': 'pred_sal_{:06d}.jpg'}
@@ -20,7 +20,7 @@ COPIED = ('aac', 'ac3', 'alac', 'flac', 'mp3', 'opus')  # sound that goes into a
 
 
 def _blend():
-    """`visualize.overlay` as tables, as it is the same for all maps: the palette and the opacities of Image.composite."""
+    """`contact_sheet.overlay` as tables, as it is the same for all maps: the palette and the opacities of Image.composite."""
     ramp = np.linspace(0, 1, 256)[None]
     black, white = (visualize.overlay(np.full((1, 256, 3), level, np.uint8), ramp)[0].astype(float) for level in (0, 255))
     opacity = 255 - (white - black).mean(axis=1)
@@ -56,7 +56,7 @@ def paint(moment, map_, path, size):
 def write(folder, video, batches, progress, names):
     """Writes maps and `overlay.mp4`, with the times and the first sound stream of the video, into a folder.
 
-    `batches`: see `prediction.answers`; `progress`: a tqdm; `names`: one of `NAMES`. Times count from the first frame or sound, whichever
+    `batches`: see `videos.answers`; `progress`: a tqdm; `names`: one of `NAMES`. Times count from the first frame or sound, whichever
     comes first.
     """
     (folder / NAMES[names]).parent.mkdir(parents=True)
