@@ -2,6 +2,8 @@
 import os
 import tempfile
 
+from absl import flags
+
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true ' + os.environ.get('XLA_FLAGS', '')
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # of the whole session: workers and the scripts that they start inherit it
@@ -9,7 +11,6 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # of the whole session: worke
     os.environ['JAX_COMPILATION_CACHE_DIR'] = cache.name
     os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
-from absl import flags  # noqa: E402
 
 flags.FLAGS.mark_as_parsed()  # grain's workers ask for that
 

@@ -1,75 +1,10 @@
-"""Scores fixation maps or masks, or measures classifiers.
+"""Scores maps, students and masks, measures classifiers: `python evaluate.py --checkpoint=RUN --data=DIR --out=FILE.json`.
 
-    python evaluate.py --maps=DIR --data=DIR --set=NAME --protocol=stavis --out=FILE.json          a folder of maps
-    python evaluate.py --checkpoint=RUN --data=DIR --set=NAME --protocol=stavis --out=FILE.json    a student's
-    python evaluate.py --task=segmentation --maps=DIR --data=DIR --out=FILE.json                   a folder of masks; or --checkpoint=RUN
-    python evaluate.py --workdir=runs/coarse --split=test                      trained nets' accuracy on held-out clips, by kind
+`stanet evaluate` in a checkout; stanet_jax/commands/evaluate.py has the flags.
 """
-import os
+import sys
 
-from absl import flags
-
-from stanet_jax import InputError, cli
-from stanet_jax.eps import masks
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.training import loop as training
-
-TASK = flags.DEFINE_enum('task', 'fixations', ['fixations', 'segmentation'], 'What is scored.')
-MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers; of '
-                           'masks: <id>.png.')
-CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a run to score: a student\'s, or three students\' (as RUN/STA); of '
-                                       'EPS or DeepLab.')
-DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release; or of a set in VOC\'s.')
-SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default. "all": each of them (maps then lie in --maps/<set>).')
-SAVE = flags.DEFINE_string('save', '', 'With --checkpoint: folder for the maps, <set>/<video>/pred_sal_%06d.jpg, as the STAViS release\'s '
-                           'evaluation code reads them.')
-COMPARE = flags.DEFINE_bool('compare', False, 'With --set=all: print the figures of the papers\' Table 7 beside.')
-WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes that score a folder of maps.')
-PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
-OUT = flags.DEFINE_string('out', '', 'File to write, .json; a .csv is written beside it.')
-WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of a run that train.py made.')
-SPLIT = flags.DEFINE_string('split', '', 'Which clips: validation or test; the test part where there is one, by default. Of images: '
-                            'validation, by default.')
-
-
-def check():
-    """What the flags ask for: 'accuracy', 'fixations' or 'segmentation'; refuses flags that do not go together."""
-    scored = [flag for flag in (MAPS, CHECKPOINT) if flag.value]
-    if len(scored) == 2:
-        raise InputError('--maps, --checkpoint: one of them at a time')
-    if MAPS.value and SAVE.value:
-        raise InputError('--save: not with --maps, which are there already')
-    asked = TASK.value if scored or TASK.present else 'accuracy'
-    wrong = {'accuracy': [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, SAVE, COMPARE, WORKERS], 'fixations': [WORKDIR, SPLIT],
-             'segmentation': [WORKDIR, SET, PROTOCOL, SAVE, COMPARE, WORKERS]}[asked]
-    wrong = ', '.join(f'--{flag.name}' for flag in wrong if flag.present)
-    if wrong:
-        raise InputError(f'{wrong}: needs a value, and --maps or --checkpoint to say what to score' if asked == 'accuracy' else
-                         f'{wrong}: not with --{scored[0].name if scored and asked == "fixations" else "task=" + asked}')
-    if asked == 'accuracy':
-        return asked
-    if not scored:
-        raise InputError(f'--task={asked}: needs --maps or --checkpoint to say what to score')
-    for flag in (DATA, OUT):
-        if not flag.value:
-            raise InputError(f'--{flag.name}: needed with --{scored[0].name}')
-    if asked == 'segmentation' and len(CHECKPOINT.value) > 1:
-        raise InputError('--checkpoint: one at a time with --task=segmentation')
-    return asked
-
-
-def main():
-    asked = check()
-    if asked == 'segmentation':
-        masks.evaluate(DATA.value, SPLIT.value, OUT.value, MAPS.value, *CHECKPOINT.value)
-    elif asked == 'fixations':
-        evaluation.run(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value,
-                       SAVE.value)
-    else:
-        config = training.read_config(WORKDIR.value)
-        classification.evaluate(config, WORKDIR.value, classification.open_data(config), SPLIT.value)
-
+from stanet_jax import cli
 
 if __name__ == '__main__':
-    cli.run(main)
+    cli.main(['evaluate', *sys.argv[1:]])

@@ -22,19 +22,19 @@ from absl import logging
 
 from configs.ablations import begin_from, cam_sta, fusions, reasoning, refine, sa_fuse
 from stanet_jax import InputError
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.evaluation import fixations as fixation_sets
-from stanet_jax.evaluation import protocols, scoring
+from stanet_jax.evaluation import fixations, protocols, scoring
+from stanet_jax.evaluation.map_sources import open_map_folders, student_maps
+from stanet_jax.evaluation.tables import COLUMNS, write_scores
 from stanet_jax.inference import predictor
 from stanet_jax.models import blenders, cgcn
 from stanet_jax.pipeline import run as pipeline
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import maps as pseudo_gt
-from stanet_jax.stages import students as distillation
-from stanet_jax.training import loop as training
+from stanet_jax.pipeline.table import STUDENT_ROWS
+from stanet_jax.stages import classifiers, students
+from stanet_jax.stages.maps import make_maps
+from stanet_jax.workdir import open_workdir, read_config, replace_text
 
 TABLES = {2: cam_sta, 3: sa_fuse, 4: refine, 5: reasoning, 6: fusions}
-TRAIN = {'classifiers': classification.run, 'student': distillation.run}
+TRAIN = {'classifiers': classifiers.run, 'student': students.run}
 NEEDED = ('config.json', 'coarse/accuracy.json', 'pseudo_gt/config.json', 'sta_plus/config.json', 'scores/scores.json')
 METRICS = ('auc_judd', 'sim', 'shuffled_auc', 'cc', 'nss')
 
@@ -64,7 +64,7 @@ BLENDERS = {'C-GCN, one step': ({'name': 'cgcn', 'steps': 1}, 189_923_328), 'C-G
 def settings(table, variant, base):
     """The config of a variant, as the base run's stage but for what varies; and whether the base run has trained just that."""
     module = TABLES[table]
-    config, given = (training.read_config(base / module.STAGE) for _ in range(2))
+    config, given = (read_config(base / module.STAGE) for _ in range(2))
     module.vary(config, variant)
     if module.STAGE == 'coarse':
         begin_from(config, base / 'coarse')
@@ -82,7 +82,7 @@ def run(table, variant, base, workdir):
     if known and config.task == 'student':
         return
     if not known:
-        training.open_workdir(config, folder)
+        open_workdir(config, folder)
 
     def stage():
         if not known:
@@ -98,18 +98,18 @@ def score(config, nets, folder, base):
         config: with `nets`, the names, `task` and `data`; nets: folder of their run; base: the pipeline's, for how maps are made.
     """
     rules, rows = protocols.PROTOCOLS['stavis'], {}
-    name, videos, mismatched = fixation_sets.open_set(config.data.root, '')
+    name, videos, mismatched = fixations.open_set(config.data.root, '')
     for net in config.nets:
         if config.task == 'student':
-            maps = evaluation.maps_by_checkpoint(predictor.Predictor(nets / net), videos)
+            maps = student_maps(predictor.Predictor(nets / net), videos)
             rows |= scoring.score_all(maps, videos, rules, net)
             continue
-        how = training.read_config(base / 'pseudo_gt')
+        how = read_config(base / 'pseudo_gt')
         how.update({'sources': [net], 'fusion': 'average', 'splits': ['test']})
-        pseudo_gt.stage(how, nets, folder / 'cam')
-        maps, scored, lines = evaluation.maps_of_folders({net: folder / 'cam' / 'test'}, videos)
+        make_maps(how, nets, folder / 'cam')
+        maps, scored, lines = open_map_folders({net: folder / 'cam' / 'test'}, videos)
         rows, mismatched = rows | scoring.score_all(maps, scored, rules, net), mismatched + lines
-    evaluation.write(folder / 'scores.json', {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(nets),
+    write_scores(folder / 'scores.json', {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(nets),
                                               'mismatched': mismatched, 'rows': rows})
 
 
@@ -126,7 +126,7 @@ def gather(table, base, workdir):
         (config, known), folder = settings(table, variant, base), folder_of(table, variant, workdir)
         rows, accuracy, took = None, None, seconds.get(str(folder.relative_to(workdir)))
         if known and config.task == 'student':
-            rows = {net: scored['rows'][pipeline.STUDENTS[net]] for net in ((variant,) if table == 6 else config.nets)}
+            rows = {net: scored['rows'][STUDENT_ROWS[net]] for net in ((variant,) if table == 6 else config.nets)}
         elif took is not None:
             rows = json.loads((folder / 'scores.json').read_text())['rows']
         if rows and config.task == 'classifiers':
@@ -186,7 +186,7 @@ def number(value):
 def score_table(table, found):
     """A Markdown table of what `gather` found; scores of two nets have a stroke between them."""
     kinds = next((list(accuracy) for _, accuracy, _ in found.values() if accuracy), [])
-    heads = ['', *(evaluation.COLUMNS[m] for m in METRICS), 'frames left out', *(f'right, {kind}' for kind in kinds), 'minutes',
+    heads = ['', *(COLUMNS[m] for m in METRICS), 'frames left out', *(f'right, {kind}' for kind in kinds), 'minutes',
              'paper, AVAD: CC', 'paper, AVAD: NSS']
     lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     for variant, (rows, accuracy, minutes) in found.items():
@@ -225,7 +225,7 @@ def document(base, workdir, counts):
     """The whole page: what is done of every table, and the lines `counts` on operations."""
     found = {table: gather(table, base, workdir) for table in TABLES}
     minutes = sum(seconds_of(workdir).values()) / 60
-    config, (students, classifiers) = training.read_config(base), (training.read_config(base / stage) for stage in ('sta_plus', 'coarse'))
+    config, (students, classifiers) = read_config(base), (read_config(base / stage) for stage in ('sta_plus', 'coarse'))
     first = found[6]['final'][0]['final']
     lines = [
         '# Ablations on SynthAVE', '',
@@ -279,12 +279,12 @@ def main():
         if missing:
             raise InputError(f'--base={args.base}: no finished run of the pipeline ({missing[0]} is missing); `make experiment` makes one')
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        config, counts = training.read_config(args.base), operation_table()
+        config, counts = read_config(args.base), operation_table()
         config.base = str(args.base)
-        training.open_workdir(config, args.workdir)
+        open_workdir(config, args.workdir)
         for table, variant in pairs:
             run(table, variant, args.base, args.workdir)
-            training.replace_text(args.out, document(args.base, args.workdir, counts))
+            replace_text(args.out, document(args.base, args.workdir, counts))
     except InputError as error:
         sys.exit(f'error: {error}')
     print(f'results: {args.out}')

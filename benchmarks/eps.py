@@ -21,13 +21,15 @@ from benchmarks.experiment import expectation, mean_and_spread, replace_part
 from configs import deeplab, eps
 from stanet_jax import InputError, losses
 from stanet_jax.data import synthave, synthvoc
-from stanet_jax.eps import masks
-from stanet_jax.eps import training as segmentation
-from stanet_jax.media import contact_sheet as visualize
+from stanet_jax.eps import masks, training
+from stanet_jax.eps.images import ImageExamples, mask_reader, open_images
+from stanet_jax.eps.scores import score_masks
+from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.media.overlay import heat, overlay
 from stanet_jax.models import segmentation as nets
-from stanet_jax.pipeline import run as pipeline
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.training import loop as training
+from stanet_jax.pipeline import run
+from stanet_jax.stages.nets import net_inputs
+from stanet_jax.workdir import replace_text
 
 NAMES = {'none': 'CAM (tags alone)', 'naive': 'EPS naive', 'predefined': 'EPS predefined', 'adaptive': 'EPS adaptive'}
 TITLE = 'EPS on SynthVOC'
@@ -47,26 +49,26 @@ def configs_of(args, seed, selection):
 
 
 def run_seed(args, seed):
-    """All stages of a seed; returns {name: scores}, see `masks.score`, with `saliency` of EPS's estimate."""
+    """All stages of a seed; returns {name: scores}, see `scores.score_masks`, with `saliency` of EPS's estimate."""
     found = {}
     for selection in args.selections:
         first, second, folder, world = configs_of(args, seed, selection)
         if not pathlib.Path(first.data.root).exists():
             synthvoc.generate(first.data.root, world)
-        path, splits = folder / 'scores.json', segmentation.open_data(first)
+        path, splits = folder / 'scores.json', open_images(first)
         if not path.exists():
-            segmentation.train(first, folder)
+            training.train(first, folder)
             masks.run(first, folder)
-            scores = {NAMES[selection]: masks.score(splits['train'], folder / 'masks' / 'train', f'{first.data.root}/Context')}
+            scores = {NAMES[selection]: score_masks(splits['train'], folder / 'masks' / 'train', f'{first.data.root}/Context')}
             scores[NAMES[selection]]['saliency'] = foreground_ious(first, folder, splits['train'])
             if selection == args.selections[-1]:
-                segmentation.train(second, folder / 'deeplab')
+                training.train(second, folder / 'deeplab')
                 for split in ('train', 'validation'):
                     out = folder / 'deeplab' / 'masks' / split
-                    masks.write_labels(second, *segmentation.trained(second, folder / 'deeplab', len(splits[split].categories)),
+                    masks.write_labels(second, *training.trained(second, folder / 'deeplab', len(splits[split].categories)),
                                        splits[split], out)
-                    scores[f'DeepLab, {split}'] = masks.score(splits[split], out, f'{first.data.root}/Context')
-            training.replace_text(path, json.dumps(scores, indent=2) + '\n')
+                    scores[f'DeepLab, {split}'] = score_masks(splits[split], out, f'{first.data.root}/Context')
+            replace_text(path, json.dumps(scores, indent=2) + '\n')
         found |= json.loads(path.read_text())
     picture(args, seed)
     return found
@@ -80,14 +82,14 @@ def spread(values, count):
 
 def estimates(config, folder, images):
     """What EPS says of images, at one scale: frames, given saliency, estimated saliency, tagged maps over their maxima, true labels."""
-    model, variables = segmentation.trained(config, folder, len(images.categories))
-    examples = segmentation.Examples(images, config.data.side, saliency=True, target=images.mask)
+    model, variables = training.trained(config, folder, len(images.categories))
+    examples = ImageExamples(images, config.data.side, saliency=True, target=images.mask)
     found = [examples.example(i) for i in range(len(images))]
     batch = {k: np.stack([of[k] for of in found]) for k in found[0]}
 
     @jax.jit
     def look(variables, batch):
-        maps = model.apply(variables, **classification.inputs(batch))
+        maps = model.apply(variables, **net_inputs(batch))
         saliency = jax.image.resize(batch['saliency'] / 255.0, maps.shape[:3], 'nearest')
         tagged = (jax.nn.relu(maps) if config.selection == 'none' else jax.nn.softmax(maps))[..., :-1] * batch['tags'][:, None, None]
         tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_labels`
@@ -110,22 +112,22 @@ def picture(args, seed, count=3):
     rows = []
     for selection in dict.fromkeys((args.selections[0], args.selections[-1])):
         config, _, folder, _ = configs_of(args, seed, selection)
-        images = segmentation.open_data(config)['train']
+        images = open_images(config)['train']
         tags = [info['tags'] for info in images.images]
         chosen = (spread([i for i, of in enumerate(tags) if 1 in of], count)
                   + spread([i for i, of in enumerate(tags) if 1 not in of and len(of) > 1], count))
-        found, pseudo = estimates(config, folder, images.only(chosen)), segmentation.mask_reader(folder / 'masks' / 'train', images)
+        found, pseudo = estimates(config, folder, images.only(chosen)), mask_reader(folder / 'masks' / 'train', images)
         if not rows:
             rows = [(', '.join(images.categories[tag - 1] for tag in tags[i]),
-                     [('image', frame), ('saliency given', visualize.heat(saliency))])
+                     [('image', frame), ('saliency given', heat(saliency))])
                     for i, frame, saliency in zip(chosen, found['frames'], found['saliency'], strict=True)]
         name = NAMES[selection].split()[0]
         for (_, cells), i, frame, tagged in zip(rows, chosen, found['frames'], found['tagged'], strict=True):
-            cells += [(f'{name} map', visualize.overlay(frame, tagged)), (f'{name} mask', segmentation.colours(pseudo(i)))]
-    labels = segmentation.mask_reader(folder / 'deeplab' / 'masks' / 'train', images)
+            cells += [(f'{name} map', overlay(frame, tagged)), (f'{name} mask', training.colours(pseudo(i)))]
+    labels = mask_reader(folder / 'deeplab' / 'masks' / 'train', images)
     for (_, cells), i, frame in zip(rows, chosen, found['frames'], strict=True):
-        cells += [('DeepLab', segmentation.over(frame, labels(i))), ('truth', segmentation.colours(images.mask(i)))]
-    visualize.contact_sheet(args.workdir / 'picture.png', rows, side=96, across=1)
+        cells += [('DeepLab', training.over(frame, labels(i))), ('truth', training.colours(images.mask(i)))]
+    contact_sheet(args.workdir / 'picture.png', rows, side=96, across=1)
     print(f'what each stage makes of some images: {args.workdir / "picture.png"}')
 
 
@@ -175,7 +177,7 @@ def main():
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
     args = parser.parse_args()
     logging.set_verbosity(logging.WARNING)
-    pipeline.compile_once(args.workdir / 'compiled')
+    run.compile_once(args.workdir / 'compiled')
     try:
         found = [run_seed(args, seed) for seed in range(args.seeds)]
         replace_part(args.out, TITLE, document(args, found))

@@ -16,9 +16,8 @@ import PIL.Image
 import scipy.io
 import scipy.ndimage
 
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.evaluation import fixations as fixation_sets
-from stanet_jax.evaluation import protocols, scoring
+from stanet_jax.evaluation import fixations, protocols, scoring
+from stanet_jax.evaluation.map_sources import open_map_folders
 
 DIEM = 240_000
 
@@ -54,8 +53,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root, rules = pathlib.Path(folder), protocols.PROTOCOLS[args.protocol]
         write_set(root, args.videos, args.frames, (args.height, args.width), args.points, np.random.default_rng(0))
-        _, videos, _ = fixation_sets.open_set(root)
-        maps, videos, _ = evaluation.maps_of_folders({'model': root / 'model'}, videos)
+        _, videos, _ = fixations.open_set(root)
+        maps, videos, _ = open_map_folders({'model': root / 'model'}, videos)
         scoring.score_all(maps, videos[:1], rules, 'warm')
         lines, scores = [f'{"processes":>10}{"frames/s":>10}{"each":>8}{"hours for DIEM":>16}'], []
         for workers in (1, args.workers):

@@ -24,11 +24,11 @@ from absl import logging
 
 from configs import stanet
 from stanet_jax import InputError
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.pipeline import report
-from stanet_jax.pipeline import run as pipeline
-from stanet_jax.stages import students as distillation
-from stanet_jax.training import loop as training
+from stanet_jax.evaluation.tables import COLUMNS
+from stanet_jax.pipeline import report, run
+from stanet_jax.pipeline.table import ROW_NAMES, STAGES, STUDENT_ROWS, VARIANTS
+from stanet_jax.stages.students import STUDENTS
+from stanet_jax.workdir import replace_text
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 # What the TPAMI paper measured on AVAD (Tables 1, 6): CC, NSS. Another data set; printed for the order alone.
@@ -45,7 +45,7 @@ def mean_and_spread(values):
 
 def score_table(found):
     """A Markdown table of all rows of `found`, a list of each seed's scores."""
-    lines = ['| | ' + ' | '.join(evaluation.COLUMNS[m] for m in METRICS) + ' | frames left out | paper on AVAD: CC, NSS |',
+    lines = ['| | ' + ' | '.join(COLUMNS[m] for m in METRICS) + ' | frames left out | paper on AVAD: CC, NSS |',
              '|---|' + '---|' * (len(METRICS) + 2)]
     for name in found[0]['rows']:
         cells = [mean_and_spread([results['rows'][name]['scores'][m] for results in found]) for m in METRICS]
@@ -95,13 +95,13 @@ def expectations(found, kinds):
               ('STA over the centre prior', cc('STA') - cc('centre_prior'), 0.15),
               *((f'STA, its own over {sound} sound, on sound_decides',
                  cc('STA', 'sound_decides') - cc(f'STA, {sound} sound', 'sound_decides'), 0) for sound in ('muted', 'other'))]
-    students = [pipeline.STUDENTS[net] for net in distillation.NETS]
+    students = [STUDENT_ROWS[net] for net in STUDENTS]
     checks += [('SCAM+ over SCAM (selective, fine)', cc('SCAM+') - cc('selective, fine'), 0),
                ('the same, empty maps counted as 0', kept('SCAM+') - kept('selective, fine'), 0),
                ('the same, on context_decides', cc('SCAM+', 'context_decides') - cc('selective, fine', 'context_decides'), 0),
                ('multi-granularity alone over SCAM, both of whole frames (selective, coarse)',
-                cc(pipeline.NAMES['no_sources']) - cc('selective, coarse'), 0),
-               *((f'SCAM+ over {pipeline.NAMES[name]}', cc('SCAM+') - cc(pipeline.NAMES[name]), 0)
+                cc(ROW_NAMES['no_sources']) - cc('selective, coarse'), 0),
+               *((f'SCAM+ over {ROW_NAMES[name]}', cc('SCAM+') - cc(ROW_NAMES[name]), 0)
                  for name in ('short', 'long', 'cross', 'no_sources')),
                ('short term with FRL over without', cc('short term alone') - cc('short term alone, no FRL'), 0),
                ('final fusion over the best single student',
@@ -149,14 +149,14 @@ def replace_part(path, title, text):
     old = path.read_text() if path.exists() else ''
     parts = dict(re.findall(r'^# (.+)\n((?:(?!# ).*\n?)*)', old, flags=re.MULTILINE))
     path.parent.mkdir(parents=True, exist_ok=True)
-    training.replace_text(path, '\n'.join(f'# {of}\n\n{part.strip()}\n' for of, part in {**parts, title: text}.items()))
+    replace_text(path, '\n'.join(f'# {of}\n\n{part.strip()}\n' for of, part in {**parts, title: text}.items()))
 
 
 def config_of(args, seed):
     """The pipeline of a seed."""
     config = stanet.get_config(args.recipe)
     config.seed = config.world.seed = seed
-    config.variants = tuple(pipeline.VARIANTS)
+    config.variants = tuple(VARIANTS)
     config.data.root = str(args.workdir / f'world{seed}')
     return config
 
@@ -165,15 +165,15 @@ def run_seed(args, seed):
     """Runs the pipeline of a seed in this process; what it prints goes to a file."""
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
-        pipeline.compile_once(args.workdir / 'compiled')
-        pipeline.run(config_of(args, seed), args.workdir / f'seed{seed}')
+        run.compile_once(args.workdir / 'compiled')
+        run.run(config_of(args, seed), args.workdir / f'seed{seed}')
 
 
 def run_seeds(args):
     """Runs the seeds in processes, `args.parallel` at a time, and shows how many stages are done; a seed that fails stops no other."""
     args.workdir.mkdir(parents=True, exist_ok=True)
     files = [args.workdir / f'seed{seed}' / 'stages.json' for seed in range(args.seeds)]
-    count = args.seeds * (len(pipeline.STAGES) + len(pipeline.VARIANTS) + 1)
+    count = args.seeds * (len(STAGES) + len(VARIANTS) + 1)
     with concurrent.futures.ProcessPoolExecutor(args.parallel, multiprocessing.get_context('spawn')) as pool, tqdm.tqdm(
             total=count, desc=f'seeds, {args.workdir}/seed*.log', unit='stage') as progress:
         running = jobs = [pool.submit(run_seed, args, seed) for seed in range(args.seeds)]

@@ -20,10 +20,11 @@ import jax
 from absl import logging
 
 from configs import scam_coarse
-from stanet_jax.data import fragments
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.training import loop as training
-from stanet_jax.training import sharding
+from stanet_jax.data.batches import iterate_batches
+from stanet_jax.stages.examples import make_examples, open_clips
+from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, tag_loss
+from stanet_jax.training import loop, sharding
+from stanet_jax.training.optimizer import optimizer_for
 
 ROUNDS = 5
 
@@ -31,14 +32,14 @@ ROUNDS = 5
 def consumer(config, source, clips, batch):
     """`n -> None`: n updates of a fresh net, one after the other, on the same batch."""
     mesh, classes = sharding.make_mesh(), len(clips.categories)
-    model = classification.make_model(config, source, classes)
-    example = classification.example_batch(config, source, classes, 1)
-    variables = classification.initial_variables(config, source, model, example, workdir='')
-    steps = training.number_of_steps(config.epochs[source], len(clips) * config.data.frames_per_clip, config.batch)
-    optimizer = training.optimizer_of(config, source, variables['params'], steps)
-    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))
-    step_fn = jax.jit(functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer), donate_argnums=0)
-    state = training.State(jax.numpy.int32(0), variables, optimizer.init(variables['params']))
+    model = make_classifier(config, source, classes)
+    example = example_batch(config, source, classes, 1)
+    variables = initial_variables(config, source, model, example, workdir='')
+    steps = loop.number_of_steps(config.epochs[source], len(clips) * config.data.frames_per_clip, config.batch)
+    optimizer = optimizer_for(config, source, variables['params'], steps)
+    loss_fn = functools.partial(tag_loss, model=model, jitter=tuple(config.jitter))
+    step_fn = jax.jit(functools.partial(loop.update, loss_fn=loss_fn, optimizer=optimizer), donate_argnums=0)
+    state = loop.State(jax.numpy.int32(0), variables, optimizer.init(variables['params']))
     state, batch, key = jax.device_put(state, sharding.replicated(mesh)), sharding.put(batch, mesh), jax.random.key(config.seed)
 
     def run(n):
@@ -56,8 +57,8 @@ def measure(config, source, clips, seconds):
         run(n)
         return n * config.batch / (time.perf_counter() - start)
 
-    examples = classification.examples_of(config, source, clips, config.data.frames_per_clip)
-    feed = functools.partial(fragments.batches, examples, batch=config.batch, slots=range(sharding.padded(config.batch)),
+    examples = make_examples(config, source, clips, config.data.frames_per_clip)
+    feed = functools.partial(iterate_batches, examples, batch=config.batch, slots=range(sharding.padded(config.batch)),
                              seed=config.seed, workers=config.data.workers)  # as training.train reads
     runs = [lambda n: sum(1 for _ in feed(steps=n)), consumer(config, source, clips, next(feed(steps=1)))]
     for run in runs:
@@ -76,7 +77,7 @@ def main():
     args = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
     config.data.root, config.start_from = args.root, {}
-    clips = classification.open_data(config)['train']
+    clips = open_clips(config)['train']
     print(f'{os.cpu_count()} cores, JAX {jax.__version__}, {jax.device_count()} x {jax.devices()[0].device_kind}; '
           'fragments a second; fed / consumed must be at least 2.0 for S, SA and ST')
     print(f'{"net":4}{"fed":>10}{"consumed":>10}{"ratio":>8}', flush=True)

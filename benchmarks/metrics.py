@@ -16,6 +16,7 @@ import numpy as np
 import scipy.ndimage
 
 from stanet_jax.evaluation import metrics, protocols, scoring
+from stanet_jax.evaluation.resizing import resize_matrix
 
 FIVE = metrics.METRICS[:5]
 ROUNDS = 5
@@ -32,7 +33,7 @@ def prepare(saliency, shape):
     saliency = scipy.ndimage.gaussian_filter(min_max(saliency), 2, truncate=3, mode='reflect')
     if saliency.shape == shape:
         return saliency
-    rows, columns = (metrics.resize_matrix(size, new) for size, new in zip(saliency.shape, shape, strict=True))
+    rows, columns = (resize_matrix(size, new) for size, new in zip(saliency.shape, shape, strict=True))
     return rows @ saliency @ columns.T
 
 

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import audio_switch, scam_coarse, scam_fine, scam_plus, sta, sta_plus
-from stanet_jax.stages import audio_switch as switch
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import students as distillation
-from stanet_jax.training import loop as training
+from configs import audio_switch as switch_config
+from configs import scam_coarse, scam_fine, scam_plus, sta, sta_plus
+from stanet_jax.stages import audio_switch, students
+from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, tag_loss
+from stanet_jax.training import loop
+from stanet_jax.training.optimizer import optimizer_for
 
-STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'fine': scam_fine, 'plus': scam_plus, 'sta': sta, 'sta_plus': sta_plus}
+STAGES = {'coarse': scam_coarse, 'switch': switch_config, 'fine': scam_fine, 'plus': scam_plus, 'sta': sta, 'sta_plus': sta_plus}
 CLASSES = 28  # of AVE
 GB = 1e9
 
@@ -30,22 +31,22 @@ def step_of(stage, net, dtype, batch=0):
     config = STAGES[stage].get_config('paper')
     config.dtype, config.batch = dtype, batch or config.batch
     if config.task == 'student':
-        model, classes, loss = distillation.make_student(config, net), 1, distillation.loss_fn
+        model, classes, loss = students.make_student(config, net), 1, students.student_loss
     elif net == 'switch':
-        model, classes, loss = switch.make_model(config), 1, classification.loss_fn
+        model, classes, loss = audio_switch.make_switch(config), 1, tag_loss
     else:
-        model, classes, loss = classification.make_model(config, net, CLASSES), CLASSES, classification.loss_fn
-    example = classification.example_batch(config, 'SA' if net == 'switch' else net, classes, config.batch)
+        model, classes, loss = make_classifier(config, net, CLASSES), CLASSES, tag_loss
+    example = example_batch(config, 'SA' if net == 'switch' else net, classes, config.batch)
     if config.task == 'student':
         lead = example['frames'].shape[:-4]
         example['target'] = np.zeros((*lead, config.data.side, config.data.side), np.uint8)
         example |= {'known': np.ones(lead, bool)} if '_' in net else {}
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(example)))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(example)))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
-    optimizer = training.optimizer_of(config, net, variables['params'], 1000)
-    state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), variables)
+    optimizer = optimizer_for(config, net, variables['params'], 1000)
+    state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), variables)
     loss = functools.partial(loss, model=model, jitter=tuple(config.jitter))
-    step = jax.jit(functools.partial(training.update, loss_fn=loss, optimizer=optimizer), donate_argnums=0)
+    step = jax.jit(functools.partial(loop.update, loss_fn=loss, optimizer=optimizer), donate_argnums=0)
     return step, state, example
 
 

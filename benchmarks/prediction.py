@@ -15,8 +15,7 @@ import time
 import av
 import numpy as np
 
-from stanet_jax.inference import predictor
-from stanet_jax.inference import videos as prediction
+from stanet_jax.inference import predictor, videos
 
 FPS, RATE = 25, 16000
 
@@ -57,7 +56,7 @@ def main():
         warm = pathlib.Path(folder) / 'warm.mp4'
         write_video(warm, 4)
         for students in sets.values():
-            prediction.predict_video(students, warm, folder)
+            videos.predict_video(students, warm, folder)
         for minutes in args.minutes:
             video = pathlib.Path(folder) / f'{minutes:g}_min.mp4'
             write_video(video, 60 * minutes)
@@ -65,7 +64,7 @@ def main():
             for name, students in sets.items():
                 counts[name].clear()
                 start = time.perf_counter()
-                frames = prediction.predict_video(students, video, folder)
+                frames = videos.predict_video(students, video, folder)
                 speed[name] = frames / (time.perf_counter() - start)
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 lines.append(f'{minutes:6g} min{name:>10}{frames:8}{sum(counts[name]):9}{speed[name]:10.1f}'

@@ -16,10 +16,13 @@ from absl import logging
 
 from configs import pseudo_gt as recipe
 from stanet_jax.data.annotations import Annotations, clip_names
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.data.stretches import iterate_stretches, stretches
+from stanet_jax.stages import maps
+from stanet_jax.stages.examples import open_clips
+from stanet_jax.stages.nets import make_classifier
+from stanet_jax.stages.source_maps import iterate_source_maps, make_source_maps_fn
 from stanet_jax.training import checkpoint
-from stanet_jax.training import loop as training
+from stanet_jax.workdir import read_config
 
 
 def seconds(work):
@@ -30,22 +33,22 @@ def seconds(work):
 
 def measure(config, clips, nets, out):
     """Seconds that the parts and the whole take, {'reading', 'nets', 'writing', 'whole'}, and how many frames there are."""
-    models = {s: classification.make_model(nets, s, len(clips.categories)) for s in config.sources}
+    models = {s: make_classifier(nets, s, len(clips.categories)) for s in config.sources}
     variables = {s: checkpoint.load_variables(pathlib.Path(config.coarse) / s / 'variables') for s in config.sources}
     annotations, names, took = Annotations(clips), clip_names(clips), {}
-    look = pseudo_gt.looker(models, variables, {}, {})
-    pseudo_gt.split_maps(config, clips, list(models), look, annotations, out / 'first')  # compiles the nets and warms the files
-    took['whole'], _ = seconds(lambda: pseudo_gt.split_maps(config, clips, list(models), look, annotations, out / 'whole'))
+    look = make_source_maps_fn(models, variables, {}, {})
+    maps.make_split_maps(config, clips, list(models), look, annotations, out / 'first')  # compiles the nets and warms the files
+    took['whole'], _ = seconds(lambda: maps.make_split_maps(config, clips, list(models), look, annotations, out / 'whole'))
 
-    items = pseudo_gt.stretches(clips, range(len(clips)), config.stretch)
-    took['reading'], batches = seconds(lambda: list(pseudo_gt.reader(
+    items = stretches(clips, range(len(clips)), config.stretch)
+    took['reading'], batches = seconds(lambda: list(iterate_stretches(
         clips, annotations, items, config.stretch, jax.local_device_count(), config.data.workers)))
-    clip, seen = next(pseudo_gt.looked_at(config, clips, annotations, range(len(clips)), list(models), look))
-    fused = pseudo_gt.fuser(config, clips)
+    clip, seen = next(iterate_source_maps(config, clips, annotations, range(len(clips)), list(models), look))
+    fused = maps.make_fuse_fn(config, clips)
     made = fused(seen)
     took['nets'], _ = seconds(lambda: ([jax.device_get(look(batch)) for batch in batches], [fused(seen) for _ in range(len(clips))]))
-    lines = [pseudo_gt.line(clips, names[clip], clips.clips[clip], k, seen, made, list(models), '') for k in range(len(made['maps']))]
-    took['writing'], _ = seconds(lambda: [pseudo_gt.write(made['maps'], lines, out / f'clip{i}') for i in range(len(clips))])
+    lines = [maps.manifest_row(clips, names[clip], clips.clips[clip], k, seen, made, list(models), '') for k in range(len(made['maps']))]
+    took['writing'], _ = seconds(lambda: [maps.write_maps(made['maps'], lines, out / f'clip{i}') for i in range(len(clips))])
     return took, sum(clip['frames'] for clip in clips.clips)
 
 
@@ -55,9 +58,9 @@ def main():
     parser.add_argument('--clips', type=int, default=32, help='how many test clips')
     args = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
-    nets, config = training.read_config(args.coarse), recipe.get_config()
+    nets, config = read_config(args.coarse), recipe.get_config()
     config.data, config.coarse, config.switch = nets.data, args.coarse, ''
-    clips = classification.open_data(nets)['test']
+    clips = open_clips(nets)['test']
     with tempfile.TemporaryDirectory() as out:
         took, frames = measure(config, clips.only(range(min(args.clips, len(clips)))), nets, pathlib.Path(out))
     parts = ('reading', 'nets', 'writing')

@@ -5,7 +5,7 @@
 
     python train.py --config=configs/audio_switch.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_switch
 """
-from configs import scam_coarse
+from stanet_jax.configs import scam_coarse
 
 
 def get_config(recipe='synthave'):

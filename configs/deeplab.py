@@ -6,7 +6,7 @@
 
 The first takes 3 minutes on two CPU cores; expect a mean IoU of 0.51 to 0.54 on SynthVOC's held-out images.
 """
-from configs import eps
+from stanet_jax.configs import eps
 
 
 def get_config(name='synthvoc'):

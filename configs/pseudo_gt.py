@@ -1,33 +1,61 @@
 """Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM; the nets of SCAM+, SCAM+.
 
     python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt
-        SynthAVE, after configs/scam_coarse.py and configs/audio_switch.py: 5 minutes on two CPU cores for SCAM coarse and fine, 14 more for
-        SCAM+. Expect a CC of 0.54 coarse, 0.62 fine and 0.61 with SCAM+ on the test part.
+        All of it, on SynthAVE, after configs/scam_coarse.py and configs/audio_switch.py: 5 minutes on two CPU cores for SCAM coarse and
+        fine, 14 more for SCAM+. Expect a CC of 0.54 coarse, 0.62 fine and 0.61 with SCAM+ on the test part.
+
+    python distill.py --config=configs/pseudo_gt.py:coarse --workdir=runs/pseudo_gt/coarse
+        The maps of one stage: `coarse`, `fine` or `plus`. The nets between them are configs/scam_fine.py's and configs/scam_plus.py's.
 
     python distill.py --config=configs/pseudo_gt.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
+        As the papers have it; `:coarse:paper` is one stage of it.
 """
 from ml_collections import ConfigDict
 
-from configs import scam_coarse, scam_fine, scam_plus
+from stanet_jax.configs import scam_coarse, scam_fine, scam_plus
+
+STAGES = ('coarse', 'fine', 'plus')
 
 
-def get_config(recipe='synthave'):
-    config = ConfigDict({
+def get_config(name=''):
+    stage, _, recipe = name.partition(':') if name.startswith(STAGES) else ('', '', name)
+    recipe = recipe or 'synthave'
+    coarse, root = ('runs/coarse', 'runs/') if recipe == 'synthave' else ('runs/paper', 'runs/paper_')
+    made = {of: maps(of, recipe, coarse, root) for of in STAGES}
+    if stage:
+        return made[stage]
+    data = scam_coarse.get_config(recipe).data
+    del data.side  # which each has for itself
+    return ConfigDict({
         'task': 'pseudo_gt',
         'recipe': recipe,
-        'data': scam_coarse.get_config(recipe).data,
+        'data': data,  # of all stages
+        'stages': STAGES,  # SCAM coarse, SCAM fine, SCAM+; STANet needs the first two
+        'coarse_nets': coarse,  # the run of the coarse nets
+        'switch': f'{root}switch',  # the run of the audio switch
+        'coarse': made['coarse'],
+        'fine_nets': scam_fine.get_config(recipe),
+        'fine': made['fine'],
+        'plus_nets': scam_plus.get_config(recipe),
+        'plus': made['plus'],
+    })
+
+
+def maps(stage, recipe, coarse, root):
+    """The config of one stage's maps; `coarse` is the run of the coarse nets, and folders of other runs begin with `root`."""
+    data = scam_coarse.get_config(recipe).data
+    return ConfigDict({
+        'task': 'maps',
+        'recipe': recipe,
+        'data': {field: data[field] for field in ('name', 'root', 'prepared', 'rate', 'workers')},
         'splits': ('train', 'validation', 'test'),
-        'coarse': 'runs/coarse' if recipe == 'synthave' else 'runs/paper',  # the run of the coarse nets
-        'switch': 'runs/switch',  # the run of the audio switch; '' to hear whatever sound there is
-        'stages': ('coarse', 'fine', 'plus'),  # SCAM coarse, SCAM fine, SCAM+; STANet needs the first two
+        'nets': coarse if stage == 'coarse' else f'{root}pseudo_gt/fine_nets',  # the run of S, SA and ST
+        'plus_nets': f'{root}pseudo_gt/plus_nets' if stage == 'plus' else '',  # the run of S+, SA+ and ST+; '' to leave them out
+        'boxes': '' if stage == 'coarse' else f'{root}pseudo_gt/coarse',  # maps to whose boxes frames are cropped for S, SA and ST
+        'switch': f'{root}switch',  # the run of the audio switch; '' to hear whatever sound there is
         'sources': ('S', 'SA', 'ST'),
-        'plus_sources': scam_plus.get_config(recipe).nets,
+        'plus_sources': scam_plus.get_config(recipe).nets if stage == 'plus' else (),
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22
         'reach': 2,  # a map is the mean over so many frames to either side
         'stretch': 16,  # frames that a device takes at once
-        'fine': scam_fine.get_config(recipe),
-        'plus': scam_plus.get_config(recipe),
     })
-    if recipe == 'paper':
-        config.switch = 'runs/paper_switch'
-    return config

@@ -6,7 +6,7 @@
 
     python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1), for a GPU or more. Not run yet: its steps are checked by shape.
-        What to download, and what `python -m stanet_jax.convert` has to make of it first, is in docs/paper.md.
+        What to download, and what `python -m stanet_jax.weights.convert` has to make of it first, is in docs/paper.md.
 """
 from ml_collections import ConfigDict
 

@@ -1,9 +1,9 @@
 """The fine nets S, SA and ST: the coarse ones, taught on the crops that coarse SCAM boxes.
 
-    python train.py --config=configs/scam_fine.py --workdir=runs/pseudo_gt/nets
+    python train.py --config=configs/scam_fine.py --workdir=runs/pseudo_gt/fine_nets
         After `distill.py --config=configs/pseudo_gt.py`, which makes the boxes and also trains these nets by itself.
 """
-from configs import scam_coarse
+from stanet_jax.configs import scam_coarse
 
 
 def get_config(recipe='synthave'):
@@ -11,8 +11,8 @@ def get_config(recipe='synthave'):
     config.nets = ('S', 'SA', 'ST')
     coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
     config.start_from = {net: f'{coarse}/{net}' for net in config.nets}
-    config.switch = 'runs/switch'
-    config.boxes = 'runs/pseudo_gt/coarse'
+    root = 'runs/' if recipe == 'synthave' else 'runs/paper_'
+    config.switch, config.boxes = f'{root}switch', f'{root}pseudo_gt/coarse'
     config.epochs = {net: 0.6 for net in config.nets}
     config.optimizer = {net: 'adam' for net in config.nets}
     config.learning_rate = {net: 1e-3 for net in config.nets}

@@ -6,7 +6,7 @@
 
     python train.py --config=configs/scam_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_plus
 """
-from configs import scam_coarse
+from stanet_jax.configs import scam_coarse
 
 PARTS = {'S': ('encoder',), 'SA': ('encoder', 'audio_encoder', 'audio_map'), 'ST': ('encoder', 'time_map')}
 

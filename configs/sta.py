@@ -5,7 +5,7 @@
 
     python distill.py --config=configs/sta.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
 """
-from configs import scam_coarse
+from stanet_jax.configs import scam_coarse
 
 
 def get_config(recipe='synthave'):

@@ -7,7 +7,7 @@
     python distill.py --config=configs/sta_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
         STA+ alone, on VGG-16 where STA has ResNeXt: `predict.py --checkpoint=runs/paper_sta --checkpoint=runs/paper_sta_plus` joins them.
 """
-from configs import scam_plus, sta
+from stanet_jax.configs import scam_plus, sta
 
 BRANCH = ('encoder', 'audio_encoder', 'audio_map', 'time_map', 'fuse')  # the parts of STA that STA+ has, too
 

@@ -11,7 +11,7 @@
 """
 from ml_collections import ConfigDict
 
-from configs import audio_switch, pseudo_gt, scam_coarse, sta, sta_plus
+from stanet_jax.configs import audio_switch, pseudo_gt, scam_coarse, sta, sta_plus
 
 STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt, 'sta': sta, 'sta_plus': sta_plus}
 
@@ -22,7 +22,7 @@ def get_config(recipe='synthave'):
     config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself
     del config.data.side
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
-    # What is scored beside the rest; see stanet_jax/pipeline.py.
+    # What is scored beside the rest; see stanet_jax/pipeline/table.py.
     config.variants = ('S', 'average', 'no_switch', 'short', 'long', 'cross', 'no_sources', 'no_refine')
     if recipe == 'demo':
         config.data.root = 'data/demo'
@@ -30,6 +30,6 @@ def get_config(recipe='synthave'):
         config.world.update({'train': 480, 'validation': 24, 'test': 64})
         config.coarse.epochs = {'A': 0.8, 'S': 5.0, 'SA': 3.5, 'ST': 4.3}
         config.switch.epochs = {'A': 1.6, 'switch': 1.3}
-        config.pseudo_gt.fine.epochs = {net: 0.85 for net in config.pseudo_gt.fine.nets}
+        config.pseudo_gt.fine_nets.epochs = {net: 0.85 for net in config.pseudo_gt.fine_nets.nets}
         config.sta.epochs = {'STA': 1.7}
     return config

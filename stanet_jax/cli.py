@@ -1,9 +1,36 @@
-"""What all scripts share: flags, and errors of the user's making in one line."""
+"""The `stanet` command: `stanet train --config=scam_coarse`. Each word is a module of `stanet_jax.commands`, which has its flags.
+
+Only what a command needs is imported, and that when its flags are read: JAX alone takes longer than `--help` should. What the user got
+wrong ends in one line on stderr and exit code 1.
+"""
+import difflib
+import importlib
+import importlib.metadata
+import os
+import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from stanet_jax import InputError, sharding
+from stanet_jax import InputError
+
+COMMANDS = {
+    'train': 'trains classifiers on tags, the audio switch, EPS',
+    'distill': 'makes pseudo-fixations and pseudo-masks, trains students on them',
+    'evaluate': 'scores maps, students or masks; measures classifiers',
+    'predict': 'fixation maps and overlays of videos; labels of images',
+    'convert': "makes weights of other frameworks' files",
+    'data': 'makes, converts and checks data sets',
+    'run': 'every stage after the other, and a report',
+    'report': "writes a finished run's report.html anew",
+}
+DATA = {
+    'synthave': 'writes SynthAVE, a small audio-visual world with known gaze',
+    'synthvoc': "writes frames of SynthAVE as a set for segmentation, in VOC's layout",
+    'check': 'says what of AVE and of fixation sets is in a folder, and what will be skipped',
+    'diem': 'makes a fixation set of the raw gaze of DIEM',
+}
+CONFIGS = pathlib.Path(__file__).parent / 'configs'
 
 COORDINATOR = flags.DEFINE_string('coordinator', '', 'host:port of process 0, in a run of several processes.')
 PROCESSES = flags.DEFINE_integer('processes', 0, 'How many processes the run has; with --coordinator.')
@@ -11,39 +38,99 @@ PROCESS = flags.DEFINE_integer('process', -1, 'Index of this process; with --coo
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'Let JAX find the other processes, as on a TPU pod.')
 
 
-def run(main, required=()):
-    """Parses the flags, joins the other processes, runs `main()`; what the user got wrong ends in one line on stderr, exit code 1."""
-    flags.mark_flags_as_required(required)
+def main(arguments=None):
+    """Runs the command that the arguments name, by default those of this process."""
+    words, name, commands = sys.argv[1:] if arguments is None else list(arguments), 'stanet', COMMANDS
+    path = 'stanet_jax.commands'
+    while True:
+        word = words.pop(0) if words else '--help'
+        if word in ('-h', '--help', '--helpfull', 'help'):
+            print(overview(name, commands))
+            return
+        if word == '--version':
+            print(importlib.metadata.version('stanet-jax'))
+            return
+        if word not in commands:
+            fail(f'{word!r} is no command of {name}; {suggestion(word, commands)}')
+        name, path = f'{name} {word}', f'{path}.{word}'
+        if word != 'data':
+            run(name, importlib.import_module(path), words)
+            return
+        commands = DATA
+
+
+def overview(name, commands):
+    """The commands with a line each."""
+    lines = [f'{name} COMMAND [--flags]; {name} COMMAND --help tells more', '']
+    return '\n'.join(lines + [f'  {word:10}{what}' for word, what in commands.items()])
+
+
+def suggestion(word, known):
+    """The names that may have been meant, in words."""
+    close = difflib.get_close_matches(word, known, 3, 0.5)
+    return f'did you mean {" or ".join(close)}?' if close else f'choose one of {", ".join(known)}'
+
+
+def run(name, command, words):
+    """Reads the flags of a command's module, joins the other processes, and calls its `main`.
+
+    Args:
+        name: what the user called it; command: a module with `main()`, and `REQUIRED`, names of flags; `main` takes the words that are
+            no flags where the module has `WORDS`, what they are called.
+    """
+    if {'-h', '--help', '--helpfull'} & set(words):
+        print(f'{name}: {command.__doc__.strip()}\n\nflags:\n{flags.FLAGS.module_help(command)}\n{flags.FLAGS.module_help(__name__)}')
+        return
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every step
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+    words = parse(name, [resolve_config(word) for word in words])
+    missing = [flag for flag in command.REQUIRED if flags.FLAGS[flag].value in (None, [])]
+    if words and not hasattr(command, 'WORDS'):
+        fail(f'{words[0]!r}: {name} takes flags alone, as --{(missing or ["help"])[0]}')
+    if missing:
+        fail(f'--{missing[0]}: {name} needs it; {name} --help tells more')
+    try:
+        if COORDINATOR.value or DISTRIBUTED.value or int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1:
+            from stanet_jax.training import sharding  # here, as it takes JAX
+            sharding.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        command.main(words) if hasattr(command, 'WORDS') else command.main()
+    except InputError as error:
+        fail(error)
+    except OSError as error:
+        fail(f'{error.filename}: {error.strerror}' if error.filename else error)
+
+
+def resolve_config(word):
+    """`--config=scam_coarse:paper` as the path of that config in this package; a path and what is no config stay as they are."""
+    flag, _, value = word.partition('=')
+    name, colon, recipe = value.partition(':')
+    if flag.lstrip('-') != 'config' or name.endswith('.py') or not name:
+        return word
+    path = CONFIGS / f'{name}.py'
+    if not path.is_file():
+        known = sorted(str(p.relative_to(CONFIGS).with_suffix('')) for p in CONFIGS.rglob('*.py') if p.stem != '__init__')
+        fail(f'--config={value}: no config of that name; {suggestion(name, known)}, or give the path of a .py file')
+    return f'{flag}={path}{colon}{recipe}'
+
+
+def parse(name, words):
+    """Reads the flags; -> the words that are none."""
+    sys.argv = [name, *words]  # ml_collections looks for overrides of a config's fields there
+    try:
+        return flags.FLAGS(sys.argv)[1:]
+    except (AttributeError, KeyError) as error:  # ml_collections: an override of a field that is not there
+        fail(f'--config has no such field: {error.args[0]}'.replace('\\n', ' ').replace("\\'", '').replace("'", ''))
+    except Exception as error:  # absl's own, and what a config file raises while it is read
+        fail(error)
 
 
 def choose(config, tasks):
     """What the config's `task` names; InputError where it is none of these."""
     if config.get('task') not in tasks:
-        raise InputError(f'config.task={config.get("task")!r}: this script does {", ".join(tasks)}; train.py trains what learns from tags, '
-                         'distill.py makes pseudo-fixations and masks and trains what learns from them')
+        raise InputError(f'config.task={config.get("task")!r}: this command does {", ".join(tasks)}; `train` trains what learns from tags, '
+                         '`distill` makes pseudo-fixations and masks and trains what learns from them, `run` does all')
     return tasks[config.task]
 
 
-def _parse(argv):
-    try:
-        return flags.FLAGS(argv)
-    except (AttributeError, KeyError) as error:  # ml_collections: an override of a field that is not there
-        _fail(f'--config has no such field: {error.args[0]}'.replace('\\n', ' ').replace("\\'", '').replace("'", ''))
-    except Exception as error:  # absl's own, and what a config file raises while it is read
-        _fail(error)
-
-
-def _guarded(main):
-    try:
-        sharding.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value, DISTRIBUTED.value)
-        main()
-    except InputError as error:
-        _fail(error)
-    except OSError as error:
-        _fail(f'{error.filename}: {error.strerror}' if error.filename else error)
-
-
-def _fail(error):
+def fail(error):
+    """Ends the process with one line."""
     sys.exit(f'error: {" ".join(str(error).split())}')

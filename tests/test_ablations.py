@@ -9,12 +9,12 @@ from ml_collections import ConfigDict
 
 from benchmarks import ablations
 from configs import scam_coarse, stanet
-from stanet_jax.evaluation import evaluate as evaluation
 from stanet_jax.evaluation import metrics
-from stanet_jax.pipeline import run as pipeline
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import students as distillation
-from stanet_jax.training import loop as training
+from stanet_jax.evaluation.tables import write_scores
+from stanet_jax.pipeline.table import STUDENT_ROWS, place_stages
+from stanet_jax.stages import classifiers, students
+from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs
+from stanet_jax.workdir import open_workdir
 
 ROOT = pathlib.Path(__file__).parents[1]
 VARIANTS = [(table, variant) for table, module in ablations.TABLES.items() for variant in module.VARIANTS]
@@ -25,11 +25,11 @@ KNOWN = {(3, 'gate'), (4, '0.8_0.6'), (5, 'm3'), (5, 'n2'), *((6, variant) for v
 def test_a_variant_makes_its_nets(table, variant):
     config, classes = ablations.TABLES[table].get_config(variant), 5
     student = config.task == 'student'
-    classification.check(config, distillation.NETS) if student else classification.check(config)
+    classifiers.check(config, students.STUDENTS) if student else classifiers.check(config)
     config.data.side, config.width = 32, 8
     for net in config.nets:
-        model = distillation.make_student(config, net) if student else classification.make_model(config, net, classes)
-        given = classification.inputs(classification.example_batch(config, net, classes, 2))
+        model = students.make_student(config, net) if student else make_classifier(config, net, classes)
+        given = net_inputs(example_batch(config, net, classes, 2))
         (answer, _), variables = jax.eval_shape(lambda key, of=model, given=given: of.init_with_output(key, **given), jax.random.key(0))
         nodes = (config.fragments + 1,) if '_' in net else ()
         assert answer.shape == ((2, *nodes, 32, 32) if student else (2, classes))
@@ -88,11 +88,11 @@ def row(cc, undefined=0):
 def base(tmp_path):
     """What the runner reads of a finished pipeline."""
     folder, config = tmp_path / 'base', stanet.get_config()
-    training.open_workdir(config, folder)
-    for stage, placed in pipeline.place(config, folder).items():
-        training.open_workdir(placed, folder / stage)
+    open_workdir(config, folder)
+    for stage, placed in place_stages(config, folder).items():
+        open_workdir(placed, folder / stage)
     (folder / 'scores').mkdir()
-    rows = {pipeline.STUDENTS[name]: row(0.1 * (k + 1)) for k, name in enumerate(('STA', 'STA_short', 'STA_long', 'product', 'final'))}
+    rows = {STUDENT_ROWS[name]: row(0.1 * (k + 1)) for k, name in enumerate(('STA', 'STA_short', 'STA_long', 'product', 'final'))}
     (folder / 'scores' / 'scores.json').write_text(json.dumps({'rows': {**rows, 'selective, coarse': row(0.6, undefined=5)}}))
     (folder / 'coarse' / 'accuracy.json').write_text(json.dumps({'nets': {'SA': {'all': {'frames': 0.9}}}}))
     return folder
@@ -104,7 +104,7 @@ def trained(monkeypatch):
     done = []
 
     def train(config, folder):
-        training.open_workdir(config, folder)
+        open_workdir(config, folder)
         done.append(folder)
         if config.task == 'classifiers':
             (folder / 'accuracy.json').write_text(json.dumps({'nets': {net: {'all': {'frames': 0.5}} for net in config.nets}}))
@@ -113,7 +113,7 @@ def trained(monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         done.append(nets)
         rows = {net: row(0.4) for net in config.nets}
-        evaluation.write(folder / 'scores.json', {'protocol': 'stavis', 'set': 'none', 'mismatched': [], 'rows': {
+        write_scores(folder / 'scores.json', {'protocol': 'stavis', 'set': 'none', 'mismatched': [], 'rows': {
             net: {**of, 'videos': []} for net, of in rows.items()}})
 
     monkeypatch.setattr(ablations, 'TRAIN', {task: train for task in ablations.TRAIN})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.media.sound import log_spectrogram, read_sound, resample, second_around
+from stanet_jax.media.sound import audio_window, log_spectrogram, read_sound, resample
 
 MEDIA = pathlib.Path(__file__).parents[2] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
@@ -85,13 +85,13 @@ def test_log_spectrogram_resamples():
 @pytest.mark.parametrize(('centre', 'first'), [(0., 0), (.5, 0), (.7, 3200), (1.5, 16000), (2.2, 24000), (9., 24000)])
 def test_second_around(centre, first):
     wave = np.arange(40000)
-    np.testing.assert_array_equal(second_around(wave, centre), wave[first:first + 16000])
+    np.testing.assert_array_equal(audio_window(wave, centre), wave[first:first + 16000])
 
 
 def test_second_around_of_little():
-    np.testing.assert_array_equal(second_around(np.ones(100), 3.), np.pad(np.ones(100), (0, 15900)))
-    assert second_around(np.zeros(0, np.float32), 3.).shape == (16000,)
-    np.testing.assert_array_equal(second_around(np.arange(100), 5., seconds=2., sample_rate=10), np.arange(40, 60))
+    np.testing.assert_array_equal(audio_window(np.ones(100), 3.), np.pad(np.ones(100), (0, 15900)))
+    assert audio_window(np.zeros(0, np.float32), 3.).shape == (16000,)
+    np.testing.assert_array_equal(audio_window(np.arange(100), 5., seconds=2., sample_rate=10), np.arange(40, 60))
 
 
 def write(path, wave=None, rate=16000, codec='aac', layout='mono', video=True, first=0., lag=0., gap=0.):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stanet_jax.data import augmentation as augment
+from stanet_jax.data import augmentation
 
 KEY = jax.random.key(7)
 LUMA = np.array([.299, .587, .114])
@@ -21,7 +21,7 @@ def frames(b=3, t=2, low=0, high=256):
 
 @partial(jax.jit, static_argnums=2)
 def jitter(x, key, strengths):
-    return augment.jitter(x, key, strengths)
+    return augmentation.jitter(x, key, strengths)
 
 
 def draws(b, strengths):
@@ -48,7 +48,7 @@ def expected(x, strengths):
 
 def test_normalise():
     x = frames()
-    got = jax.jit(augment.normalise)(x)
+    got = jax.jit(augmentation.normalise)(x)
     assert got.dtype == jnp.float32
     want = (x / 255 - np.array([.485, .456, .406])) / np.array([.229, .224, .225])
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
@@ -107,5 +107,5 @@ def test_frames_of_an_example_change_alike():
 
 def test_jit_gives_what_it_gives_without():
     x = frames()
-    difference = np.asarray(augment.jitter(x, KEY, STRENGTHS), int) - np.asarray(jitter(x, KEY, STRENGTHS), int)
+    difference = np.asarray(augmentation.jitter(x, KEY, STRENGTHS), int) - np.asarray(jitter(x, KEY, STRENGTHS), int)
     assert np.abs(difference).max() <= 1

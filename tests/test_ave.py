@@ -17,7 +17,8 @@ from PIL import Image
 
 from stanet_jax import InputError
 from stanet_jax.data import ave
-from stanet_jax.media.sound import read_sound, second_around
+from stanet_jax.data.clips import Clips
+from stanet_jax.media.sound import audio_window, read_sound
 from stanet_jax.media.video import read_frames
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -134,7 +135,7 @@ def test_summary_and_progress(folder, capsys):
 
 
 def test_frames(built, source):
-    clips = ave.Clips(built, 'train')
+    clips = Clips(built, 'train')
     assert len(clips) == 3 and clips.categories[clips.clips[1]['tag']] == 'Male speech, man & dog'
     rng = np.random.default_rng(0)
     for index, clip in enumerate(clips.clips):
@@ -149,7 +150,7 @@ def test_frames(built, source):
 
 @pytest.mark.parametrize('split', ['train', 'validation'])
 def test_sound(built, source, split):
-    clips = ave.Clips(built, split)
+    clips = Clips(built, split)
     rng = np.random.default_rng(1)
     for index, clip in enumerate(clips.clips):
         wave = read_sound(source / 'AVE' / f'{clip["id"]}.mp4')
@@ -157,12 +158,12 @@ def test_sound(built, source, split):
         for centre in [0, .5, clip['frames'] / RATE, *rng.uniform(-.5, clip['frames'] / RATE + .5, 20)]:
             sound = clips.sound(index, centre)
             assert sound.shape == (16000,) and sound.dtype == np.float32
-            expected = np.zeros(16000) if wave is None else second_around(wave, centre)
+            expected = np.zeros(16000) if wave is None else audio_window(wave, centre)
             np.testing.assert_allclose(sound, expected, atol=1 / 32768)
 
 
 def test_a_second_of_sound_is_few_reads(built, monkeypatch):
-    clips = ave.Clips(built, 'train')
+    clips = Clips(built, 'train')
     reads, read = [], clips._records.read
     monkeypatch.setattr(clips._records, 'read', lambda record, feature: (reads.append(record), read(record, feature))[1])
     for centre in np.linspace(0, 3.5, 30):
@@ -180,10 +181,10 @@ def test_every_sample_stands_in_one_record(rate):
 
 
 def test_without_sound_files(built):
-    assert not ave.Clips(built, 'train').sound(2, .7).any()
-    assert len(ave.Clips(built, 'test')) == 0
+    assert not Clips(built, 'train').sound(2, .7).any()
+    assert len(Clips(built, 'test')) == 0
     with pytest.raises(InputError, match='no split dev'):
-        ave.Clips(built, 'dev')
+        Clips(built, 'dev')
 
 
 def test_tfds_reads_the_records(built):
@@ -197,7 +198,7 @@ def test_tfds_reads_the_records(built):
 
 
 def test_clips_travel_to_workers(built, monkeypatch):
-    clips = ave.Clips(built, 'train')
+    clips = Clips(built, 'train')
     frame, sound = clips.frame(0, 8), clips.sound(1, 1.)
     copy = pickle.loads(pickle.dumps(clips))
     np.testing.assert_array_equal(copy.frame(0, 8), frame)
@@ -222,7 +223,7 @@ def test_changed_annotations_are_refused(folder):
         f.write('\r\nBark&opus_sound0&good&0&1')
     with pytest.raises(InputError, match=f'{prepared}: prepared from other annotation files'):
         ave.prepare(folder, SIDE, RATE)
-    assert len(ave.Clips(ave.prepare(folder, 32, RATE), 'validation')) == 2
+    assert len(Clips(ave.prepare(folder, 32, RATE), 'validation')) == 2
 
 
 def test_incomplete_is_refused(folder):
@@ -246,7 +247,7 @@ def test_killed_preparation(folder):
         process.kill()
         process.wait()
     assert list(folder.glob('prepared/ave/*/*incomplete*/*train*'))
-    assert len(ave.Clips(ave.prepare(folder, SIDE, RATE), 'train')) == 3
+    assert len(Clips(ave.prepare(folder, SIDE, RATE), 'train')) == 3
 
 
 def test_interrupted_preparation_leaves_nothing(folder, monkeypatch):
@@ -282,7 +283,7 @@ def test_order_is_the_annotations(folder, monkeypatch, number):
         return [b'image'] * (which % 3 + 1), np.full(100, which, np.int16)
     monkeypatch.setattr(ave, 'read_clip', read)
     monkeypatch.setattr(ave.os.path, 'exists', lambda path, real=os.path.exists: '/AVE/' in str(path) or real(path))
-    clips = ave.Clips(ave.prepare(folder, SIDE, RATE, workers=4), 'train')
+    clips = Clips(ave.prepare(folder, SIDE, RATE, workers=4), 'train')
     assert [c['id'] for c in clips.clips] == [f'{i:03d}' for i in range(number)]
     assert len(list((folder / 'prepared').rglob('ave-train*'))) == 3
     for i in range(number):
@@ -294,7 +295,7 @@ def test_annotations_alone(folder):
         (folder / name).unlink()
     annotate(folder, {'Annotations.txt': LINES['Annotations.txt'] + LINES['trainSet.txt']})
     builder = ave.prepare(folder, SIDE, RATE)
-    assert list(builder.info.metadata['splits']) == ['train'] and len(ave.Clips(builder, 'train')) == 3
+    assert list(builder.info.metadata['splits']) == ['train'] and len(Clips(builder, 'train')) == 3
 
 
 def test_wrong_input(folder, tmp_path):
@@ -324,10 +325,10 @@ def test_shared_media(tmp_path):
     annotate(tmp_path, {'Annotations.txt': [
         f'{category}&{clip_id}&good&0&10' for category, clip_id in
         (('Bird', 'cockatoo000'), ('Frying', '-pancake000'), ('Bike', 'bikes000000'), ('Bike', 'cockatoo000'))]})
-    clips = ave.Clips(ave.prepare(tmp_path, 32, 4), 'train')
+    clips = Clips(ave.prepare(tmp_path, 32, 4), 'train')
     assert [c['frames'] for c in clips.clips] == [56, 42, 40, 56]
     wave = read_sound(MEDIA / 'pancake_opus.mkv')
-    np.testing.assert_allclose(clips.sound(1, 5.3), second_around(wave, 5.3), atol=1 / 32768)
+    np.testing.assert_allclose(clips.sound(1, 5.3), audio_window(wave, 5.3), atol=1 / 32768)
 
 
 def prepare_part(root, prepared, part, barrier):
@@ -347,7 +348,7 @@ def test_hosts_prepare_it_together(built, source, tmp_path):
     joined = ave.prepare(source, SIDE, RATE, tmp_path)
     assert joined.info.metadata == built.info.metadata
     for split in built.info.metadata['splits']:
-        one, other = ave.Clips(built, split), ave.Clips(joined, split)
+        one, other = Clips(built, split), Clips(joined, split)
         for i in range(len(one)):
             for a, b in zip(one.raw(i), other.raw(i), strict=True):
                 np.testing.assert_array_equal(a, b)

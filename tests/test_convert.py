@@ -116,7 +116,7 @@ def test_every_tensor_lands_or_is_named(tmp_path, name, fields, prefix):
     tensors = {prefix + key: x for key, x in random_tensors(name, **fields).items()}
     extra = {f'{prefix}classifier.0.weight': np.zeros((2, 2), np.float32), f'{prefix}bn1.num_batches_tracked': np.array(1)}
     write(tmp_path / 'file.safetensors', tensors | extra, 'safetensors')
-    variables, unused = convert.load(tmp_path / 'file.safetensors', name)
+    variables, unused = convert.convert(tmp_path / 'file.safetensors', name)
     assert unused == sorted(extra)
     wanted, names = convert.expected(name, **fields)
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, wanted)
@@ -436,7 +436,7 @@ def test_vgg16_against_torch(tmp_path, form, side):
     net, last = torch_vgg16(torch, True)
     shaken(torch, net)
     save(torch, net.state_dict(), tmp_path / 'net', form)
-    variables, unused = convert.load(tmp_path / 'net', 'vgg16')
+    variables, unused = convert.convert(tmp_path / 'net', 'vgg16')
     assert unused == ['classifier.0.bias', 'classifier.0.weight']
     x = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
     found, y, expected = apply('vgg16', variables, x), torch.from_numpy(x.transpose(0, 3, 1, 2)), {}
@@ -455,7 +455,7 @@ def test_resnext_against_torch(tmp_path, form, side):
     net = shaken(torch, torch_resnet(torch, (3, 4, 23, 3), True, 3))
     net.fc = torch.nn.Linear(2048, 1000)
     save(torch, net.state_dict(), tmp_path / 'net', form)
-    variables, unused = convert.load(tmp_path / 'net', 'resnext101_32x8d')
+    variables, unused = convert.convert(tmp_path / 'net', 'resnext101_32x8d')
     assert {key for key in unused if not key.endswith('num_batches_tracked')} == {'fc.weight', 'fc.bias'}
     x = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
     expected = net.of(torch.from_numpy(x.transpose(0, 3, 1, 2)))
@@ -466,7 +466,7 @@ def test_resnet101_against_torch(tmp_path):
     torch = pytest.importorskip('torch', reason='torch is not installed')
     net = shaken(torch, torch_resnet(torch, (3, 4, 23, 3), True, 3, groups=1, dilated=2))
     save(torch, net.state_dict(), tmp_path / 'net', 'zip')
-    variables, _ = convert.load(tmp_path / 'net', 'resnet101')
+    variables, _ = convert.convert(tmp_path / 'net', 'resnet101')
     x = np.float32(np.random.default_rng(0).normal(size=(1, 64, 80, 3)))
     expected = net.of(torch.from_numpy(x.transpose(0, 3, 1, 2)))
     assert expected['C5'].shape == (1, 2048, 8, 10)
@@ -477,7 +477,7 @@ def test_resnet38_against_torch(tmp_path):
     torch = pytest.importorskip('torch')
     net = shaken(torch, torch_resnet38(torch))
     save(torch, net.state_dict(), tmp_path / 'net', 'old')
-    variables, unused = convert.load(tmp_path / 'net', 'resnet38')
+    variables, unused = convert.convert(tmp_path / 'net', 'resnet38')
     assert [key for key in unused if not key.endswith('num_batches_tracked')] == ['fc8.weight']
     x = np.random.default_rng(0).normal(size=(1, 72, 100, 3)).astype(np.float32)
     compare(apply('resnet38', variables, x), net.of(torch.from_numpy(x.transpose(0, 3, 1, 2))))
@@ -491,7 +491,7 @@ def test_vggsound_against_torch(tmp_path, form, prefix, vlad):
     state = {prefix + key: x for key, x in net.state_dict().items()}
     save(torch, state if form == 'safetensors' else {'epoch': 3, 'model_state_dict': state, 'optimizer': {'state': {}, 'lr': 0.1}},
          tmp_path / 'net', form)
-    variables, unused = convert.load(tmp_path / 'net', 'vggsound')
+    variables, unused = convert.convert(tmp_path / 'net', 'vggsound')
     assert all(key.endswith('num_batches_tracked') for key in unused)
     for columns in (98, 1004):
         x = np.random.default_rng(0).normal(size=(2, 257, columns)).astype(np.float32)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.evaluation import diem
-from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import diem, fixations
 
 ROOT = pathlib.Path(__file__).parents[1]
 # A video of 64 x 48 in the middle of the screen of 1280 x 960: its corner is at (608, 456).
@@ -58,7 +57,7 @@ def test_command(folder, tmp_path):
     done = run('--blur=0.5', '--pixels_per_degree=6')
     assert done.returncode == 0 and '1 videos; skipped 2' in done.stdout, done.stderr
     assert 'broken/event_data/diem1.txt: must hold nine' in done.stdout and 'blind/event_data: holds no gaze' in done.stdout
-    name, (video,), _ = fixation_sets.open_set(tmp_path / 'set')
+    name, (video,), _ = fixations.open_set(tmp_path / 'set')
     assert (name, video.name, video.frames) == ('DIEM', 'one & two', 6)
     assert np.argwhere(video.fixations(0)).tolist() == [[12, 12]] and video.counts(0)[12, 12] == 2
     assert np.argwhere(video.fixations(1)).tolist() == [[14, 14]] and not any(video.fixations(k).any() for k in (2, 3, 4, 5))
@@ -73,5 +72,5 @@ def test_command(folder, tmp_path):
 
 def test_another_screen(folder, tmp_path):
     diem.convert(folder, tmp_path, 3, screen=(956, 1276))
-    _, (video,), _ = fixation_sets.open_set(tmp_path)
+    _, (video,), _ = fixations.open_set(tmp_path)
     assert np.argwhere(video.fixations(0)).tolist() == [[14, 14]]

@@ -15,10 +15,13 @@ import scipy.ndimage
 from benchmarks import metrics as plain
 from stanet_jax import InputError
 from stanet_jax.data import synthave
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.evaluation import fixations as fixation_sets
-from stanet_jax.evaluation import metrics, protocols, scoring
-from stanet_jax.media import sound as audio
+from stanet_jax.evaluation import evaluate, fixations, metrics, protocols, scoring
+from stanet_jax.evaluation.fixations import open_set
+from stanet_jax.evaluation.map_sources import match_maps, open_map_folders, resize_frame, score_students, student_maps
+from stanet_jax.evaluation.references import HalfOfObservers, reference_rows
+from stanet_jax.evaluation.resizing import resize, resize_matrix
+from stanet_jax.evaluation.tables import format_scores, write_scores
+from stanet_jax.media.sound import audio_window, log_spectrogram
 
 ROOT = pathlib.Path(__file__).parents[1]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
@@ -56,7 +59,7 @@ def test_stavis_blurs_then_resizes(shape):
     maps[1, 5:9] = 200
     offsets = np.arange(-6, 7)
     kernel = np.exp(-(offsets[:, None]**2 + offsets**2) / 8)  # fspecial('gaussian', 13, 2)
-    rows, columns = metrics.resize_matrix(20, shape[0]), metrics.resize_matrix(26, shape[1])
+    rows, columns = resize_matrix(20, shape[0]), resize_matrix(26, shape[1])
     expected = [rows @ scipy.ndimage.correlate(plain.min_max(m), kernel / kernel.sum(), mode='reflect') @ columns.T for m in maps]
     np.testing.assert_allclose(STAVIS.prepare(np.float32(maps), shape), expected, atol=1e-5)
     assert not np.any(STAVIS.prepare(np.full((1, 20, 26), 0.3, np.float32), shape))
@@ -102,14 +105,14 @@ def test_what_is_done_to_maps():
     np.testing.assert_allclose(NTIRE.prepare(np.arange(16, dtype=np.float32).reshape(1, 4, 4), (2, 2))[0],
                                [[0, .2], [.8, 1]], atol=1e-6)  # the four in the middle of each, as OpenCV has it
     for rules in (DHF1K, MIT):
-        np.testing.assert_allclose(rules.prepare(maps, (5, 3))[0], metrics.resize(maps[0], (5, 3)), atol=1e-5)
+        np.testing.assert_allclose(rules.prepare(maps, (5, 3))[0], resize(maps[0], (5, 3)), atol=1e-5)
         np.testing.assert_array_equal(rules.prepare(np.full((1, 7, 5), 0.3, np.float32), (9, 11)), np.full((1, 9, 11), np.float32(0.3)))
     assert not np.any(NTIRE.prepare(np.full((1, 7, 5), 0.3, np.float32), (9, 11)))
 
 
 def test_protocols_differ_where_they_should(made):
     """One set under all four, each frame against what the protocol's page says, in float64."""
-    _, videos, _ = fixation_sets.open_set(made)
+    _, videos, _ = fixations.open_set(made)
     rng = np.random.default_rng(3)
     maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
     found = {name: scoring.score(lambda video: iter(maps[video.name]), videos, rules) for name, rules in protocols.PROTOCOLS.items()}
@@ -119,7 +122,7 @@ def test_protocols_differ_where_they_should(made):
     expected = []
     for v, video in enumerate(videos):
         for k in range(16):
-            s, n = np.float64(metrics.resize(maps[video.name][k].astype(np.float32), (48, 48))), counts[v, k]
+            s, n = np.float64(resize(maps[video.name][k].astype(np.float32), (48, 48))), counts[v, k]
             others = counts.sum((0, 1)) - n
             pairs = [plain_pairs(s, n, of) for of in (np.ones_like(n), others)]
             p, q = s / s.sum(), np.float64(video.density(k)) / video.density(k).sum()
@@ -145,7 +148,7 @@ def plain_pairs(s, positive, negative):
 
 
 def test_score_is_the_definition_frame_by_frame(made):
-    _, videos, _ = fixation_sets.open_set(made)
+    _, videos, _ = open_set(made)
     rng = np.random.default_rng(1)
     maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
     results = scoring.score(lambda video: iter(maps[video.name]), videos, STAVIS)
@@ -167,7 +170,7 @@ def test_score_is_the_definition_frame_by_frame(made):
 
 
 def test_undefined_frames_are_left_out_and_counted(world):
-    _, videos, _ = fixation_sets.open_set(world)
+    _, videos, _ = fixations.open_set(world)
     video = videos[0]
     (video.notes / 'fixMap_00010.mat').unlink()
     (video.notes / 'maps' / 'eyeMap_00011.jpg').unlink()
@@ -179,7 +182,7 @@ def test_undefined_frames_are_left_out_and_counted(world):
 
 
 def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
-    _, videos, _ = fixation_sets.open_set(world)
+    _, videos, _ = fixations.open_set(world)
     (videos[1].notes / 'fixMap_00012.mat').write_bytes(b'broken')
     good = np.random.default_rng(0).random((17, 12, 12))
 
@@ -197,16 +200,16 @@ def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
 
 
 def test_references(made):
-    _, videos, _ = fixation_sets.open_set(made)
-    rows = evaluation.references(made, videos, STAVIS)
+    _, videos, _ = fixations.open_set(made)
+    rows = reference_rows(made, videos, STAVIS)
     assert list(rows) == ['ceiling', 'centre_prior', 'mean_map']
     assert rows['ceiling']['scores']['nss'] > rows['centre_prior']['scores']['nss'] > 0
-    half = evaluation.Half(videos[0], 1)
+    half = HalfOfObservers(videos[0], 1)
     points = videos[0].observers(9)[1::2]
     np.testing.assert_array_equal(half.fixations(9), synthave.fixation_map(points, 48) > 0)
     density = half.density(9)
     np.testing.assert_allclose(density / density.max(), synthave.density_map(points, 48), atol=1e-9)
-    other = list(evaluation.Half(videos[0], 0).maps())[9]
+    other = list(HalfOfObservers(videos[0], 0).maps())[9]
     np.testing.assert_allclose(other / other.max(), synthave.density_map(videos[0].observers(9)[::2], 48), atol=1e-9)
 
 
@@ -229,20 +232,20 @@ class Recorder:
 
 
 def test_a_checkpoint_sees_frames_and_sound(made):
-    _, videos, _ = fixation_sets.open_set(made)
+    _, videos, _ = fixations.open_set(made)
     videos = [videos[0], videos[1]]
     given = {}
     for sound in ('own', 'muted', 'other'):
         predictor = Recorder()
-        maps = list(evaluation.maps_by_checkpoint(predictor, videos, sound)(videos[1]))
+        maps = list(student_maps(predictor, videos, sound)(videos[1]))
         assert len(maps) == 16 and maps[0]['a'].shape == (24, 24) and predictor.fps == 8
         given[sound] = predictor.seen
     for k, moment in enumerate(given['own']):
-        np.testing.assert_array_equal(moment.picture, evaluation.squeeze(videos[1].frame(k), 24))
+        np.testing.assert_array_equal(moment.picture, resize_frame(videos[1].frame(k), 24))
         assert moment.time == k / 8 and given['muted'][k].phi == 0 and not given['muted'][k].audio.any()
     for sound, wave in (('own', videos[1].wave()), ('other', videos[0].wave())):
         for k in (0, 7, 15):
-            np.testing.assert_allclose(given[sound][k].audio, audio.log_spectrogram(audio.second_around(wave, k / 8)))
+            np.testing.assert_allclose(given[sound][k].audio, log_spectrogram(audio_window(wave, k / 8)))
         assert all(moment.phi == 1 for moment in given[sound])
 
 
@@ -260,64 +263,64 @@ def test_long_videos_and_silent_ones(made):
             self.reads += 1
             return np.full((30, 40, 3), k, np.uint8)
     video, predictor = Long(), Recorder()
-    maps = list(evaluation.maps_by_checkpoint(predictor, [video])(video))
+    maps = list(student_maps(predictor, [video])(video))
     np.testing.assert_array_equal([m['a'][0, 0] for m in maps], np.arange(37))
     assert video.reads == 37 and not any(moment.phi or moment.audio.any() for moment in predictor.seen)
 
 
 def test_rows_of_three_students(made):
-    _, videos, _ = fixation_sets.open_set(made)
-    rows = evaluation.score_students(Recorder(), videos[:2], STAVIS)
+    _, videos, _ = fixations.open_set(made)
+    rows = score_students(Recorder(), videos[:2], STAVIS)
     assert list(rows) == ['a', 'b', 'a, muted sound', 'b, muted sound', 'a, other sound', 'b, other sound']
-    maps = evaluation.maps_by_checkpoint(Recorder(), videos[:2])
+    maps = student_maps(Recorder(), videos[:2])
     alone = scoring.score(lambda video: (m['b'] for m in maps(video)), videos[:2], STAVIS)
     assert rows['b'] == alone and rows['a'] != alone
 
 
 def test_maps_are_saved_under_the_names_that_the_release_of_stavis_reads(made, tmp_path):
     """From the ninth frame on, as that release predicts them; scored as a folder, they score about as they did."""
-    _, videos, _ = fixation_sets.open_set(made)
-    rows = evaluation.score_students(Recorder(), videos[:2], STAVIS, save=tmp_path)
+    _, videos, _ = fixations.open_set(made)
+    rows = score_students(Recorder(), videos[:2], STAVIS, save=tmp_path)
     names = sorted(path.name for path in (tmp_path / videos[0].name).iterdir())
     assert names == [f'pred_sal_{k:06d}.jpg' for k in range(9, 17)] and sorted(p.name for p in tmp_path.iterdir()) == sorted(
         video.name for video in videos[:2])
-    maps, there, lines = evaluation.maps_of_folders({'maps': tmp_path}, videos, STAVIS.first)
+    maps, there, lines = open_map_folders({'maps': tmp_path}, videos, STAVIS.first)
     assert [video.name for video in there] == [video.name for video in videos[:2]] and lines == [f'{videos[2].name}: no maps']
     again = scoring.score_all(maps, there, STAVIS, 'maps')['maps']
     assert again['frames'] == rows['b']['frames'] == 16 and rows['a']['scores'] != rows['b']['scores']
     np.testing.assert_allclose(list(again['scores'].values()), list(rows['b']['scores'].values()), atol=0.05)
-    assert len(evaluation.match(tmp_path, videos[:2], 8)[0]) == 2
+    assert len(match_maps(tmp_path, videos[:2], 8)[0]) == 2
     with pytest.raises(InputError, match='8 maps for 16 frames'):  # under a protocol that scores all frames
-        evaluation.match(tmp_path, videos[:2], 0)
+        match_maps(tmp_path, videos[:2], 0)
 
 
 # ----------------------------------------------------------------------------------------------------------------- folders
 
 
 def test_folders_of_maps(made, tmp_path):
-    _, videos, _ = fixation_sets.open_set(made)
+    _, videos, _ = fixations.open_set(made)
     first, second, third = videos
     write_maps(tmp_path, videos[:1])
     for name, count in ((second.name, 16), (third.name, 15), ('stranger', 3)):  # numbers without leading zeros
         (tmp_path / name).mkdir()
         for k in range(count):
             PIL.Image.fromarray(np.full((8, 8), k, np.uint8)).save(tmp_path / name / f'{k + 1}.png')
-    files, lines = evaluation.match(tmp_path, videos)
+    files, lines = match_maps(tmp_path, videos)
     assert list(files) == [first.name, second.name]
     assert lines == [f'{third.name}: 15 maps for 16 frames', 'stranger: maps, but not in the set']
     assert [path.name for path in files[first.name][:2]] == ['eyeMap_00001.png', 'eyeMap_00002.png']
-    assert [int(fixation_sets.read_image(path, 'L')[0, 0]) for path in files[second.name]] == list(range(16))
+    assert [int(fixations.read_image(path, 'L')[0, 0]) for path in files[second.name]] == list(range(16))
     shutil.rmtree(tmp_path / first.name)
     shutil.rmtree(tmp_path / second.name)
     with pytest.raises(InputError, match=f'no video match the set; the first: {first.name}: no maps'):
-        evaluation.match(tmp_path, videos)
+        match_maps(tmp_path, videos)
 
 
 def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
     """Several processes, and an evaluation that is cut off and goes on, give what one process gives at once."""
-    _, videos, _ = fixation_sets.open_set(made)
+    _, videos, _ = fixations.open_set(made)
     write_maps(tmp_path / 'maps', videos)
-    maps, videos, _ = evaluation.maps_of_folders({'maps': tmp_path / 'maps'}, videos)
+    maps, videos, _ = open_map_folders({'maps': tmp_path / 'maps'}, videos)
     (tmp_path / 'maps' / videos[1].name / 'maps' / 'eyeMap_00012.png').write_bytes(b'broken')
     expected = scoring.score_all(maps, videos, DHF1K, 'maps')
     assert [of['video'] for of in expected['maps']['failed']] == [videos[1].name]
@@ -333,13 +336,13 @@ def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
             raise KeyboardInterrupt
         return maps(video)
     with pytest.raises(KeyboardInterrupt):
-        scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.Kept(tmp_path / 'x.partial', which))
+        scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which))
     with open(tmp_path / 'x.partial', 'a') as file:
         file.write('{"name": "maps", "vid')  # as a kill may leave it
     seen = []
-    assert scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.Kept(tmp_path / 'x.partial', which)) == expected
+    assert scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which)) == expected
     assert seen == [videos[1].name, videos[2].name]  # the one that failed is tried again
-    assert not scoring.Kept(tmp_path / 'x.partial', {'protocol': 'mit'}).rows('maps')
+    assert not scoring.ScoreCache(tmp_path / 'x.partial', {'protocol': 'mit'}).rows('maps')
 
 
 def test_all_sets(made, tmp_path):
@@ -347,7 +350,7 @@ def test_all_sets(made, tmp_path):
     for name in ('Mine', 'AVAD', 'SumMe'):
         shutil.copytree(made / 'annotations' / 'SynthAVE', root / 'annotations' / name)
         if name != 'SumMe':
-            write_maps(tmp_path / 'maps' / name, fixation_sets.open_set(root, name)[1])
+            write_maps(tmp_path / 'maps' / name, fixations.open_set(root, name)[1])
     out = tmp_path / 'new' / 'scores.json'
     done = script(f'--maps={tmp_path / "maps"}', f'--data={root}', '--set=all', '--protocol=ntire', f'--out={out}', '--compare')
     assert done.returncode == 0, done.stderr
@@ -369,7 +372,7 @@ def script(*arguments):
 
 
 def test_the_script(world, tmp_path):
-    _, videos, _ = fixation_sets.open_set(world)
+    _, videos, _ = fixations.open_set(world)
     write_maps(tmp_path / 'maps', videos)
     (videos[0].notes / 'fixMap_00009.mat').unlink()
     shutil.rmtree(tmp_path / 'maps' / videos[1].name)
@@ -393,11 +396,11 @@ def test_undefined_scores_are_null(tmp_path):
     empty = {'frames': 1, 'scores': dict.fromkeys(metrics.METRICS, float('nan')), 'undefined': dict.fromkeys(metrics.METRICS, 1)}
     results = {'protocol': 'stavis', 'set': 'Ü', 'mismatched': [], 'rows': {'maps': {**empty, 'videos': [{'video': 'é, "b"', **empty}],
                                                                                     'failed': []}}}
-    evaluation.write(tmp_path / 'x.json', results)
+    write_scores(tmp_path / 'x.json', results)
     assert json.loads((tmp_path / 'x.json').read_text())['rows']['maps']['scores']['nss'] is None
     lines = list(csv.reader((tmp_path / 'x.csv').read_text().splitlines()))
     assert lines[2][3] == 'é, "b"' and lines[2][5:11] == [''] * 6
-    assert 'nan' in evaluation.table(results)
+    assert 'nan' in format_scores(results)
 
 
 def test_mistakes_are_told(made, tmp_path):
@@ -406,7 +409,7 @@ def test_mistakes_are_told(made, tmp_path):
                         '--set=DIEM': {'set_name': 'DIEM'}, 'nowhere: holds no annotations': {'data': 'nowhere'},
                         '--maps=nowhere: no such folder': {'maps': 'nowhere'}, 'no video match the set': {}}.items():
         with pytest.raises(InputError, match=text):
-            evaluation.run(**{**ok, **wrong})
+            evaluate.evaluate(**{**ok, **wrong})
     assert not list(tmp_path.iterdir())
 
 

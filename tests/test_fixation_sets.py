@@ -10,7 +10,7 @@ import scipy.io
 
 from stanet_jax import InputError
 from stanet_jax.data import synthave
-from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import fixations
 
 SETTINGS = synthave.Settings(train=2, validation=0, test=3, seconds=2.0, side=48, observers=6)
 
@@ -34,7 +34,7 @@ def rename(world, old, new):
 
 
 def test_synthave(made):
-    name, videos, missing = fixation_sets.open_set(made)
+    name, videos, missing = fixations.open_set(made)
     assert name == 'SynthAVE' and not missing and [(v.frames, v.fps) for v in videos] == [(16, 8.0)] * 3
     assert [v.name for v in videos] == [synthave.make_clip(SETTINGS, 'test', i).id for i in range(3)]
     video = videos[1]
@@ -53,17 +53,17 @@ def test_synthave(made):
 
 
 def test_names_lists_and_gaps(world):
-    _, (first, second, third), _ = fixation_sets.open_set(world)
+    _, (first, second, third), _ = fixations.open_set(world)
     odd = 'Señor & Crème 2 (ü)'
     rename(world, first.name, unicodedata.normalize('NFD', odd))
     rename(world, third.name, 'third')
     (world / 'fold_lists' / 'SynthAVE_list_test_fps.txt').unlink()
-    _, videos, _ = fixation_sets.open_set(world)
-    assert {v.name for v in videos} == {odd, second.name, 'third'} and {v.fps for v in videos} == {fixation_sets.FPS}
+    _, videos, _ = fixations.open_set(world)
+    assert {v.name for v in videos} == {odd, second.name, 'third'} and {v.fps for v in videos} == {fixations.FPS}
 
     for fold, lines in enumerate(([f'{odd} 14 29.97', 'gone 10 25'], [f'{second.name}\t20  25', f'{odd} 14 29.97', ''])):
         (world / 'fold_lists' / f'SynthAVE_list_test_{fold + 1}_fps.txt').write_text('\r\n'.join(lines) + '\n', 'utf-8')
-    _, videos, missing = fixation_sets.open_set(world, 'SynthAVE')
+    _, videos, missing = fixations.open_set(world, 'SynthAVE')
     # The list's count, but no more frames than there are.
     assert [(v.name, v.frames, v.fps) for v in videos] == [(odd, 14, 29.97), (second.name, 16, 25.0)]
     assert missing == ['gone: in the fold list, but without annotations']
@@ -77,12 +77,12 @@ def test_names_lists_and_gaps(world):
     assert video.wave() is None and video.fixations(2) is None and video.observers(2) is None
     assert (video.density(2) == 7).all()
     shutil.rmtree(video.images)  # who scores maps needs no frames
-    assert fixation_sets.open_set(world)[1][1].frames == 16
+    assert fixations.open_set(world)[1][1].frames == 16
 
 
 def test_mat_files_of_both_formats(world):
     """The same fixations as up to v7 and as v7.3, which MATLAB writes as HDF5 after a header of its own, its axes the other way round."""
-    _, (video, *_), _ = fixation_sets.open_set(world)
+    _, (video, *_), _ = fixations.open_set(world)
     expected, mat = video.fixations(0), video.notes / 'fixMap_00001.mat'
     assert expected.any() and not np.array_equal(expected, expected.T)
     for dtype in (np.uint8, np.float64):
@@ -97,7 +97,7 @@ def test_mat_files_of_both_formats(world):
 
 
 def test_broken_files_are_named(world):
-    _, (video, *_), _ = fixation_sets.open_set(world)
+    _, (video, *_), _ = fixations.open_set(world)
     mat = video.notes / 'fixMap_00001.mat'
     whole = mat.read_bytes()
     hdf5 = b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + bytes(400)
@@ -121,21 +121,21 @@ def test_broken_files_are_named(world):
 
 def test_wrong_folders_and_sets(world, tmp_path):
     with pytest.raises(InputError, match='none: holds no annotations'):
-        fixation_sets.open_set(tmp_path / 'none')
+        fixations.open_set(tmp_path / 'none')
     with pytest.raises(InputError, match='--set=DIEM: .* holds SynthAVE'):
-        fixation_sets.open_set(world, 'DIEM')
+        fixations.open_set(world, 'DIEM')
     (world / 'annotations' / 'DIEM').mkdir()
     with pytest.raises(InputError, match='--set=: .* holds DIEM, SynthAVE'):
-        fixation_sets.open_set(world)
+        fixations.open_set(world)
     with pytest.raises(InputError, match="DIEM: holds none of the set's videos"):
-        fixation_sets.open_set(world, 'DIEM')
+        fixations.open_set(world, 'DIEM')
     for line in ('only_a_name', 'name 16 fast', 'name 16 0'):
         (world / 'fold_lists' / 'SynthAVE_list_test_fps.txt').write_text(f'name 16 8\n{line}\n')
         with pytest.raises(InputError, match=r'SynthAVE_list_test_fps.txt, line 2: must be <video> <frames> <fps>'):
-            fixation_sets.open_set(world, 'SynthAVE')
+            fixations.open_set(world, 'SynthAVE')
 
 
 def test_deep_images_keep_their_values(tmp_path):
     deep = np.arange(0, 60000, 4000, np.uint16).reshape(3, 5)
     PIL.Image.fromarray(deep).save(tmp_path / 'deep.png')
-    np.testing.assert_array_equal(fixation_sets.read_image(tmp_path / 'deep.png', 'L'), deep)
+    np.testing.assert_array_equal(fixations.read_image(tmp_path / 'deep.png', 'L'), deep)

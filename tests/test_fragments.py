@@ -8,7 +8,18 @@ import pytest
 from absl import flags
 
 from stanet_jax.data import ave, synthave
-from stanet_jax.data.fragments import WHOLE, Examples, batches, crop, fragment, others, random_box, shortage, target
+from stanet_jax.data.batches import iterate_batches
+from stanet_jax.data.clips import Clips
+from stanet_jax.data.fragments import (
+    WHOLE,
+    Examples,
+    crop_images,
+    describe_shortage,
+    random_box,
+    read_fragment,
+    sample_fragments,
+    target_frame,
+)
 from stanet_jax.media.sound import log_spectrogram
 
 SIDE, RATE, FRAMES = 48, 8, 8
@@ -33,13 +44,13 @@ def clips(tmp_path_factory):
     write_silent(root / 'AVE_Dataset' / 'AVE' / f'{SILENT}.mp4')
     with open(root / 'AVE_Dataset' / 'trainSet.txt', 'a') as f:
         f.write(f'category_01&{SILENT}&good&0&1\n')
-    found = ave.Clips(ave.prepare(root, SIDE, RATE), 'train')
+    found = Clips(ave.prepare(root, SIDE, RATE), 'train')
     assert [clip['frames'] for clip in found.clips] == [FRAMES] * 4 + [10] and found.clips[4]['samples'] == 0
     return found
 
 
 class Numbered:
-    """Stands for `ave.Clips`: seven clips of nine frames; what is read says which clip and frame it is."""
+    """Stands for `clips.Clips`: seven clips of nine frames; what is read says which clip and frame it is."""
     categories, rate = ['a', 'b'], 8
     clips = [{'tag': i % 2, 'frames': 9, 'samples': 0} for i in range(7)]
 
@@ -53,12 +64,12 @@ class Numbered:
 def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, least_crop=1.0, annotations=None, **fields):
     slots = range(batch) if slots is None else slots
     examples = Examples(clips or Numbered(), per_clip, frames, sound, annotations, least_crop=least_crop)
-    return list(batches(examples, batch=batch, slots=slots, **fields))
+    return list(iterate_batches(examples, batch=batch, slots=slots, **fields))
 
 
 def random_crop(images, least, rng):
     """As `Examples` crops for training."""
-    return crop([PIL.Image.fromarray(image) for image in images], random_box(WHOLE, least, rng), rng.uniform() < 0.5)
+    return crop_images([PIL.Image.fromarray(image) for image in images], random_box(WHOLE, least, rng), rng.uniform() < 0.5)
 
 
 def assert_equal(a, b):
@@ -77,9 +88,9 @@ def seen(found):
 
 
 def test_target_without_rng_is_the_middle(clips):
-    assert [target(clips, 1, i) for i in range(5)] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 5)]
-    assert [target(clips, 4, i) for i in range(16, 20)] == [(4, 1), (4, 3), (4, 6), (4, 8)]
-    assert [target(clips, 16, i)[1] for i in range(16)] == [i // 2 for i in range(16)]  # more parts than frames
+    assert [target_frame(clips, 1, i) for i in range(5)] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 5)]
+    assert [target_frame(clips, 4, i) for i in range(16, 20)] == [(4, 1), (4, 3), (4, 6), (4, 8)]
+    assert [target_frame(clips, 16, i)[1] for i in range(16)] == [i // 2 for i in range(16)]  # more parts than frames
 
 
 @pytest.mark.parametrize('per_clip', [1, 3, 4])
@@ -88,7 +99,7 @@ def test_targets_cover_their_parts(clips, per_clip):
     for index in range(len(clips) * per_clip):
         clip, part = divmod(index, per_clip)
         number = clips.clips[clip]['frames']
-        drawn = [target(clips, per_clip, index, rng) for _ in range(200)]
+        drawn = [target_frame(clips, per_clip, index, rng) for _ in range(200)]
         first, last = part * number / per_clip, (part + 1) * number / per_clip
         assert {c for c, _ in drawn} == {clip}
         assert {k for _, k in drawn} == set(range(int(first), int(np.ceil(last)))) <= set(range(number))
@@ -97,7 +108,7 @@ def test_targets_cover_their_parts(clips, per_clip):
 @pytest.mark.parametrize('frame, frames, expected', [
     (4, 3, [3, 4, 5]), (4, 1, [4]), (0, 5, [0, 0, 0, 1, 2]), (7, 5, [5, 6, 7, 7, 7]), (1, 3, [0, 1, 2])])
 def test_neighbours(clips, frame, frames, expected):
-    found = fragment(clips, 1, frame, frames)
+    found = read_fragment(clips, 1, frame, frames)
     assert found.keys() == {'tags', 'clip', 'frames'} and found['frames'].dtype == np.uint8
     np.testing.assert_array_equal(found['frames'], [clips.frame(1, k) for k in expected])
     assert (clips.frame(1, 4) != clips.frame(1, 5)).any()
@@ -106,7 +117,7 @@ def test_neighbours(clips, frame, frames, expected):
 
 def test_tags(clips):
     for index, clip in enumerate(clips.clips):
-        found = fragment(clips, index, 0, frames=0)
+        found = read_fragment(clips, index, 0, frames=0)
         assert found.keys() == {'tags', 'clip'} and found['clip'] == index
         assert found['tags'].dtype == np.float32 and found['tags'].tolist() == [k == clip['tag'] for k in range(3)]
 
@@ -114,7 +125,7 @@ def test_tags(clips):
 def test_sound(clips):
     assert {clips.categories[clip['tag']] for clip in clips.clips} > {'category_00'}
     for index in range(5):
-        found = fragment(clips, index, 6, frames=0, sound=True)
+        found = read_fragment(clips, index, 6, frames=0, sound=True)
         assert found['audio'].shape == (257, 98) and found['audio'].dtype == np.float32
         np.testing.assert_array_equal(found['audio'], log_spectrogram(clips.sound(index, 6 / RATE)))
         assert found['phi'].dtype == np.float32 and found['phi'] == (index < 4)
@@ -127,7 +138,7 @@ def test_the_second_is_around_the_target():
             asked.append((index, centre))
             return np.zeros(16000, np.float32)
     asked = []
-    fragment(Long(), 3, 6, frames=0, sound=True)
+    read_fragment(Long(), 3, 6, frames=0, sound=True)
     assert asked == [(3, .75)]
 
 
@@ -167,7 +178,7 @@ def test_whole_crop_is_the_image_or_its_mirror():
 def test_a_box_is_cut_out_and_resized():
     image = np.zeros((1, 40, 80, 3), np.uint8)
     image[:, 10:30, 20:40] = 200
-    cut = crop([PIL.Image.fromarray(image[0])], (.25, .25, .75, .5))
+    cut = crop_images([PIL.Image.fromarray(image[0])], (.25, .25, .75, .5))
     assert cut.shape == image.shape and (cut[:, 2:-2, 4:-4] == 200).all() and cut.min() >= 90  # by its filter Pillow reaches over the edge
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -202,9 +213,9 @@ class Long(Numbered):
 
 
 def test_short_fragments_are_the_nearest():
-    assert others(Long(), 1, 10, 1, 'short', 2) == [(1, 9), (1, 11)]
-    assert others(Long(), 1, 10, 3, 'short', 2) == [(1, 7), (1, 13)]  # the triples 6 to 8 and 12 to 14
-    assert others(Long(), 1, 10, 1, 'short', 3) == [(1, 9), (1, 11), (1, 8)]
+    assert sample_fragments(Long(), 1, 10, 1, 'short', 2) == [(1, 9), (1, 11)]
+    assert sample_fragments(Long(), 1, 10, 3, 'short', 2) == [(1, 7), (1, 13)]  # the triples 6 to 8 and 12 to 14
+    assert sample_fragments(Long(), 1, 10, 1, 'short', 3) == [(1, 9), (1, 11), (1, 8)]
     example = Examples(Long(), 1, 3, granularity='short').at(1, 1)
     assert example['frames'][:, :, 0, 0, 0].tolist() == [[10, 11, 12], [10, 10, 10], [13, 14, 15]]  # clamped one by one
 
@@ -213,28 +224,29 @@ def test_short_fragments_are_the_nearest():
 def test_long_fragments_are_outside_the_surroundings(frames):
     seen = set()
     for seed in range(200):
-        found = others(Long(), 2, 12, frames, 'long', 2, np.random.default_rng(seed))
+        found = sample_fragments(Long(), 2, 12, frames, 'long', 2, np.random.default_rng(seed))
         assert found[0] != found[1] and all(clip == 2 for clip, _ in found)
         seen |= {k for _, k in found}
     least = 5 + frames // 2
     assert seen == set(range(0, 12 - least + 1)) | set(range(12 + least, 30))
-    assert {k for _, k in others(Long(), 3, 3, frames, 'long', 2)} <= {0, 6}  # too short: the farthest
+    assert {k for _, k in sample_fragments(Long(), 3, 3, frames, 'long', 2)} <= {0, 6}  # too short: the farthest
 
 
 def test_cross_fragments_are_of_other_clips_of_the_tag():
-    clips = {clip for seed in range(50) for clip, _ in others(Long(), 1, 10, 1, 'cross', 2, np.random.default_rng(seed))}
+    clips = {clip for seed in range(50) for clip, _ in sample_fragments(Long(), 1, 10, 1, 'cross', 2, np.random.default_rng(seed))}
     assert clips == {0, 2}
-    assert len({clip for clip, _ in others(Long(), 1, 10, 1, 'cross', 2)}) == 2
-    assert {clip for clip, _ in others(Long(), 3, 2, 1, 'cross', 2)} == {3}  # the tag has no other
-    assert others(Long(), 1, 10, 3, 'cross', 2) == others(Long(), 1, 10, 3, 'cross', 2) != others(Long(), 1, 11, 3, 'cross', 2)
+    assert len({clip for clip, _ in sample_fragments(Long(), 1, 10, 1, 'cross', 2)}) == 2
+    assert {clip for clip, _ in sample_fragments(Long(), 3, 2, 1, 'cross', 2)} == {3}  # the tag has no other
+    first, again, other = (sample_fragments(Long(), 1, frame, 3, 'cross', 2) for frame in (10, 10, 11))
+    assert first == again != other
 
 
 def test_fragments_of_sound_are_stacked(clips):
     found = Examples(clips, 1, 1, True, granularity='cross').at(0, 3)
     assert found['frames'].shape == (3, 1, SIDE, SIDE, 3) and found['audio'].shape == (3, 257, 98) and found['phi'].shape == (3,)
-    np.testing.assert_array_equal(found['frames'][0], fragment(clips, 0, 3)['frames'])
-    for place, frames, sound in zip(others(clips, 0, 3, 1, 'cross', 2), found['frames'][1:], found['audio'][1:], strict=True):
-        expected = fragment(clips, *place, 1, True)
+    np.testing.assert_array_equal(found['frames'][0], read_fragment(clips, 0, 3)['frames'])
+    for place, frames, sound in zip(sample_fragments(clips, 0, 3, 1, 'cross', 2), found['frames'][1:], found['audio'][1:], strict=True):
+        expected = read_fragment(clips, *place, 1, True)
         np.testing.assert_array_equal(frames, expected['frames'])
         np.testing.assert_array_equal(sound, expected['audio'])
 
@@ -254,13 +266,13 @@ def test_every_fragment_has_its_target():
 
 
 def test_shortages_are_told():
-    assert shortage(Long(), 1, 'long', 2) == '1 of 4 clips are too short for long-term fragments: their farthest frames are taken'
-    assert shortage(Long(), 1, 'cross', 2).startswith('1 of 2 tags have one clip alone')
-    assert not shortage(Long(), 1, 'short', 2) and not shortage(Long(), 3, '', 2)
+    assert describe_shortage(Long(), 1, 'long', 2) == '1 of 4 clips are too short for long-term fragments: their farthest frames are taken'
+    assert describe_shortage(Long(), 1, 'cross', 2).startswith('1 of 2 tags have one clip alone')
+    assert not describe_shortage(Long(), 1, 'short', 2) and not describe_shortage(Long(), 3, '', 2)
     Long.clips[3]['frames'], before = 13, Long.clips[3]['frames']
     try:  # from the frame in the middle, 6, four of 13 lie further than 4, from 5 on either side for triples two
-        assert not shortage(Long(), 1, 'long', 4) and shortage(Long(), 1, 'long', 5)
-        assert not shortage(Long(), 3, 'long', 2) and shortage(Long(), 3, 'long', 3)
+        assert not describe_shortage(Long(), 1, 'long', 4) and describe_shortage(Long(), 1, 'long', 5)
+        assert not describe_shortage(Long(), 3, 'long', 2) and describe_shortage(Long(), 3, 'long', 3)
     finally:
         Long.clips[3]['frames'] = before
 
@@ -280,7 +292,7 @@ def test_one_pass_is_as_it_is(clips):
     found = load(clips, per_clip=1, frames=3, sound=True, least_crop=.3)
     assert len(found) == 1 and found[0]['mask'].all()
     for i in range(5):
-        for key, value in fragment(clips, *target(clips, 1, i), 3, True).items():
+        for key, value in read_fragment(clips, *target_frame(clips, 1, i), 3, True).items():
             np.testing.assert_array_equal(found[0][key][i], value)
 
 

@@ -2,18 +2,18 @@
 import numpy as np
 import pytest
 
-from stanet_jax.evaluation import metrics
+from stanet_jax.eps.metrics import boundary_scores, confusion_matrix, confusion_ratio, ious, label_edges, mean_iou
 
 TRUE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 255, 1], [2, 2, 2, 255]])
 PRED = np.array([[0, 1, 1, 1], [0, 0, 1, 0], [2, 0, 1, 1], [2, 2, 2, 0]])
 
 
 def test_confusion_matrix_and_mean_iou():
-    np.testing.assert_array_equal(metrics.confusion_matrix(PRED, TRUE, 4), [[3, 1, 0, 0], [1, 4, 0, 0], [1, 0, 4, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(confusion_matrix(PRED, TRUE, 4), [[3, 1, 0, 0], [1, 4, 0, 0], [1, 0, 4, 0], [0, 0, 0, 0]])
     expected = [3 / 6, 4 / 6, 4 / 5]  # of 0: three hit, one of it missed, two of others taken for it
-    np.testing.assert_allclose(metrics.ious(metrics.confusion_matrix(PRED, TRUE, 4)), [*expected, np.nan])
-    assert metrics.mean_iou(PRED, TRUE, 4) == pytest.approx(np.mean(expected))
-    assert metrics.mean_iou(TRUE, TRUE, 3) == 1
+    np.testing.assert_allclose(ious(confusion_matrix(PRED, TRUE, 4)), [*expected, np.nan])
+    assert mean_iou(PRED, TRUE, 4) == pytest.approx(np.mean(expected))
+    assert mean_iou(TRUE, TRUE, 3) == 1
 
 
 def test_mean_iou_of_many_labels_against_a_plain_count():
@@ -22,23 +22,23 @@ def test_mean_iou_of_many_labels_against_a_plain_count():
     true[:, :3] = 255
     known = true != 255
     of = [((pred == k) & (true == k)).sum() / (((pred == k) | (true == k)) & known).sum() for k in range(21)]
-    assert metrics.mean_iou(pred, true, 21) == pytest.approx(np.mean(of))
+    assert mean_iou(pred, true, 21) == pytest.approx(np.mean(of))
 
 
 def test_labels_that_are_none_are_refused():
     with pytest.raises(ValueError, match='one shape'):
-        metrics.mean_iou(PRED[:3], TRUE, 3)
+        mean_iou(PRED[:3], TRUE, 3)
     for bad in (PRED + 1, PRED - 1):
         with pytest.raises(ValueError, match=r'must be in \[0, 3\)'):
-            metrics.mean_iou(bad, TRUE, 3)
+            mean_iou(bad, TRUE, 3)
 
 
 def test_confusion_ratio():
-    assert metrics.confusion_ratio(PRED, TRUE, k=0, c=1) == pytest.approx(1 / 4)
-    assert metrics.confusion_ratio(PRED, TRUE, k=2, c=0) == pytest.approx(1 / 3)
-    assert metrics.confusion_ratio(PRED, TRUE, k=2, c=1) == 0
-    assert metrics.confusion_ratio(np.ones((2, 2)), np.zeros((2, 2)), k=0, c=1) == np.inf
-    assert np.isnan(metrics.confusion_ratio(np.zeros((2, 2)), np.zeros((2, 2)), k=0, c=1))
+    assert confusion_ratio(PRED, TRUE, k=0, c=1) == pytest.approx(1 / 4)
+    assert confusion_ratio(PRED, TRUE, k=2, c=0) == pytest.approx(1 / 3)
+    assert confusion_ratio(PRED, TRUE, k=2, c=1) == 0
+    assert confusion_ratio(np.ones((2, 2)), np.zeros((2, 2)), k=0, c=1) == np.inf
+    assert np.isnan(confusion_ratio(np.zeros((2, 2)), np.zeros((2, 2)), k=0, c=1))
 
 
 def square(side, top, left, size, label=1):
@@ -59,18 +59,18 @@ def laplacian_edges(labels):
 def test_edges_are_those_of_the_laplacian():
     rng = np.random.default_rng(0)
     labels = np.kron(rng.integers(0, 4, (6, 5)), np.ones((3, 4), int))
-    np.testing.assert_array_equal(metrics.edges(labels), laplacian_edges(labels))
-    assert metrics.edges(square(9, 3, 3, 3)).sum() == 8 + 12  # inside all but the middle, outside the four sides
+    np.testing.assert_array_equal(label_edges(labels), laplacian_edges(labels))
+    assert label_edges(square(9, 3, 3, 3)).sum() == 8 + 12  # inside all but the middle, outside the four sides
 
 
 def test_boundary_scores_count_what_is_near():
     true, moved = square(30, 10, 10, 8), square(30, 10, 14, 8)  # 4 pixels to the right
-    assert metrics.boundary_scores(true, true) == {'recall': 1, 'precision': 1, 'f1': 1}
-    assert metrics.boundary_scores(moved, true, tolerance=4) == {'recall': 1, 'precision': 1, 'f1': 1}
-    assert metrics.boundary_scores(7 * true, true) == {'recall': 1, 'precision': 1, 'f1': 1}  # whatever the label
+    assert boundary_scores(true, true) == {'recall': 1, 'precision': 1, 'f1': 1}
+    assert boundary_scores(moved, true, tolerance=4) == {'recall': 1, 'precision': 1, 'f1': 1}
+    assert boundary_scores(7 * true, true) == {'recall': 1, 'precision': 1, 'f1': 1}  # whatever the label
     a, b = np.argwhere(laplacian_edges(true)), np.argwhere(laplacian_edges(moved))
     distance = np.linalg.norm(a[:, None] - b[None], axis=-1)
-    found = metrics.boundary_scores(moved, true, tolerance=1.5)
+    found = boundary_scores(moved, true, tolerance=1.5)
     recall, precision = (distance.min(1) <= 1.5).mean(), (distance.min(0) <= 1.5).mean()
     assert 0 < recall < 1
     assert found == pytest.approx({'recall': recall, 'precision': precision, 'f1': 2 * recall * precision / (recall + precision)})
@@ -78,15 +78,15 @@ def test_boundary_scores_count_what_is_near():
 
 def test_boundary_scores_of_nothing_and_of_many():
     nothing, true = np.zeros((12, 12), np.uint8), square(12, 3, 3, 5)
-    found = metrics.boundary_scores(nothing, true)
+    found = boundary_scores(nothing, true)
     assert found['recall'] == 0 and np.isnan(found['precision'])
-    both = metrics.boundary_scores([true, nothing], [true, true])
+    both = boundary_scores([true, nothing], [true, true])
     assert both == {'recall': .5, 'precision': 1, 'f1': pytest.approx(2 / 3)}
-    assert all(np.isnan(value) for value in metrics.boundary_scores([], []).values())
+    assert all(np.isnan(value) for value in boundary_scores([], []).values())
 
 
 def test_ignored_pixels_take_the_nearest_label():
     true, blurred = square(20, 5, 5, 8), square(20, 5, 5, 8)
     ring = square(20, 4, 4, 10) - square(20, 6, 6, 6)
     blurred[ring > 0] = 255
-    assert metrics.boundary_scores(true, blurred, tolerance=1)['f1'] == 1
+    assert boundary_scores(true, blurred, tolerance=1)['f1'] == 1

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import metrics as plain
 from stanet_jax.evaluation import metrics
+from stanet_jax.evaluation.resizing import resize
 
 CASES = pathlib.Path(__file__).parents[2] / 'shared/media/osie_cases.npz'
 TOLERANCE = {'atol': 1e-6, 'rtol': 1e-6}
@@ -175,11 +176,11 @@ def test_resize_is_imresize(new):
         return np.array(result)
     resized = one_axis(one_axis(image, new[0]).T, new[1]).T
     with jax.enable_x64(True):
-        np.testing.assert_allclose(metrics.resize(image, new), resized, atol=1e-12)
-    np.testing.assert_allclose(jax.jit(functools.partial(metrics.resize, shape=new))(np.float32(image)[None])[0], resized, atol=1e-5)
+        np.testing.assert_allclose(resize(image, new), resized, atol=1e-12)
+    np.testing.assert_allclose(jax.jit(functools.partial(resize, shape=new))(np.float32(image)[None])[0], resized, atol=1e-5)
     _, fixations, negatives, density = random_case(np.random.default_rng(4), (40, 40))
     with jax.enable_x64(True):
-        fitted = np.asarray(metrics.resize(image, (40, 40)))
+        fitted = np.asarray(resize(image, (40, 40)))
     np.testing.assert_allclose(single(image, fixations, negatives, density), single(fitted, fixations, negatives, density))
 
 
@@ -187,7 +188,7 @@ def test_where_resizing_overshoots_kl_counts_zero():
     saliency, density = np.zeros((6, 6)), np.ones((24, 24))
     saliency[2:4, 2:4] = 1
     with jax.enable_x64(True):
-        p = np.asarray(metrics.resize(saliency, (24, 24)))
+        p = np.asarray(resize(saliency, (24, 24)))
     assert p.min() < 0
     p, q = np.maximum(p / p.sum(), 0), density / density.sum()
     np.testing.assert_allclose(metrics.kl_div(saliency, density), (q * np.log(2**-52 + q / (p + 2**-52))).sum(), rtol=1e-9)

@@ -14,12 +14,12 @@ import PIL.Image
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.inference import videos as prediction
 from stanet_jax.inference.predictor import Predictor
-from stanet_jax.inference.videos import predict, predict_video
-from stanet_jax.media import contact_sheet as visualize
-from stanet_jax.media import overlay as film
-from stanet_jax.media.sound import SoundWindow, read_sound, second_around
+from stanet_jax.inference.videos import output_names, predict_video, predict_videos
+from stanet_jax.media import moments
+from stanet_jax.media.moments import _rising, read_moments
+from stanet_jax.media.overlay import overlay, paint_frame
+from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
 from stanet_jax.media.video import decode, open_media, read_frames, video_stream
 from tests.test_predictor import make_run
 
@@ -127,20 +127,20 @@ def numbered(path, milliseconds, rate=1000):
 
 def test_every_frame_is_a_moment(tmp_path):
     at = [0, 40, 130, 250, 260, 500, 620, 2000, 2010]
-    found = list(prediction.moments(numbered(tmp_path / 'a.mkv', at), 16))
+    found = list(read_moments(numbered(tmp_path / 'a.mkv', at), 16))
     assert [round(moment.picture.mean() / 5) for moment in found] == list(range(9))
     assert [round(moment.time * 1000) for moment in found] == at and not any(moment.phi for moment in found)
 
 
 def test_times_that_fall_back_rise(tmp_path):
     decoded = [(k, start, start + 0.1) for k, start in enumerate((5, 5.1, 5.1, 5.3, 0, 0.1, 0.2))]
-    found = [start for _, start, _ in prediction._rising(decoded, 0.001)]
+    found = [start for _, start, _ in _rising(decoded, 0.001)]
     np.testing.assert_allclose(found, [5, 5.1, 5.101, 5.3, 5.4, 5.5, 5.6])
 
 
 def test_few_frames_are_held(tmp_path):
     video = write(tmp_path / 'a.mp4', 240, wave=clicks(10))
-    alive, most, original = weakref.WeakValueDictionary(), 0, prediction.to_rgb
+    alive, most, original = weakref.WeakValueDictionary(), 0, moments.to_rgb
 
     def counted(*args):
         nonlocal most
@@ -150,8 +150,8 @@ def test_few_frames_are_held(tmp_path):
         return image
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction, 'to_rgb', counted)
-        assert sum(1 for _ in prediction.moments(video, 16)) == 240
+        patch.setattr(moments, 'to_rgb', counted)
+        assert sum(1 for _ in read_moments(video, 16)) == 240
     assert most <= 3
 
 
@@ -162,7 +162,7 @@ def test_sound_as_if_read_whole(tmp_path, name, rate, seconds, first):
     whole, window = read_sound(video), SoundWindow(video, times(video)[0, 0])
     assert not window.silent
     for t in np.arange(0, 5, 0.083):
-        np.testing.assert_allclose(window.around(t), second_around(whole, t), atol=2e-3)
+        np.testing.assert_allclose(window.around(t), audio_window(whole, t), atol=2e-3)
         assert len(window._held) < 16000 + 3000
     silent = SoundWindow(write(tmp_path / 'silent.mp4', 5), 0.0)
     assert silent.silent and not silent.around(3.0).any()
@@ -170,7 +170,7 @@ def test_sound_as_if_read_whole(tmp_path, name, rate, seconds, first):
 
 def test_late_question_of_a_long_sound(tmp_path):
     video = write(tmp_path / 'a.mkv', 5, wave=clicks(8))
-    np.testing.assert_array_equal(SoundWindow(video, 0.0).around(6.2), second_around(read_sound(video), 6.2))
+    np.testing.assert_array_equal(SoundWindow(video, 0.0).around(6.2), audio_window(read_sound(video), 6.2))
 
 
 # ------------------------------------------------------------------------------------------------------------- whole videos
@@ -232,14 +232,14 @@ def test_painted_is_what_visualize_shows(tmp_path):
     image = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     map_ = np.exp(-((np.mgrid[:48, :64] - np.array([12, 16])[:, None, None]) ** 2).sum(0) / 128)  # up and left
     moment = types.SimpleNamespace(frame=av.VideoFrame.from_ndarray(image, format='rgb24'))
-    painted = film.paint(moment, map_, tmp_path / 'a.png', (64, 48)).reformat(format='rgb24', src_colorspace=1).to_ndarray()
+    painted = paint_frame(moment, map_, tmp_path / 'a.png', (64, 48)).reformat(format='rgb24', src_colorspace=1).to_ndarray()
     z = (map_ - map_.min()) / (map_.max() - map_.min())
-    error = abs(painted.astype(float) - visualize.overlay(image, z))
+    error = abs(painted.astype(float) - overlay(image, z))
     assert np.median(error) < 4 and error.mean() < 8  # yuv420p has a colour for four pixels
     with PIL.Image.open(tmp_path / 'a.png') as picture:
         np.testing.assert_allclose(np.asarray(picture), z * 255, atol=1)
         assert np.unravel_index(np.argmax(picture), (48, 64)) == (12, 16)
-    flat = film.paint(moment, np.full((48, 48), 0.4), tmp_path / 'flat.png', (64, 48))
+    flat = paint_frame(moment, np.full((48, 48), 0.4), tmp_path / 'flat.png', (64, 48))
     assert (flat.width, flat.height) == (64, 48)
     with PIL.Image.open(tmp_path / 'flat.png') as picture:
         assert picture.getextrema() == (0, 0)
@@ -254,7 +254,7 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
     def fails(*_):
         raise OSError('disk full')
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match='disk full'):
-        patch.setattr(film, 'paint', fails)
+        patch.setattr(overlay, 'paint', fails)
         predict_video(predictor, video, out)
     assert os.listdir(out) == ['a'] and (out / 'a' / 'overlay.mp4').read_bytes() == before
     assert predict_video(predictor, video, out) == 5
@@ -270,7 +270,7 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
 
 def test_names_do_not_collide():
     paths = [pathlib.Path(p) for p in ('x/a.mp4', 'x/A.mkv', 'y/a.mp4', 'b.mp4', 'a.mp4.avi')]
-    assert prediction.folder_names(paths) == ['a.mp4', 'A.mkv', 'a.mp4_2', 'b', 'a.mp4_3']
+    assert output_names(paths) == ['a.mp4', 'A.mkv', 'a.mp4_2', 'b', 'a.mp4_3']
 
 
 def test_script_skips_what_cannot_be_read(run, predictor, tmp_path):
@@ -309,7 +309,7 @@ def test_one_bad_video_is_one_line(predictor, tmp_path, capsys):
     (tmp_path / 'folder').mkdir()
     for video, words in ((tmp_path / 'empty.mp4', 'empty.mp4: the file is empty'), (tmp_path / 'folder', 'no video in this folder')):
         with pytest.raises(InputError, match=words):
-            predict(predictor, [video], tmp_path / 'out')
+            predict_videos(predictor, [video], tmp_path / 'out')
     assert 'skipped' not in capsys.readouterr().err
 
 

@@ -12,10 +12,10 @@ from configs import sta_plus
 from stanet_jax import InputError, scam
 from stanet_jax.inference import predictor
 from stanet_jax.inference.predictor import Predictor
-from stanet_jax.media.video import Moment
-from stanet_jax.stages import audio_switch as switch
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import students as distillation
+from stanet_jax.media.moments import Moment
+from stanet_jax.stages import audio_switch
+from stanet_jax.stages.nets import example_batch, net_inputs
+from stanet_jax.stages.students import make_student
 from stanet_jax.training import checkpoint
 
 SIDE, THREE = 48, ('STA', 'STA_short', 'STA_long')
@@ -29,8 +29,8 @@ def make_run(folder, nets=('STA',), side=SIDE, width=8):
     for where in (folder, folder / 'switch'):
         (where / 'config.json').write_text(config.to_json())
     for seed, net in enumerate((*nets, 'switch')):
-        model = switch.make_model(config) if net == 'switch' else distillation.make_student(config, net)
-        inputs = classification.inputs(classification.example_batch(config, 'SA' if net == 'switch' else net, 1, 1))
+        model = audio_switch.make_switch(config) if net == 'switch' else make_student(config, net)
+        inputs = net_inputs(example_batch(config, 'SA' if net == 'switch' else net, 1, 1))
         variables = jax.jit(model.init)(jax.random.key(seed), **inputs)
         if net != 'switch':  # its gates, which begin almost without effect, matter
             gates = {k: jax.tree.map(lambda x: 3 * x, variables['params'][k]) for k in ('audio_map', 'time_map')}
@@ -62,7 +62,7 @@ def moments(times, seed=0):
 
 def maps_of(students, given, fps=25.0, name=None):
     """The maps [n, h, w] by name, or of one name, all blocks joined."""
-    blocks = list(students.maps(iter(given), fps))
+    blocks = list(students.predict_blocks(iter(given), fps))
     assert [moment for block, _ in blocks for moment in block] == given
     found = {key: np.concatenate([maps[key] for _, maps in blocks]) for key in students.names}
     return found[name] if name else found
@@ -75,8 +75,8 @@ def direct(run):
     def applied(net, model):
         return jax.jit(functools.partial(model.apply, checkpoint.load_variables(run / net / 'variables')))
 
-    apply = {net: applied(net, distillation.make_student(config, net)) for net in THREE}
-    ear = applied('switch', switch.make_model(config))
+    apply = {net: applied(net, make_student(config, net)) for net in THREE}
+    ear = applied('switch', audio_switch.make_switch(config))
 
     def of(net, triples):
         frames = (np.stack([[m.picture for m in triple] for triple in triples]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
@@ -122,16 +122,16 @@ def test_three_students_on_a_stream_are_the_nets_on_each_moment(run, students):
 
 
 def test_each_moment_is_encoded_once_and_one_trace(students):
-    calls, see = [], students._see
-    students._see = lambda variables, frames, *rest: calls.append(len(frames)) or see(variables, frames, *rest)
+    calls, see = [], students._encode
+    students._encode = lambda variables, frames, *rest: calls.append(len(frames)) or see(variables, frames, *rest)
     try:
         maps_of(students, moments(np.arange(83) / 25))
         assert calls == [16] * 6
         for n in (1, 2, 16, 17, 33):  # the ends need others than the middle
             assert len(maps_of(students, moments(np.arange(n) / 25), name='final')) == n
-        assert not list(students.maps(iter([])))
+        assert not list(students.predict_blocks(iter([])))
     finally:
-        students._see = see
+        students._encode = see
     assert {of._cache_size() for of in (see, students._blend, students._reason)} == {1}
 
 
@@ -142,7 +142,7 @@ def test_blocks_grow_with_the_rate_of_frames(students):
 def test_far_moments_are_spread_or_the_farthest():
     times = np.full(predictor.BANK + 6, np.inf)
     times[predictor.BANK:] = 0, 1, 2, 3, 4, 5
-    chosen = functools.partial(predictor.far, times)
+    chosen = functools.partial(predictor.far_times, times)
     assert list(chosen(2.5, 1, 2) - predictor.BANK) == [1, 5] and list(chosen(0, 3, 2) - predictor.BANK) == [4, 5]
     assert sorted(chosen(2, 9, 2) - predictor.BANK) == [0, 5]  # none is that far
     times[predictor.BANK + 1:] = np.inf

@@ -7,16 +7,18 @@ import pytest
 
 from configs import scam_plus
 from stanet_jax.data import ave, fragments, synthave
+from stanet_jax.data.clips import Clips
+from stanet_jax.data.stretches import iterate_stretches
 from stanet_jax.models import branch
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import maps as pseudo_gt
+from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, predict_tags
+from stanet_jax.stages.source_maps import plus_maps
 
 
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
     root = tmp_path_factory.mktemp('clips') / 'world'
     synthave.generate(root, synthave.Settings(categories=2, train=5, validation=0, test=0, seconds=1.5, side=48), workers=1)
-    return ave.Clips(ave.prepare(root, 48, 8.0, workers=1), 'train')
+    return Clips(ave.prepare(root, 48, 8.0, workers=1), 'train')
 
 
 def annotations(clip, frame):
@@ -26,27 +28,27 @@ def annotations(clip, frame):
 def nets(clips):
     config = scam_plus.get_config()
     config.width, config.data.side = 8, 48
-    models = {net: classification.make_model(config, net, len(clips.categories)) for net in ('S_short', 'SA_long', 'ST_cross', 'SA_cross')}
+    models = {net: make_classifier(config, net, len(clips.categories)) for net in ('S_short', 'SA_long', 'ST_cross', 'SA_cross')}
     variables = {}
     for seed, (net, model) in enumerate(models.items()):
-        example = classification.example_batch(config, net, len(clips.categories), 1)
-        variables[net] = jax.jit(model.init)(jax.random.key(seed), **classification.inputs(example))
+        example = example_batch(config, net, len(clips.categories), 1)
+        variables[net] = jax.jit(model.init)(jax.random.key(seed), **net_inputs(example))
     return models, variables
 
 
 def test_plus_maps_are_the_nets_on_each_frame(clips):
     models, variables = nets(clips)
     longer = max(clip['frames'] for clip in clips.clips) + 3  # clips are filled up
-    batch = next(pseudo_gt.reader(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
-    seen = jax.jit(functools.partial(pseudo_gt.plus_maps, models=models, side=48))(variables, batch)
+    batch = next(iterate_stretches(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
+    seen = jax.jit(functools.partial(plus_maps, models=models, side=48))(variables, batch)
     assert seen['cams'].shape[:3] == seen['confidence'].shape[:3] == (2, longer, 4)
-    predict = {net: jax.jit(functools.partial(classification.predict, model=model)) for net, model in models.items()}
+    predict = {net: jax.jit(functools.partial(predict_tags, model=model)) for net, model in models.items()}
     for row, clip in enumerate((1, 3)):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
             for i, net in enumerate(models):
                 source, _, granularity = net.partition('_')
-                cut = functools.partial(fragments.fragment, clips, frames=branch.FRAMES[source], sound=source == 'SA')
-                places = [(clip, k), *fragments.others(clips, clip, 0 if granularity == 'cross' else k,
+                cut = functools.partial(fragments.read_fragment, clips, frames=branch.FRAMES[source], sound=source == 'SA')
+                places = [(clip, k), *fragments.sample_fragments(clips, clip, 0 if granularity == 'cross' else k,
                                                        3 if granularity == 'cross' else branch.FRAMES[source], granularity, 2)]
                 found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]
                 example = {key: np.stack([of[key] for of in found])[None] for key in ('frames', 'audio', 'phi') if key in found[0]}

@@ -13,14 +13,16 @@ from configs import deeplab, eps
 from configs import saliency as saliency_config
 from stanet_jax import InputError, losses, scam
 from stanet_jax.data import synthave, synthvoc, voc
-from stanet_jax.eps import masks, saliency
-from stanet_jax.eps import training as segmentation
-from stanet_jax.evaluation import metrics
-from stanet_jax.models import backbones
+from stanet_jax.eps import masks, saliency, training
+from stanet_jax.eps.images import FILL, ImageExamples, mask_reader
+from stanet_jax.eps.metrics import mean_iou
+from stanet_jax.eps.nets import make_loss_fn, multi_scale_maps, pseudo_labels
 from stanet_jax.models import segmentation as nets
-from stanet_jax.stages import students as distillation
-from stanet_jax.training import checkpoint
-from stanet_jax.training import loop as training
+from stanet_jax.models.backbones.resnext import ResNeXt
+from stanet_jax.stages import students
+from stanet_jax.training import checkpoint, optimizer
+from stanet_jax.training.optimizer import make_optimizer
+from stanet_jax.workdir import read_config
 from tests.test_predictor import make_run
 
 SIDE = 48
@@ -151,18 +153,18 @@ def test_sets_that_cannot_be_used_are_refused(world, tmp_path):
 
 def test_whole_images_lie_in_the_corner(splits):
     images = splits['validation']
-    found = segmentation.Examples(images, SIDE, saliency=True, target=images.mask).example(0)
+    found = ImageExamples(images, SIDE, saliency=True, target=images.mask).example(0)
     assert found['frames'].shape == (SIDE, SIDE, 3) and found['target'].shape == found['saliency'].shape == (SIDE, SIDE)
     assert (found['target'][SIDE // 2:] == voc.IGNORED).all() and (found['target'][:SIDE // 2] != voc.IGNORED).all()
-    assert (found['frames'][SIDE // 2:] == segmentation.FILL).all() and (found['saliency'][SIDE // 2:] == 0).all()
-    whole = segmentation.Examples(images, 3 * SIDE).example(0)['frames']  # smaller images stay as they are
+    assert (found['frames'][SIDE // 2:] == FILL).all() and (found['saliency'][SIDE // 2:] == 0).all()
+    whole = ImageExamples(images, 3 * SIDE).example(0)['frames']  # smaller images stay as they are
     np.testing.assert_array_equal(whole[:SIDE, :2 * SIDE], images.image(0))
 
 
 def test_random_crops_keep_image_saliency_and_labels_together(splits):
     images = splits['train']
     index = next(i for i, info in enumerate(images.images) if (images.mask(i) > 0).mean() > .05)
-    examples = segmentation.Examples(images, SIDE, (40, 80), saliency=True, target=lambda i: np.array(images.saliency(i)) // 128)
+    examples = ImageExamples(images, SIDE, (40, 80), saliency=True, target=lambda i: np.array(images.saliency(i)) // 128)
     seen = []
     for k in range(20):
         found = examples.example(index, np.random.default_rng(k))
@@ -195,19 +197,19 @@ def test_pseudo_labels_by_hand():
     maps = np.zeros((1, 1, 5, 3), np.float32)
     maps[0, 0] = [[4, 0, 9], [2, 3, 9], [.5, .1, 9], [.9, 2.9, 9], [9, 9, 9]]  # the third class is not tagged, the last place not valid
     valid = np.array([[[True] * 4 + [False]]])
-    found = segmentation.pseudo_labels(maps, np.float32([[1, 1, 0]]), valid)
+    found = pseudo_labels(maps, np.float32([[1, 1, 0]]), valid)
     np.testing.assert_array_equal(found, [[[1, 2, 0, 2, 0]]])  # 1, 1 / .5, .125 / .033, .225 / .97
-    np.testing.assert_array_equal(segmentation.pseudo_labels(maps, np.zeros((1, 3), np.float32), valid), 0)
+    np.testing.assert_array_equal(pseudo_labels(maps, np.zeros((1, 3), np.float32), valid), 0)
 
 
 def test_maps_of_a_mirrored_image_are_mirrored():
     model = nets.EPS(3, 'tiny')
     x = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
     variables = model.init(jax.random.key(0), np.zeros((1, 32, 32, 3)))
-    maps = segmentation.look(variables, x, model=model, scales=(.5, 1), activation='softmax')
+    maps = multi_scale_maps(variables, x, model=model, scales=(.5, 1), activation='softmax')
     assert maps.shape == (2, 32, 32, 4)
     np.testing.assert_allclose(maps.sum(-1), 4, rtol=1e-5)  # two scales, both ways
-    np.testing.assert_allclose(segmentation.look(variables, x[:, :, ::-1], model=model, scales=(.5, 1), activation='softmax'),
+    np.testing.assert_allclose(multi_scale_maps(variables, x[:, :, ::-1], model=model, scales=(.5, 1), activation='softmax'),
                                maps[:, :, ::-1], atol=1e-4)
 
 
@@ -223,7 +225,7 @@ def test_resnet101_dilates_in_place_of_strides():
     x = np.zeros((1, 64, 64, 3), np.float32)
 
     def features(dilated):
-        net = backbones.resnext.ResNeXt(layers=(1, 1, 2, 2), groups=1, width_per_group=4, dilated=dilated)
+        net = ResNeXt(layers=(1, 1, 2, 2), groups=1, width_per_group=4, dilated=dilated)
         return jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), x))
 
     (plain, one), (stride_8, other) = features(0), features(2)
@@ -235,16 +237,16 @@ def test_the_papers_stem_is_not_trained():
     config = eps.get_config('voc12')
     params = {'encoder': {'conv1a': {'kernel': 0}, 'b2_1': {'conv_branch2a': {'kernel': 0}}, 'b3': {'bn_branch2a': {'bias': 0}}},
               'classifier': {'kernel': 0}}
-    scale = training.multipliers(params, config.new_multiplier.EPS, config.bias_multiplier, config.frozen)
+    scale = optimizer.learning_rate_multipliers(params, config.new_multiplier.EPS, config.bias_multiplier, config.frozen)
     assert jax.tree.leaves(scale) == [10.0, 0.0, 2.0, 0.0]
-    rate = training.schedule('polynomial', 0.01, 0, 20000)
+    rate = optimizer.learning_rate_schedule('polynomial', 0.01, 0, 20000)
     assert rate(0) == pytest.approx(.01) and rate(10000) == pytest.approx(.01 * .5 ** .9) and rate(20000) == 0
 
 
 def test_only_kernels_decay():
     params = {'a': {'kernel': np.ones(2), 'bias': np.ones(2)}}
     only = {'a': {'kernel': True, 'bias': False}}
-    optimizer = training.make_optimizer('sgd', 1.0, jax.tree.map(lambda _: 1.0, params), 0.0, 0.1, only)
+    optimizer = make_optimizer('sgd', 1.0, jax.tree.map(lambda _: 1.0, params), 0.0, 0.1, only)
     updates, _ = optimizer.update(jax.tree.map(np.zeros_like, params), optimizer.init(params), params)
     np.testing.assert_allclose(updates['a']['kernel'], -.1)
     np.testing.assert_allclose(updates['a']['bias'], 0)
@@ -257,13 +259,13 @@ def test_configs_that_cannot_be_meant_are_refused(world, field, value):
     config.unlock()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(InputError, match=f'config.{field}'):
-        segmentation.check(config)
+        training.check(config)
 
 
 def test_unknown_background_classes_are_refused(world):
     config = small(eps, world, selection='predefined', background_classes=('boat',))
     with pytest.raises(InputError, match='no class boat'):
-        segmentation.loss_of(config, 'EPS', None, ['category_00'])
+        make_loss_fn(config, 'EPS', None, ['category_00'])
 
 
 def test_crf_moves_labels_to_the_colours():
@@ -273,7 +275,7 @@ def test_crf_moves_labels_to_the_colours():
     given = np.roll(made.labels, 3, axis=1)
     found = masks.crf(made.image, given)
     classes = max(made.tags) + 1
-    assert metrics.mean_iou(found, made.labels, classes) > metrics.mean_iou(given, made.labels, classes) + .02
+    assert mean_iou(found, made.labels, classes) > mean_iou(given, made.labels, classes) + .02
     np.testing.assert_array_equal(masks.crf(made.image, np.zeros_like(given)), 0)
 
 
@@ -326,7 +328,7 @@ def test_masks_that_are_there_are_left(world, runs, splits):
     paths[0].unlink()
     before = {path: path.stat().st_mtime_ns for path in paths[1:]}
     config = small(eps, world)
-    masks.write_labels(config, *segmentation.trained(config, runs / 'eps', 4), splits['train'], folder)
+    masks.write_labels(config, *training.trained(config, runs / 'eps', 4), splits['train'], folder)
     assert paths[0].exists() and before == {path: path.stat().st_mtime_ns for path in paths[1:]}
 
 
@@ -374,9 +376,9 @@ def test_predict_labels_a_folder_of_images(world, runs, tmp_path):
 def test_what_is_missing_is_named(world, runs, splits, tmp_path):
     config = small(deeplab, world, pseudo_masks=str(tmp_path / 'nowhere'))
     with pytest.raises(InputError, match='config.pseudo_masks=.*distill.py'):
-        segmentation.check(config)
+        training.check(config)
     with pytest.raises(InputError, match='train_00000.png: no such mask'):
-        segmentation.mask_reader(tmp_path, splits['train'])(0)
+        mask_reader(tmp_path, splits['train'])(0)
     images = voc.Images(voc.prepare(world), 'train', tmp_path)
     with pytest.raises(InputError, match='holds no saliency map .*configs/saliency.py'):
         images.with_saliency()
@@ -397,7 +399,7 @@ def test_a_student_makes_the_saliency(world, splits, tmp_path):
     images = splits['validation']
     frame = np.asarray(images.image(0).resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR))
     x = np.stack([(frame / 255 - [.485, .456, .406]) / [.229, .224, .225]] * 3)[None].astype(np.float32)
-    model = distillation.make_student(training.read_config(student))
+    model = students.make_student(read_config(student))
     variables = checkpoint.load_variables(student / 'STA' / 'variables')
     logits, _ = model.apply(variables, x, np.zeros((1, 257, 98), np.float32), np.zeros(1))
     expected = np.round(255 * np.asarray(scam.min_max(jax.nn.sigmoid(logits)))[0]).astype(np.uint8)

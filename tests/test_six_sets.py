@@ -9,9 +9,7 @@ import pytest
 import scipy.io
 
 from stanet_jax.data import check
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.evaluation import fixations as fixation_sets
-from stanet_jax.evaluation import protocols
+from stanet_jax.evaluation import evaluate, fixations, protocols
 
 SETS = {'AVAD': ('_1', '_2', '_3'), 'Coutrot_db1': ('_1',), 'Coutrot_db2': ('_1',), 'DIEM': ('',), 'ETMD_av': ('_1',), 'SumMe': ('_1',)}
 NAMES = 'one & two', 'Zürich trip (2)'
@@ -72,7 +70,7 @@ def test_all_six_under_every_protocol(sets, tmp_path, protocol):
     for name in SETS:  # the density maps stand for a model's
         for video in NAMES:
             shutil.copytree(sets / 'annotations' / name / video / 'maps', tmp_path / 'maps' / name / video / 'maps')
-    results = evaluation.run(sets, 'all', protocol, tmp_path / 'scores.json', tmp_path / 'maps')
+    results = evaluate.evaluate(sets, 'all', protocol, tmp_path / 'scores.json', tmp_path / 'maps')
     assert results.keys() == SETS.keys() == json.loads((tmp_path / 'scores.json').read_text())['sets'].keys()
     rules, expected = protocols.PROTOCOLS[protocol], plain_scores(sets)[:, protocols.PROTOCOLS[protocol].first:]
     for name, result in results.items():
@@ -100,6 +98,6 @@ def test_what_the_check_says(sets):
 
 
 def test_sound_and_frames(sets):
-    _, videos, _ = fixation_sets.open_set(sets, 'DIEM')
+    _, videos, _ = fixations.open_set(sets, 'DIEM')
     assert [video.name for video in videos] == [*NAMES] and [video.wave() is None for video in videos] == [False, True]
     assert videos[0].frame(3).shape == (*SHAPE, 3) and videos[1].fps == 25

@@ -18,10 +18,8 @@ from configs import stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
-from stanet_jax.stages import audio_switch as switch
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.stages import maps as pseudo_gt
-from stanet_jax.stages import students as distillation
+from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS, variant_rows
+from stanet_jax.stages import audio_switch, classifiers, maps, students
 from tests.test_scripts import ROOT, environment, losses, parameters, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
@@ -123,7 +121,7 @@ def test_scores_and_report(whole, world):
     workdir, said = whole
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
     assert list(rows) == ['selective, coarse', 'selective, fine', 'CAM of S, coarse', 'CAM of S, fine', 'SCAM+',
-                          *pipeline.STUDENTS.values(), 'STA, muted sound', 'final fusion, muted sound',
+                          *STUDENT_ROWS.values(), 'STA, muted sound', 'final fusion, muted sound',
                           'STA, other sound', 'final fusion, other sound', 'ceiling', 'centre_prior', 'mean_map']
     assert all(len(row['videos']) == 6 and row['frames'] == 48 for row in rows.values())
     page = (workdir / 'report.html').read_text()
@@ -158,8 +156,8 @@ def test_results_of_several_seeds_become_a_page(whole, world):
     config = stanet.get_config()
     config.data.root = str(world)
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
-    for variant in pipeline.VARIANTS:  # the demo leaves most of these out
-        for row in pipeline.rows_of(variant):
+    for variant in VARIANTS:  # the demo leaves most of these out
+        for row in variant_rows(variant):
             rows.setdefault(row, rows[f'selective, {row.split(", ")[-1]}' if variant in ('average', 'no_switch') else 'SCAM+'])
     page = experiment.document([{'rows': rows}] * 2, [workdir] * 2, [config] * 2)
     assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
@@ -199,9 +197,9 @@ def test_student_is_scored_and_predicts(whole, world, tmp_path):
         done = run([sys.executable, 'evaluate.py', what, f'--data={world}', '--protocol=stavis', f'--out={tmp_path / "scores.json"}'])
         assert done.returncode == 0 and 'CC' in done.stdout, done.stderr
     video = next((world / 'AVE_Dataset' / 'AVE').glob('*.mp4'))
-    for name, students in (('one', ['sta']), ('three', ['sta/STA', 'sta_plus/STA_short', 'sta_plus/STA_long'])):
+    for name, nets in (('one', ['sta']), ('three', ['sta/STA', 'sta_plus/STA_short', 'sta_plus/STA_long'])):
         done = run([sys.executable, 'predict.py', f'--video={video}', f'--out={tmp_path / name}',
-                    *(f'--checkpoint={workdir / student}' for student in students)])
+                    *(f'--checkpoint={workdir / student}' for student in nets)])
         assert done.returncode == 0, done.stderr
         assert len(list((tmp_path / name).glob('*/maps/eyeMap_*.png'))) == 16
 
@@ -277,8 +275,8 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
     ('scam_coarse', {'batch': 0}, 'config.batch=0'), ('scam_coarse', {'encoder.name': 'resnet'}, "config.encoder.name='resnet'"),
     ('sta', {'optimizer.STA': 'rmsprop'}, 'config.optimizer.STA')])
 def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text):
-    runs = {'scam_coarse': classification.run, 'pseudo_gt': pseudo_gt.run, 'audio_switch': switch.run, 'sta': distillation.run,
-            'sta_plus': distillation.run}
+    runs = {'scam_coarse': classifiers.run, 'pseudo_gt': maps.run, 'audio_switch': audio_switch.run, 'sta': students.run,
+            'sta_plus': students.run}
     made = importlib.import_module(f'configs.{config}').get_config()
     made.update_from_flattened_dict(change)
     with pytest.raises(InputError, match=re.escape(text)):
@@ -289,8 +287,8 @@ def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text
 def test_folds_share_out_every_tag_and_keep_a_video_whole():
     class Clips:
         clips = [{'id': f'{i % 90}', 'tag': i % 90 % 8} for i in range(100)]  # as AVE has ids in two lines
-    folds = switch.folds(Clips(), seed=3)
-    assert folds == switch.folds(Clips(), seed=3) != switch.folds(Clips(), seed=4)
+    folds = audio_switch.assign_folds(Clips(), seed=3)
+    assert folds == audio_switch.assign_folds(Clips(), seed=3) != audio_switch.assign_folds(Clips(), seed=4)
     assert folds[:10] == folds[90:]
     for tag in range(8):
         of = [fold for fold, clip in zip(folds[:90], Clips.clips, strict=False) if clip['tag'] == tag]

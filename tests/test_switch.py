@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import audio_switch
+from configs import audio_switch as switch_config
 from stanet_jax import InputError
 from stanet_jax.data import synthave
-from stanet_jax.media import sound as audio
+from stanet_jax.media.sound import log_spectrogram
 from stanet_jax.models import backbones
-from stanet_jax.stages import audio_switch as switch
-from stanet_jax.stages import classifiers as classification
+from stanet_jax.stages import audio_switch
+from stanet_jax.stages.examples import open_clips
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.weights import convert
 
@@ -24,13 +24,13 @@ SPEECH, BELL = 120, 51  # male speech, man speaking; church bell ringing
 
 
 def test_every_category_of_ave_has_its_classes():
-    table = switch.vggsound_table(AVE)
+    table = audio_switch.vggsound_table(AVE)
     assert table.shape == (28, 309) and table.any(axis=1).all()
     assert np.flatnonzero(table[AVE.index('Male speech, man speaking')]) == [SPEECH]
     assert np.flatnonzero(table[AVE.index('Church bell')]) == [BELL]
     assert table[AVE.index('Cat')].sum() == 5 and table[AVE.index('Violin, fiddle')].sum() == 1
     with pytest.raises(InputError, match='VGGSound has no class that is known to be "Unicorn"'):
-        switch.vggsound_table(['Cat', 'Unicorn'])
+        audio_switch.vggsound_table(['Cat', 'Unicorn'])
 
 
 @pytest.fixture(scope='module')
@@ -53,13 +53,13 @@ def test_labels_by_vggsound(world, tmp_path):
     weights['batch_stats'] = jax.tree.map(lambda x: np.abs(x) + 1, weights['batch_stats'])
     net, bias = backbones.create('vggsound'), np.full(309, -500, np.float32)
     weights['params']['fc_'] = {'kernel': rng.normal(size=(8192, 309)).astype(np.float32) * 10, 'bias': 0 * bias}
-    config = audio_switch.get_config('paper')
+    config = switch_config.get_config('paper')
     config.data.update({'root': str(world), 'side': 48, 'rate': 4.0, 'workers': 0})
     config.audio_encoder.weights, config.encoder.weights, config.batch = str(tmp_path / 'weights'), '', 8
-    splits = classification.open_data(config)
+    splits = open_clips(config)
     clips = splits['train']
     apply = jax.jit(net.apply)
-    sounds = np.stack([audio.log_spectrogram(clips.sound(i, k / 4)) for i in range(len(clips)) for k in range(clips.clips[i]['frames'])])
+    sounds = np.stack([log_spectrogram(clips.sound(i, k / 4)) for i in range(len(clips)) for k in range(clips.clips[i]['frames'])])
     logits = np.asarray(apply(weights, sounds)['logits'])
     bias[[SPEECH, BELL]] = 0, np.median(logits[:, SPEECH] - logits[:, BELL])  # so that each is the best class half of the time
     weights['params']['fc_']['bias'] = bias
@@ -68,7 +68,7 @@ def test_labels_by_vggsound(world, tmp_path):
     expected = best == np.repeat([{'Church bell': BELL}.get(clips.categories[clip['tag']], SPEECH) for clip in clips.clips],
                                  [clip['frames'] for clip in clips.clips])
 
-    switch.tag(config, tmp_path, splits, sharding.make_mesh())
+    audio_switch.label_frames(config, tmp_path, splits, sharding.make_mesh())
     lines = [json.loads(line) for line in (tmp_path / 'labels.jsonl').read_text().splitlines()]
     assert {line['split'] for line in lines} == {'train', 'validation', 'test'} and set(best) == {SPEECH, BELL}
     found = np.concatenate([line['labels'] for line in lines if line['split'] == 'train'])

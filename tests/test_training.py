@@ -12,9 +12,11 @@ from ml_collections import ConfigDict
 
 from stanet_jax import InputError
 from stanet_jax.models import branch
-from stanet_jax.stages import classifiers as classification
-from stanet_jax.training import checkpoint
-from stanet_jax.training import loop as training
+from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, net_inputs, predict_tags, tag_loss
+from stanet_jax.training import checkpoint, loop, optimizer
+from stanet_jax.training.log import Log
+from stanet_jax.training.optimizer import learning_rate_multipliers, make_optimizer, optimizer_for
+from stanet_jax.workdir import open_workdir, read_config
 
 STEPS, RATE = 4, 0.1
 
@@ -22,7 +24,7 @@ STEPS, RATE = 4, 0.1
 def test_multipliers_are_the_papers_four():
     params = {'encoder': {'conv1': {'kernel': 0, 'bias': 0}}, 'audio_encoder': {'dense': {'kernel': 0}},
               'classifier': {'kernel': 0, 'bias': 0}}
-    assert training.multipliers(params) == {
+    assert optimizer.learning_rate_multipliers(params) == {
         'encoder': {'conv1': {'kernel': 1, 'bias': 2}}, 'audio_encoder': {'dense': {'kernel': 1}},
         'classifier': {'kernel': 10, 'bias': 20}}
 
@@ -30,7 +32,7 @@ def test_multipliers_are_the_papers_four():
 def test_sgd_is_torchs_with_nesterov_momentum():
     rng = np.random.default_rng(0)
     gradients, p = rng.normal(size=(STEPS, 3)), rng.normal(size=3)
-    optimizer = training.make_optimizer('sgd', RATE, {'w': 10.0}, 0.9, 5e-4)
+    optimizer = make_optimizer('sgd', RATE, {'w': 10.0}, 0.9, 5e-4)
     params = {'w': jnp.float32(p)}
     state, buffer = optimizer.init(params), 0
     for gradient in gradients:
@@ -43,10 +45,10 @@ def test_sgd_is_torchs_with_nesterov_momentum():
 
 
 def test_schedules():
-    assert training.schedule('constant', 0.1, 50, 100)(77) == 0.1
-    cosine = training.schedule('cosine', 0.1, 20, 100)
+    assert optimizer.learning_rate_schedule('constant', 0.1, 50, 100)(77) == 0.1
+    cosine = optimizer.learning_rate_schedule('cosine', 0.1, 20, 100)
     np.testing.assert_allclose([cosine(0), cosine(10), cosine(20), cosine(60), cosine(100)], [0, .05, .1, .05, 0], atol=1e-7)
-    assert np.isfinite(training.schedule('cosine', 0.1, 50, 1)(0))
+    assert np.isfinite(optimizer.learning_rate_schedule('cosine', 0.1, 50, 1)(0))
 
 
 def quadratic(variables, batch, key):
@@ -62,12 +64,12 @@ def linear_batch(seed, b=8):
 
 def linear_state(optimizer):
     variables = {'params': {'classifier': {'kernel': jnp.ones(3)}}, 'batch_stats': {}}
-    return training.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+    return loop.State(jnp.int32(0), variables, optimizer.init(variables['params']))
 
 
 def test_masked_examples_change_nothing():
     optimizer = optax.sgd(0.1)
-    step = jax.jit(functools.partial(training.update, loss_fn=quadratic, optimizer=optimizer))
+    step = jax.jit(functools.partial(loop.update, loss_fn=quadratic, optimizer=optimizer))
     batch = linear_batch(0, 5)
     padded = {k: np.concatenate([v, np.full_like(v[:3], 9)]) for k, v in batch.items()}
     padded['mask'] = np.arange(8) < 5
@@ -89,7 +91,7 @@ def small_config():
 
 def random_batch(config, source, classes, b, seed=0):
     rng = np.random.default_rng(seed)
-    batch = classification.example_batch(config, source, classes, b)
+    batch = example_batch(config, source, classes, b)
     batch['frames'] = rng.integers(0, 256, batch['frames'].shape, np.uint8)
     batch['tags'] = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, b)]
     if 'audio' in batch:
@@ -99,17 +101,17 @@ def random_batch(config, source, classes, b, seed=0):
 
 @pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
 def test_update_learns_with_one_trace(small_config, source):
-    model = classification.make_model(small_config, source, 3)
-    variables = classification.initial_variables(small_config, source, model, random_batch(small_config, source, 3, 1), '')
-    optimizer = training.make_optimizer('adam', 2e-3, training.multipliers(variables['params'], new=1.0))
-    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=(0.1, 0.1, 0.1, 0.1))
+    model = make_classifier(small_config, source, 3)
+    variables = initial_variables(small_config, source, model, random_batch(small_config, source, 3, 1), '')
+    optimizer = make_optimizer('adam', 2e-3, learning_rate_multipliers(variables['params'], new=1.0))
+    loss_fn = functools.partial(tag_loss, model=model, jitter=(0.1, 0.1, 0.1, 0.1))
     chex.clear_trace_counter()
 
     @functools.partial(jax.jit, donate_argnums=0)
     @chex.assert_max_traces(n=1)
     def step(state, batch, key):
-        return training.update(state, batch, key, loss_fn=loss_fn, optimizer=optimizer)
-    state = training.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+        return loop.update(state, batch, key, loss_fn=loss_fn, optimizer=optimizer)
+    state = loop.State(jnp.int32(0), variables, optimizer.init(variables['params']))
     batch, losses = random_batch(small_config, source, 3, 4), []
     for _ in range(20):
         state, metrics = step(state, batch, jax.random.key(0))
@@ -122,18 +124,18 @@ def test_plus_begins_as_the_net_that_it_extends(small_config, source, tmp_path):
     config, net = small_config.copy_and_resolve_references(), f'{source}_long'
     config.fragments, config.blender = 2, {'name': 'cgcn', 'steps': 0}
     config.start_from = {net: {part: str(tmp_path / source) for part in ('encoder', 'audio_encoder', 'audio_map', 'time_map')}}
-    plain, plus = (classification.make_model(config, name, 3) for name in (source, net))
-    trained = classification.initial_variables(config, source, plain, random_batch(config, source, 3, 1), '')
+    plain, plus = (make_classifier(config, name, 3) for name in (source, net))
+    trained = initial_variables(config, source, plain, random_batch(config, source, 3, 1), '')
     checkpoint.save_variables(tmp_path / source / 'variables', trained)
     batch = random_batch(config, net, 3, 2)
     target = {k: v[:, 0] if k in ('frames', 'audio', 'phi') else v for k, v in batch.items()}
-    expected, _ = jax.jit(functools.partial(classification.predict, model=plain))(trained, target)
-    begun = classification.initial_variables(config, net, plus, batch, '')
-    logits, _ = jax.jit(functools.partial(classification.predict, model=plus))(begun, batch)
+    expected, _ = jax.jit(functools.partial(predict_tags, model=plain))(trained, target)
+    begun = initial_variables(config, net, plus, batch, '')
+    logits, _ = jax.jit(functools.partial(predict_tags, model=plus))(begun, batch)
     np.testing.assert_allclose(logits, 2 * np.asarray(expected) + 3, rtol=1e-4, atol=1e-5)  # nodes x / 2 + 2, read out as 4 h - 5
     config.blender.steps = 1
-    plus = classification.make_model(config, net, 3)
-    alike = classification.initial_variables(config, net, plus, batch, '')['params']['cgcn']
+    plus = make_classifier(config, net, 3)
+    alike = initial_variables(config, net, plus, batch, '')['params']['cgcn']
     for part in ('query', 'key'):
         np.testing.assert_allclose(alike[part]['kernel'][0, 0] @ alike[part]['kernel'][0, 0], 0.3 * np.eye(3), rtol=1e-6)
 
@@ -146,12 +148,12 @@ def test_pmap_gives_the_same_gradients(small_config):
 def check_pmap(config):
     """Compiles the update step by jit and by pmap over all devices, and compares what they make of a batch."""
     n = jax.local_device_count()
-    model = classification.make_model(config, 'S', 3)
-    variables = classification.initial_variables(config, 'S', model, random_batch(config, 'S', 3, 1), '')
+    model = make_classifier(config, 'S', 3)
+    variables = initial_variables(config, 'S', model, random_batch(config, 'S', 3, 1), '')
     optimizer = optax.sgd(1.0)  # so that parameters change by the gradient
-    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=(0.0, 0.0, 0.0, 0.0))
-    update = functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer)
-    state = training.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+    loss_fn = functools.partial(tag_loss, model=model, jitter=(0.0, 0.0, 0.0, 0.0))
+    update = functools.partial(loop.update, loss_fn=loss_fn, optimizer=optimizer)
+    state = loop.State(jnp.int32(0), variables, optimizer.init(variables['params']))
     batch, key = random_batch(config, 'S', 3, 4), jax.random.key(0)
     expected, metrics = jax.jit(update)(state, batch, key)
     split = jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)
@@ -166,18 +168,18 @@ def check_pmap(config):
 def test_the_papers_step_at_its_real_size_by_shape(source):
     from configs import scam_coarse
     config = scam_coarse.get_config('paper')
-    model = classification.make_model(config, source, 28)
-    batch = classification.example_batch(config, source, 28, config.batch)
+    model = make_classifier(config, source, 28)
+    batch = example_batch(config, source, 28, config.batch)
     assert batch['frames'].shape == (20, branch.FRAMES[source], 256, 256, 3)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **classification.inputs(batch)))
-    optimizer = training.optimizer_of(config, source, variables['params'], 100)
-    state = jax.eval_shape(lambda v: training.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})
-    loss_fn = functools.partial(classification.loss_fn, model=model, jitter=tuple(config.jitter))
-    new, metrics = jax.eval_shape(functools.partial(training.update, loss_fn=loss_fn, optimizer=optimizer), state, batch,
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(batch)))
+    optimizer = optimizer_for(config, source, variables['params'], 100)
+    state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})
+    loss_fn = functools.partial(tag_loss, model=model, jitter=tuple(config.jitter))
+    new, metrics = jax.eval_shape(functools.partial(loop.update, loss_fn=loss_fn, optimizer=optimizer), state, batch,
                                   jax.random.key(0))
     assert jax.tree.map(lambda x: x.shape, new.variables) == jax.tree.map(lambda x: x.shape, state.variables)
     assert metrics['loss'].shape == ()
-    maps = jax.eval_shape(lambda v: model.apply(v, **classification.inputs(batch))[1]['maps'], variables)
+    maps = jax.eval_shape(lambda v: model.apply(v, **net_inputs(batch))[1]['maps'], variables)
     assert maps.shape == (20, 8, 8, 28)
 
 
@@ -186,17 +188,17 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
 
 def test_a_workdir_keeps_its_config(tmp_path):
     config = ConfigDict({'seed': 1, 'data': {'side': 96}})
-    training.open_workdir(config, tmp_path / 'run')
-    training.open_workdir(config, tmp_path / 'run')
-    assert training.read_config(tmp_path / 'run').data.side == 96
+    open_workdir(config, tmp_path / 'run')
+    open_workdir(config, tmp_path / 'run')
+    assert read_config(tmp_path / 'run').data.side == 96
     config.data.side = 64
     with pytest.raises(InputError, match=r'run: belongs to a run of another config \(data.side was 96 and is 64\)'):
-        training.open_workdir(config, tmp_path / 'run')
+        open_workdir(config, tmp_path / 'run')
     (tmp_path / 'file').write_text('')
     with pytest.raises(InputError, match='file/run: cannot be written'):
-        training.open_workdir(config, tmp_path / 'file' / 'run')
+        open_workdir(config, tmp_path / 'file' / 'run')
     with pytest.raises(InputError, match='not a run'):
-        training.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 def test_checkpoint_of_another_model_is_refused(tmp_path):
@@ -236,5 +238,5 @@ def test_variables_come_back_and_parts_are_replaced(tmp_path):
 
 def test_the_log_drops_what_a_restart_does_again(tmp_path):
     (tmp_path / 'log.jsonl').write_text('{"step": 10, "loss": 1}\n{"step": 20, "loss": 2}\n{"step": 30, "lo')
-    training.Log(tmp_path, 10).close()
+    Log(tmp_path, 10).close()
     assert [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()] == [{'step': 10, 'loss': 1}]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.media.video import read_clip, read_frames, to_jpeg
+from stanet_jax.media.clip import read_clip, to_jpeg
+from stanet_jax.media.video import read_frames
 
 MEDIA = pathlib.Path(__file__).parents[2] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')

@@ -5,6 +5,7 @@ config of that stage; its `get_config` takes a variant's name after the colon.
 """
 
 
+
 def choose(variants, variant):
     """The fields of a variant; ValueError where there is none of that name."""
     if variant not in variants:

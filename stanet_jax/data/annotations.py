@@ -28,7 +28,7 @@ class Annotations:
     """`(clip, frame) -> dict` of what is known of a frame, as `fragments.Examples` takes it.
 
     Args:
-        clips: an `ave.Clips`.
+        clips: an `clips.Clips`.
         switch: folder of a run of `configs/audio_switch.py`: its labels stand for `phi`; '' leaves `phi` 1 where there is sound.
         boxes: folder that a stage of `pseudo_gt` wrote: gives each frame's `box` (y0, x0, y1, x1), shares of the frame.
         maps: such a folder: gives `target`, a PIL image, the pseudo-fixation, and a `mask`, False where it is empty.

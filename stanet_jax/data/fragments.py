@@ -6,14 +6,13 @@ re-sharded run sees the same examples.
 import dataclasses
 from typing import Any
 
-import grain
 import numpy as np
 import PIL.Image
 
-from stanet_jax.media import sound as audio
+from stanet_jax.media.sound import log_spectrogram
 
 
-def target(clips, per_clip, index, rng=None):
+def target_frame(clips, per_clip, index, rng=None):
     """The (clip, frame) of example `index`.
 
     A clip is cut into `per_clip` equal parts; an example is one frame of one part: a random one, or, without `rng`, the middle.
@@ -37,7 +36,7 @@ def random_box(box, least, rng):
     return y0 + y * height, x0 + x * width, y0 + (y + scale) * height, x0 + (x + scale) * width
 
 
-def crop(images, box=WHOLE, mirror=False):
+def crop_images(images, box=WHOLE, mirror=False):
     """Cuts `box` (y0, x0, y1, x1, shares of the frame) out of PIL images and resizes it back; uint8 [t, h, w, 3] or [t, h, w]."""
     if tuple(box) != WHOLE:
         y0, x0, y1, x1 = box
@@ -48,25 +47,25 @@ def crop(images, box=WHOLE, mirror=False):
     return np.stack([np.asarray(i) for i in images])
 
 
-def fragment(clips, clip, frame, frames=1, sound=False, box=WHOLE, mirror=False):
+def read_fragment(clips, clip, frame, frames=1, sound=False, box=WHOLE, mirror=False):
     """What the nets see of the moment `frame` of a clip.
 
     Returns:
         A dict of `tags` float32 [c], multi-hot, and `clip`, its index. With `frames` = t > 0, also `frames` uint8 [t, h, w, 3],
-        the target in the middle, indices clamped at the clip's ends, each cut by `crop`. With `sound`, also `audio` float32 [257, 98], the
-        log-spectrogram of the second around the target, and `phi`, 0 where the clip has no sound, else 1.
+        the target in the middle, indices clamped at the clip's ends, each cut by `crop_images`. With `sound`, also `audio`
+        float32 [257, 98], the log-spectrogram of the second around the target, and `phi`, 0 where the clip has no sound, else 1.
     """
     info = clips.clips[clip]
     result = {'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']], 'clip': np.int32(clip)}
     if frames:
-        result['frames'] = crop([clips.image(clip, frame + k - frames // 2) for k in range(frames)], box, mirror)
+        result['frames'] = crop_images([clips.image(clip, frame + k - frames // 2) for k in range(frames)], box, mirror)
     if sound:
-        result['audio'] = audio.log_spectrogram(clips.sound(clip, frame / clips.rate))
+        result['audio'] = log_spectrogram(clips.sound(clip, frame / clips.rate))
         result['phi'] = np.float32(info['samples'] > 0)
     return result
 
 
-def others(clips, clip, frame, frames, granularity, count, rng=None):
+def sample_fragments(clips, clip, frame, frames, granularity, count, rng=None):
     """The other fragments of a target (TPAMI Sec. 4), `count` of them: a list of (clip, frame in their middle).
 
     short: the nearest on both sides, just beside the target, or for triples beyond `frame - 1 ... frame + 1`; clamped at the clip's ends
@@ -91,8 +90,8 @@ def others(clips, clip, frame, frames, granularity, count, rng=None):
     return [(int(i), int(rng.integers(clips.clips[i]['frames']))) for i in rng.choice(same, count, replace=len(same) < count)]
 
 
-def shortage(clips, frames, granularity, count):
-    """What `others` cannot give as it should, in words; '' where nothing is short."""
+def describe_shortage(clips, frames, granularity, count):
+    """What `sample_fragments` cannot give as it should, in words; '' where nothing is short."""
     if granularity == 'long':
         def away(length):  # how many frames lie far enough from the one that has the fewest such
             return min(sum(abs(k - t) > GUARD + frames // 2 for k in range(length)) for t in {0, length // 2, length - 1})
@@ -109,13 +108,13 @@ class Examples:
     """The examples of a training: a pure function of their index and, for augmentation, of a random generator.
 
     Attributes:
-        clips: an `ave.Clips`.
+        clips: a `clips.Clips`.
         per_clip: examples that a clip gives in an epoch.
-        frames, sound: see `fragment`.
+        frames, sound: see `read_fragment`.
         annotations: `(clip, frame) -> dict` of what else is known of a moment, see `annotations.Annotations`: it replaces `phi` or
             `tags`, `mask` False takes the example out; `target`, a PIL image, is cropped like the frames; `box` (y0, x0, y1, x1,
             shares of the frame) is what the frames are cropped to, that of the target for all, and is not handed on.
-        draw: `(index, rng) -> (clip, frame)` in place of `target`.
+        draw: `(index, rng) -> (clip, frame)` in place of `target_frame`.
         least_crop: side of the smallest random crop, as a share.
         granularity: 'short', 'long' or 'cross': `frames`, `audio`, `phi` and `target` get an axis in front for the target and its `count`
             others; with `target`, `known` [1 + count] tells which of them count, and `mask` is True where one does.
@@ -135,7 +134,7 @@ class Examples:
 
     def example(self, index, rng=None):
         """Example `index` as a dict of arrays, augmented by `rng`; with `mask`, whether it counts."""
-        return self.at(*(self.draw(index, rng) if self.draw else target(self.clips, self.per_clip, index, rng)), rng)
+        return self.at(*(self.draw(index, rng) if self.draw else target_frame(self.clips, self.per_clip, index, rng)), rng)
 
     def at(self, clip, frame, rng=None):
         """The example of a moment."""
@@ -144,8 +143,8 @@ class Examples:
         if rng is not None:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
         if self.granularity:
-            places += others(self.clips, clip, frame, self.frames, self.granularity, self.count, rng)
-        found = [{'mask': np.True_, **fragment(self.clips, *place, self.frames, self.sound, box, mirror),
+            places += sample_fragments(self.clips, clip, frame, self.frames, self.granularity, self.count, rng)
+        found = [{'mask': np.True_, **read_fragment(self.clips, *place, self.frames, self.sound, box, mirror),
                   **self.cut(known if k == 0 else self.known(*place), box, mirror)} for k, place in enumerate(places)]
         if not self.granularity:
             return found[0]
@@ -163,40 +162,4 @@ class Examples:
     def cut(known, box, mirror):
         """What is known, its target cropped."""
         known = {k: v for k, v in known.items() if k != 'box'}
-        return {**known, 'target': crop([known['target']], box, mirror)[0]} if 'target' in known else known
-
-
-def batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0):
-    """Yields batches by way of grain, from step `start` on.
-
-    Every process loads its own slice: the places `slots` of the batch, of which the first `batch` are filled; the others, which
-    round the batch up to a multiple of the devices, are zeros with `mask` False.
-
-    Args:
-        examples: `Examples`.
-        batch: examples of a global batch.
-        slots: range of this process's places in a batch, see `sharding.slots`.
-        seed: for training, shuffled and augmented, epoch after epoch; None for one pass in order, as it is.
-        start, steps: the first step and the one to stop before, both counted from 0 (by default all of one epoch).
-        workers: processes that read; 0 reads in threads of this one.
-    """
-    size = len(examples)
-    order = grain.MapDataset.range(size)
-    if seed is not None:
-        order = order.seed(seed).shuffle().repeat()
-    steps = -(-size // batch) if steps is None else steps
-
-    def example(number, slot):
-        if slot >= batch or seed is None and number >= size:
-            return {k: np.zeros_like(v) for k, v in examples.example(0).items()}
-        index = order[number]
-        return examples.example(index, None if seed is None else np.random.default_rng([seed, number // size, index]))
-
-    def load(step):  # a whole batch at a time: grain's bookkeeping of single examples costs as much as reading one
-        loaded = [example(step * batch + slot, slot) for slot in slots]
-        return {k: np.stack([e[k] for e in loaded]) for k in loaded[0]}
-
-    reading = grain.MapDataset.range(start, steps).map(load).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-    if workers:
-        reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-    return iter(reading)
+        return {**known, 'target': crop_images([known['target']], box, mirror)[0]} if 'target' in known else known

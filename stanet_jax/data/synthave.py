@@ -18,7 +18,6 @@ The training side has AVE's layout (`AVE_Dataset/`: H.264 and AAC in mp4, the ki
 part also that of the STAViS release (frames, wav, density maps, `.mat` fixations), with each simulated observer's gaze under the
 `observers` key of the `.mat`. What is only known of a made world stands in `truth.jsonl`.
 """
-import argparse
 import base64
 import concurrent.futures
 import dataclasses
@@ -28,6 +27,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import sys
 
 import av
 import numpy as np
@@ -74,7 +74,7 @@ BODY = {1: 18 / 96, 2: 14 / 96}  # radius, by how many objects are in view
 
 
 @dataclasses.dataclass
-class Thing:
+class SceneObject:
     """An object or a distractor: `path` [t, 2] is its centre (y, x) in pixels, `visible` [t] how much of it shows."""
     category: int  # -1 for a distractor
     path: np.ndarray
@@ -185,7 +185,7 @@ def distractor(settings, rng):
     flickers = rng.uniform() < 0.5
     path = np.abs((start + t[:, None] * velocity * (not flickers)) % 2 - 1) * settings.side
     visible = (rng.uniform(size=t.size) < 0.6).astype(float) if flickers else np.ones(t.size)
-    return Thing(-1, path, visible, rng.uniform(.03, .06) * settings.side, rng)
+    return SceneObject(-1, path, visible, rng.uniform(.03, .06) * settings.side, rng)
 
 
 def visit(frames, rng):
@@ -208,7 +208,7 @@ def make_clip(settings, split, index):
     objects = []
     for category, (path, head) in zip(categories, place(settings, len(categories), moves, categories, rng), strict=True):
         look = np.random.default_rng(rng.integers(2**32))
-        objects.append(Thing(category, path, np.ones(settings.frames), BODY[len(categories)] * settings.side, look, head))
+        objects.append(SceneObject(category, path, np.ones(settings.frames), BODY[len(categories)] * settings.side, look, head))
     if kind == 'context_decides':
         objects[0].visible = visit(settings.frames, rng)
     foreign = [-1, -2, other][rng.integers(3)]
@@ -453,20 +453,6 @@ def generate(out, settings=None, workers=None):
         raise
 
 
-def main():
-    parser = argparse.ArgumentParser(description='Writes SynthAVE, a small audio-visual world with known gaze.')
-    parser.add_argument('--out', required=True, help='folder to write; must not exist')
-    parser.add_argument('--workers', type=int, help='processes; one for each core by default')
-    for field in dataclasses.fields(Settings):
-        parser.add_argument(f'--{field.name}', type=field.type, default=field.default)
-    args = vars(parser.parse_args())
-    out, workers = args.pop('out'), args.pop('workers')
-    try:
-        generate(out, Settings(**args), workers)
-    except (stanet_jax.InputError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
-    print(f'wrote {out}')
-
-
 if __name__ == '__main__':
-    main()
+    from stanet_jax import cli  # here, as this file is a door only when it is run
+    cli.main(['data', 'synthave', *sys.argv[1:]])

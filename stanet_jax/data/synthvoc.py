@@ -11,7 +11,6 @@ it is, its head best. Three things make it hard where EPS claims to help:
 
 `Context/<id>.png` is 1 where the track shows; for the rest of the files see `voc`.
 """
-import argparse
 import concurrent.futures
 import dataclasses
 import functools
@@ -19,6 +18,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import PIL.Image
@@ -133,20 +133,6 @@ def generate(out, settings=None, workers=None):
         raise
 
 
-def main():
-    parser = argparse.ArgumentParser(description='Writes frames of SynthAVE as a set for segmentation.')
-    parser.add_argument('--out', required=True, help='folder to write; must not exist')
-    parser.add_argument('--workers', type=int, help='processes; one for each core by default')
-    for field in ('categories', 'train', 'validation', 'test', 'side', 'seed'):
-        parser.add_argument(f'--{field}', type=int, default=getattr(synthave.Settings(), field))
-    args = vars(parser.parse_args())
-    out, workers = args.pop('out'), args.pop('workers')
-    try:
-        generate(out, synthave.Settings(**args), workers)
-    except (stanet_jax.InputError, OSError) as error:
-        raise SystemExit(f'error: {error}') from None
-    print(f'wrote {out}')
-
-
 if __name__ == '__main__':
-    main()
+    from stanet_jax import cli  # here, as this file is a door only when it is run
+    cli.main(['data', 'synthvoc', *sys.argv[1:]])

@@ -12,17 +12,18 @@ with frames counted from 1, 30 a second, pixels of a screen on which the video w
 """
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import PIL.Image
 import scipy.io
 import scipy.ndimage
 import tqdm
-from absl import flags
 
 from stanet_jax import InputError, cli
-from stanet_jax.evaluation import fixations as fixation_sets
-from stanet_jax.media import video
+from stanet_jax.evaluation import fixations
+from stanet_jax.evaluation.fixations import count_points
+from stanet_jax.media.video import decode, open_media, video_stream
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1
@@ -58,7 +59,7 @@ def on_video(points, shape, screen=SCREEN):
 
 def density_map(points, shape, sigma):
     """Where points [n, 2], (y, x), are dense: a Gaussian of `sigma` pixels about each, over the maximum; zeros without points."""
-    density = scipy.ndimage.gaussian_filter(np.float64(fixation_sets.count_points(points, shape)), sigma, mode='constant')
+    density = scipy.ndimage.gaussian_filter(np.float64(fixations.count_points(points, shape)), sigma, mode='constant')
     return density / max(density.max(), 1e-300)
 
 
@@ -74,7 +75,7 @@ def write_video(name, observers, frames, shape, sigma, out, screen=SCREEN):
     (scratch / 'maps').mkdir(parents=True)
     for k in range(frames):
         points = on_video(np.concatenate([points[which == k] for which, points in observers]), shape, screen)
-        fixations = fixation_sets.count_points(points, shape) > 0
+        fixations = count_points(points, shape) > 0
         scipy.io.savemat(scratch / f'fixMap_{k + 1:05d}.mat', {'eyeMap': np.uint8(fixations), 'observers': points}, do_compression=True)
         density = np.uint8(np.round(255 * density_map(points, shape, sigma)))
         PIL.Image.fromarray(density).save(scratch / 'maps' / f'eyeMap_{k + 1:05d}.png')
@@ -83,17 +84,17 @@ def write_video(name, observers, frames, shape, sigma, out, screen=SCREEN):
 
 def size_of(path):
     """(frames, (h, w)) of a video file, by decoding it."""
-    with video.open_media(path) as container:
-        stream = video.video_stream(container)
+    with open_media(path) as container:
+        stream = video_stream(container)
         if stream is None:
             raise InputError(f'{path}: no video in it; fetch it again')
-        count = sum(1 for _ in video.decode(container, [stream]))
+        count = sum(1 for _ in decode(container, [stream]))
         return count, (stream.codec_context.height, stream.codec_context.width)
 
 
 def convert(root, out, sigma, screen=SCREEN):
     """Writes every video of DIEM's folder that is not in `out/annotations/DIEM` yet; -> lines on those that were skipped."""
-    folders = {name: path for name, path in fixation_sets.folders(pathlib.Path(root)).items() if (path / 'event_data').is_dir()}
+    folders = {name: path for name, path in fixations.list_folders(pathlib.Path(root)).items() if (path / 'event_data').is_dir()}
     if not folders:
         raise InputError(f'--root={root}: holds no <video>/event_data; give the folder of DIEM\'s videos')
     target, skipped = pathlib.Path(out) / 'annotations' / 'DIEM', []
@@ -115,21 +116,6 @@ def convert(root, out, sigma, screen=SCREEN):
     return skipped
 
 
-def main():
-    if not BLUR.value > 0 or not PIXELS.value > 0:
-        raise InputError('--blur, --pixels_per_degree: must be above 0')
-    width, _, height = ON.value.partition('x')
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise InputError(f'--screen={ON.value}: must be width x height in pixels, as 1280x960')
-    skipped = convert(ROOT.value, OUT.value, BLUR.value * PIXELS.value, (int(height), int(width)))
-    print(f'{OUT.value}: {len(list((pathlib.Path(OUT.value) / "annotations" / "DIEM").glob("[!.]*")))} videos; skipped {len(skipped)}')
-    print('\n'.join(f'  {line}' for line in skipped))
-
-
 if __name__ == '__main__':
-    ROOT = flags.DEFINE_string('root', None, 'Folder of DIEM: <video>/event_data/*.txt, <video>/video/*.')
-    OUT = flags.DEFINE_string('out', None, 'Folder to write: annotations/DIEM/<video>.')
-    BLUR = flags.DEFINE_float('blur', None, 'Sigma of the density: in pixels, or in degrees with --pixels_per_degree.')
-    PIXELS = flags.DEFINE_float('pixels_per_degree', 1.0, 'Pixels of the screen to a degree of visual angle, where --blur is in degrees.')
-    ON = flags.DEFINE_string('screen', f'{SCREEN[1]}x{SCREEN[0]}', 'Width x height of the screen, in pixels.')
-    cli.run(main, required=['root', 'out', 'blur'])
+    from stanet_jax import cli  # here, as this file is a door only when it is run
+    cli.main(['data', 'diem', *sys.argv[1:]])

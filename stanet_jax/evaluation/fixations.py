@@ -20,7 +20,7 @@ import PIL.Image
 import scipy.io
 
 from stanet_jax import InputError
-from stanet_jax.media import sound as audio
+from stanet_jax.media.sound import read_sound
 
 FPS = 25.0  # of a video that no fold list tells of
 
@@ -52,7 +52,7 @@ class Video:
 
     def wave(self):
         """The sound, float32 [n], mono, 16 kHz; None for a silent video."""
-        return audio.read_sound(self.sound) if self.sound.exists() else None
+        return read_sound(self.sound) if self.sound.exists() else None
 
     def density(self, k):
         """The density of frame k, float32 [h, w], 0 to 255; None where it is missing."""
@@ -119,15 +119,15 @@ def read_image(path, mode):
         raise InputError(f'{path}: cannot be read as an image ({error}); fetch or make it again') from None
 
 
-def plain(name):
+def normalise_name(name):
     """A video's name as it is compared: accents composed; bytes that are no UTF-8 replaced."""
     return unicodedata.normalize('NFC', name).encode('utf-8', 'replace').decode()
 
 
-def folders(path):
+def list_folders(path):
     """The folders in a folder, `{plain name: path}`, sorted; hidden ones are left out."""
     inside = sorted(path.iterdir()) if path.is_dir() else []
-    return {plain(folder.name): folder for folder in inside if folder.is_dir() and not folder.name.startswith('.')}
+    return {normalise_name(folder.name): folder for folder in inside if folder.is_dir() and not folder.name.startswith('.')}
 
 
 def highest_number(folder, pattern):
@@ -144,7 +144,7 @@ def read_fold_lists(root, name):
             for number, line in enumerate(path.read_text('utf-8', 'surrogateescape').split('\n'), 1):
                 fields = re.fullmatch(r'\s*(.*\S)\s+(\d+)\s+(\d+\.?\d*)\s*', line)
                 if fields and float(fields[3]) > 0:
-                    listed[plain(fields[1])] = int(fields[2]), float(fields[3])
+                    listed[normalise_name(fields[1])] = int(fields[2]), float(fields[3])
                 elif line.strip():
                     raise InputError(f'{path}, line {number}: must be <video> <frames> <fps>, got {line.strip()!r}')
     return listed
@@ -160,14 +160,14 @@ def open_set(root, name=''):
         InputError: no such folder or set, no name among several sets, a broken fold list, or no video.
     """
     root = pathlib.Path(root)
-    sets = folders(root / 'annotations')
+    sets = list_folders(root / 'annotations')
     if not sets:
         raise InputError(f'{root}: holds no annotations/<set>; give the folder that has the layout of the STAViS release')
     if name not in sets and (name or len(sets) > 1):
         raise InputError(f'--set={name}: {root} holds {", ".join(sets)}; give one of them')
     name = name or next(iter(sets))
-    there, listed = folders(sets[name]), read_fold_lists(root, name)
-    images, sounds = folders(root / 'video_frames' / name), folders(root / 'video_audio' / name)
+    there, listed = list_folders(sets[name]), read_fold_lists(root, name)
+    images, sounds = list_folders(root / 'video_frames' / name), list_folders(root / 'video_audio' / name)
     videos, missing = [], []
     for video in listed or there:
         if video not in there:

@@ -18,7 +18,8 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
+
+from stanet_jax.evaluation.resizing import resize
 
 METRICS = ('auc_judd', 'shuffled_auc', 'nss', 'cc', 'sim', 'kl_div')
 EPS = 2.0 ** -52  # MATLAB's
@@ -125,36 +126,6 @@ def _fit(saliency, shape):
     if saliency.min() == saliency.max():
         return np.full(shape, saliency[0, 0])  # the weights' rounding would make it vary
     return saliency if saliency.shape == shape else np.asarray(resize(saliency, shape))
-
-
-# ------------------------------------------------------------------------------------------------------------------ resize
-
-
-@functools.lru_cache(256)
-def resize_matrix(size, new):
-    """Weights float64 [new, size] of MATLAB's `imresize` along one axis: bicubic (a = -0.5), widened when shrinking, symmetric border."""
-    scale = new / size
-    shrink = min(scale, 1)
-    centre = (np.arange(new) + 0.5) / scale - 0.5
-    taps = (np.floor(centre - 2 / shrink)[:, None] + np.arange(math.ceil(4 / shrink) + 2)).astype(int)
-    x = np.abs((centre[:, None] - taps) * shrink)
-    weights = np.where(x <= 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
-    weights /= weights.sum(1, keepdims=True)
-    taps = taps % (2 * size)
-    matrix = np.zeros((new, size))
-    np.add.at(matrix, (np.arange(new)[:, None], np.minimum(taps, 2 * size - 1 - taps)), weights)
-    matrix.flags.writeable = False  # it is shared
-    return matrix
-
-
-def resize(maps, shape):
-    """Maps [..., h', w'] to `shape` (h, w) as MATLAB's `imresize` does; untouched where that is their size."""
-    maps = jnp.asarray(maps)
-    for axis, new in zip((-2, -1), shape, strict=True):
-        if maps.shape[axis] != new:
-            matrix = resize_matrix(maps.shape[axis], new).astype(maps.dtype)
-            maps = jnp.moveaxis(jnp.einsum('ij,...j->...i', matrix, jnp.moveaxis(maps, axis, -1), precision='highest'), -1, axis)
-    return maps
 
 
 # ----------------------------------------------------------------------------------------------------------- batches of maps
@@ -353,105 +324,3 @@ def _cc(s, d):
 def _kl_div(p, q):
     p, q = jnp.maximum(_distribution(p), 0), _distribution(q)
     return _total(q * jnp.log(EPS + q / (p + EPS)))
-
-
-# ------------------------------------------------------------------------------------------------------------------- labels
-
-
-def confusion_matrix(pred, target, classes, ignore=255):
-    """How many pixels of each true label (rows) were given each label (columns).
-
-    Args:
-        pred, target: integers, any one shape; labels from 0 to classes - 1, in `target` also `ignore`: such pixels do not count.
-        classes: how many labels, background included.
-    Returns:
-        int64 [classes, classes]
-    Raises:
-        ValueError: the shapes differ, or a label is out of range.
-    """
-    pred, target = np.asarray(pred, np.int64), np.asarray(target, np.int64)
-    if pred.shape != target.shape:
-        raise ValueError(f'labels {pred.shape} and true labels {target.shape} must have one shape')
-    pred, target = pred[target != ignore], target[target != ignore]
-    if pred.size and (min(pred.min(), target.min()) < 0 or max(pred.max(), target.max()) >= classes):
-        raise ValueError(f'labels from {min(pred.min(), target.min())} to {max(pred.max(), target.max())}: must be in [0, {classes})')
-    return np.bincount(classes * target + pred, minlength=classes ** 2).reshape(classes, classes)
-
-
-def ious(confusion):
-    """Intersection over union of each label, `TP / (TP + FP + FN)`, of a `confusion_matrix`; NaN for one that is nowhere."""
-    hit = np.diag(confusion).astype(float)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
-    return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
-
-
-def mean_iou(pred, target, classes, ignore=255):
-    """The mean of `ious` over the labels that are in `pred` or `target` (over all pixels at once); see `confusion_matrix`. A float."""
-    return float(np.nanmean(ious(confusion_matrix(pred, target, classes, ignore))))
-
-
-def confusion_ratio(pred, target, k, c):
-    """`m_kc = FP_kc / TP_c` (EPS Sec. 5.1): pixels of label k that are taken for c, over pixels of c that are found; any one shape.
-
-    A float; infinity where none of c is found and some of k are taken for it, NaN where neither.
-    """
-    pred, target = np.asarray(pred), np.asarray(target)
-    wrong, right = ((pred == c) & (target == of) for of in (k, c))
-    return share(wrong.sum(), right.sum())
-
-
-def share(part, whole):
-    with np.errstate(divide='ignore', invalid='ignore'):
-        return float(np.divide(float(part), float(whole)))
-
-
-def edges(labels):
-    """Where the Laplacian of a label's mask is not 0: pixels that have another label above, below, left or right. [h, w] -> bool."""
-    labels = np.asarray(labels)
-    found = np.zeros(labels.shape, bool)
-    for a, b in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
-        differ = labels[a] != labels[b]
-        found[a] |= differ
-        found[b] |= differ
-    return found
-
-
-def boundary_counts(pred, target, tolerance, ignore=255):
-    """What `boundary_scores` sums over images: true edge pixels that are met, true ones, predicted ones that are met, predicted ones."""
-    pred, target = np.asarray(pred), np.asarray(target)
-    if pred.ndim != 2 or pred.shape != target.shape:
-        raise ValueError(f'labels {pred.shape} and true labels {target.shape} must have one shape [h, w]')
-    if (target == ignore).any() and not (target == ignore).all():  # the ignored take the label of the nearest that is not
-        target = target[tuple(scipy.ndimage.distance_transform_edt(target == ignore, return_distances=False, return_indices=True))]
-    found, true = edges(pred), edges(target)
-
-    def near(these, those):  # how many of these have one of those within the tolerance
-        return (scipy.ndimage.distance_transform_edt(~those)[these] <= tolerance).sum() if those.any() else 0
-
-    return np.array([near(true, found), true.sum(), near(found, true), found.sum()], np.int64)
-
-
-def boundary_scores(pred, target, tolerance=3.0, ignore=255):
-    """How well the boundaries between labels are met, whatever the labels are (EPS Sec. 5.1).
-
-    Boundaries are `edges`, two pixels thick; one of them is met where one of the other's is within the tolerance.
-
-    Args:
-        pred, target: labels [h, w]; or lists of them, image by image, whose counts are summed.
-        tolerance: in pixels.
-        ignore: label in `target` that stands for the nearest other one.
-    Returns:
-        `recall` (the share of true boundary pixels that are met), `precision` (of predicted ones) and their `f1`: a dict of floats; NaN
-        where there is nothing to meet or to be right.
-    Raises:
-        ValueError: not [h, w], or shapes that differ.
-    """
-    pairs = zip(pred, target, strict=True) if isinstance(pred, list | tuple) else [(pred, target)]
-    return boundary_f1(sum((boundary_counts(p, t, tolerance, ignore) for p, t in pairs), np.zeros(4, np.int64)))
-
-
-def boundary_f1(counts):
-    """`boundary_counts`, summed -> as `boundary_scores`."""
-    recall, precision = share(counts[0], counts[1]), share(counts[2], counts[3])
-    f1 = 0.0 if recall + precision == 0 else 2 * recall * precision / (recall + precision)
-    return {'recall': recall, 'precision': precision, 'f1': f1}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stanet_jax import scam
-from stanet_jax.evaluation import metrics
+from stanet_jax.evaluation import metrics, resizing
 
 SIGMA, REACH = 2, 6  # of the blur: 13 x 13 pixels
 
@@ -33,12 +33,12 @@ def blur_and_resize(maps, shape):
     rows = jnp.pad(maps, ((0, 0), (REACH, REACH), (0, 0)), 'symmetric')
     maps = sum(k * rows[:, i:i + h] for i, k in enumerate(kernel))
     columns = jnp.pad(maps, ((0, 0), (0, 0), (REACH, REACH)), 'symmetric')
-    return metrics.resize(sum(k * columns[:, :, i:i + w] for i, k in enumerate(kernel)), shape)
+    return resizing.resize(sum(k * columns[:, :, i:i + w] for i, k in enumerate(kernel)), shape)
 
 
 def resize(maps, shape):
-    """Bicubic resize (`metrics.resize`) of [b, h', w'] to (h, w); a constant map stays so to the bit."""
-    return _keep_flat(maps, metrics.resize(maps, shape))
+    """Bicubic resize (`resizing.resize`) of [b, h', w'] to (h, w); a constant map stays so to the bit."""
+    return _keep_flat(maps, resizing.resize(maps, shape))
 
 
 @functools.partial(jax.jit, static_argnames='shape')

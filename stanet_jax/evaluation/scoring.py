@@ -13,7 +13,7 @@ import tqdm
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import protocols
-from stanet_jax.training import loop as training
+from stanet_jax.workdir import replace_text
 
 BATCH = 4  # maps that are scored at once; more fall out of a CPU's cache and take twice as long
 
@@ -39,7 +39,7 @@ def score(maps_of_video, videos, protocol, name='maps'):
 def score_all(maps_of_video, videos, protocol, name, kept=None, workers=1):
     """`score` of several sources at once: `maps_of_video` gives {source: map} of each frame -> {source: results}.
 
-    `kept`: a `Kept`, from which what is done is taken and to which it is added; `workers`: processes that score videos side by side,
+    `kept`: a `ScoreCache`, from which what is done is taken and to which it is added; `workers`: processes that score videos side by side,
     to which `maps_of_video` is then pickled.
     """
     rows, failed = kept.rows(name) if kept else {}, []
@@ -49,9 +49,9 @@ def score_all(maps_of_video, videos, protocol, name, kept=None, workers=1):
     with tqdm.tqdm(total=sum(frames), initial=done, desc=name, unit='frame', mininterval=1) as progress:
         beside = workers > 1 and len(todo) > 1
         if beside:
-            found = side_by_side(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
+            found = score_in_processes(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
         else:
-            fixations = Fixations(videos, protocol.repeated)
+            fixations = FixationCache(videos, protocol.repeated)
             found = (score_one(maps_of_video, videos, protocol, fixations, number, progress.update) for number in todo)
         for number, of, why in found:
             if of is None:
@@ -65,7 +65,7 @@ def score_all(maps_of_video, videos, protocol, name, kept=None, workers=1):
     if not rows:
         raise InputError(f'{name}: no video could be scored; the first one: {failed[0]["why"] if failed else "there is none"}')
     rows = [rows[video.name] for video in videos if video.name in rows]
-    return {source: {**over_videos([of[source] for of in rows], protocol), 'failed': failed, 'videos': [of[source] for of in rows]}
+    return {source: {**set_row([of[source] for of in rows], protocol), 'failed': failed, 'videos': [of[source] for of in rows]}
             for source in rows[0]}
 
 
@@ -73,12 +73,12 @@ def score_one(maps_of_video, videos, protocol, fixations, number, tick):
     """(number, {source: row of the video}, '') or, where it cannot be scored, (number, None, why); `tick(n)` is told of n frames done."""
     try:
         tables = score_video(maps_of_video(videos[number]), videos[number], protocol, fixations, number, tick)
-        return number, {source: over_frames(videos[number], table) for source, table in tables.items()}, ''
+        return number, {source: video_row(videos[number], table) for source, table in tables.items()}, ''
     except (InputError, OSError) as error:
         return number, None, str(error)
 
 
-def side_by_side(maps_of_video, videos, protocol, todo, workers):
+def score_in_processes(maps_of_video, videos, protocol, todo, workers):
     """Yields what `score_one` gives, by several processes, as it is done."""
     context = multiprocessing.get_context('spawn')  # JAX does not outlive a fork
     with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (maps_of_video, videos, protocol.name)) as pool:
@@ -92,14 +92,15 @@ def _begin(maps_of_video, videos, name):
     os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
     protocol = protocols.PROTOCOLS[name]
     global _score_number
-    _score_number = functools.partial(score_one, maps_of_video, videos, protocol, Fixations(videos, protocol.repeated), tick=lambda n: None)
+    cache = FixationCache(videos, protocol.repeated)
+    _score_number = functools.partial(score_one, maps_of_video, videos, protocol, cache, tick=lambda n: None)
 
 
 def _score(number):
     return _score_number(number)
 
 
-class Kept:
+class ScoreCache:
     """The rows of videos that are scored, a line for each in a file, so that an interrupted evaluation goes on.
 
     Lines of another evaluation than `of`, a dict that tells which, are thrown away.
@@ -118,19 +119,19 @@ class Kept:
 
     def add(self, name, video, rows):
         if not self._begun:
-            training.replace_text(self.path, '\n'.join([self._head, *map(json.dumps, self._lines)]) + '\n')
+            replace_text(self.path, '\n'.join([self._head, *map(json.dumps, self._lines)]) + '\n')
             self._begun = True
         with open(self.path, 'a') as file:
             file.write(json.dumps({'name': name, 'video': video, 'rows': rows}) + '\n')
 
 
-def over_frames(video, table):
+def video_row(video, table):
     """A video's row of its frames' scores {metric: [n]}: `video`, its name, and `frames`, `scores`, `undefined` as `score` has them."""
     return {'video': video.name, 'frames': len(table['nss']), 'scores': {metric: protocols.mean(x) for metric, x in table.items()},
             'undefined': {metric: int(np.isnan(x).sum()) for metric, x in table.items()}}
 
 
-def over_videos(rows, protocol):
+def set_row(rows, protocol):
     """`frames`, `scores`, `undefined` of a set, see `score`, of its videos' rows."""
     def scores(metric):
         return protocol.average([row['scores'][metric] for row in rows], [row['frames'] - row['undefined'][metric] for row in rows])
@@ -159,7 +160,7 @@ def score_video(maps, video, protocol, fixations, number, tick):
                                 seeds=[(number, k) for k in frames])
         for source in batch[0]:
             of = [maps_of_frame[source] for maps_of_frame in batch]
-            of = stack(of + of[-1:] * (BATCH - len(batch)), video)
+            of = stack_maps(of + of[-1:] * (BATCH - len(batch)), video)
             # What is not negative is below zero only where resizing overshoots.
             signed = (of.min(axis=(1, 2)) < 0) & (not protocol.normalised)
             scores = protocol.score(protocol.prepare(of, shape), density, **rows, signed=signed, metrics=protocol.metrics)
@@ -171,14 +172,14 @@ def score_video(maps, video, protocol, fixations, number, tick):
             for source, of in results.items()}
 
 
-def stack(maps, video):
+def stack_maps(maps, video):
     maps = [np.asarray(m, np.float32) for m in maps]
     if maps[0].ndim != 2 or any(m.shape != maps[0].shape for m in maps) or not all(np.isfinite(m).all() for m in maps):
         raise InputError(f'{video.name}: its maps must be [h, w] of one size and finite; make them again')
     return np.stack(maps)
 
 
-class Fixations:
+class FixationCache:
     """What `read_fixations` gives of each video of a set, as a sequence; read when it is asked for, and kept."""
 
     def __init__(self, videos, repeated):

@@ -7,34 +7,52 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image
 
-from stanet_jax.media import contact_sheet as visualize
 from stanet_jax.media.sound import sound_stream
 from stanet_jax.media.video import decode, open_media, packets, to_rgb, video_stream
 
+
+def heat(map_):
+    """A map [h, w] in [0, 1] as colours, uint8 [h, w, 3]: from black through blue, red and yellow to white."""
+    stops = np.array([[0, 0, 0], [40, 20, 140], [200, 30, 60], [250, 190, 40], [255, 255, 230]])
+    channels = [np.interp(map_, np.linspace(0, 1, len(stops)), stops[:, c]) for c in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def overlay(frame, map_):
+    """A map [h', w'] in [0, 1], resized, over a frame uint8 [h, w, 3]; the stronger, the more opaque. -> uint8 [h, w, 3]."""
+    h, w, _ = frame.shape
+    map_ = np.asarray(PIL.Image.fromarray(np.float32(map_)).resize((w, h), PIL.Image.Resampling.BILINEAR)).clip(0, 1)
+    opacity = (0.25 + 0.55 * map_)[..., None]
+    return (frame * (1 - opacity) * 0.85 + heat(map_) * opacity).clip(0, 255).astype(np.uint8)
+
+
 # What the maps of frames 1, 2, ... are called: as fixation sets call theirs, or as the evaluation code of the STAViS release reads them.
-NAMES = {'eyemap': 'maps/eyeMap_{:05d}.png', 'stavis': 'pred_sal_{:06d}.jpg'}
+MAP_NAMES = {'eyemap': 'maps/eyeMap_{:05d}.png', 'stavis': 'pred_sal_{:06d}.jpg'}
 COPIED = ('aac', 'ac3', 'alac', 'flac', 'mp3', 'opus')  # sound that goes into an mp4 as it is
 
 
-def _blend():
-    """`contact_sheet.overlay` as tables, as it is the same for all maps: the palette and the opacities of Image.composite."""
+def _overlay_tables():
+    """`overlay.overlay` as tables, as it is the same for all maps: the palette and the opacities of Image.composite."""
     ramp = np.linspace(0, 1, 256)[None]
-    black, white = (visualize.overlay(np.full((1, 256, 3), level, np.uint8), ramp)[0].astype(float) for level in (0, 255))
+    black, white = (overlay(np.full((1, 256, 3), level, np.uint8), ramp)[0].astype(float) for level in (0, 255))
     opacity = 255 - (white - black).mean(axis=1)
     return np.uint8(black * 255 / opacity[:, None]).ravel().tolist(), np.uint8(opacity).tolist()
 
 
-PALETTE, OPACITY = _blend()
+PALETTE, OPACITY = _overlay_tables()
 
 
-def paint(moment, map_, path, size):
+def paint_frame(moment, map_, path, size):
     """Writes a map as a picture of the frame's size, its least value 0 and its greatest 255, and shows it over the frame.
 
     Args:
-        moment: a `video.Moment`; map_: [h, w]; path: of the PNG or JPEG.
+        moment: a `moments.Moment`; map_: [h, w]; path: of the PNG or JPEG.
         size: (width, height) of the film, whose frames may come in several sizes.
     Returns:
         A VideoFrame in yuv420p; an odd side grows by one pixel, as that format needs even ones.
@@ -53,13 +71,13 @@ def paint(moment, map_, path, size):
     return av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709)
 
 
-def write(folder, video, batches, progress, names):
+def write_film(folder, video, batches, progress, names):
     """Writes maps and `overlay.mp4`, with the times and the first sound stream of the video, into a folder.
 
-    `batches`: see `videos.answers`; `progress`: a tqdm; `names`: one of `NAMES`. Times count from the first frame or sound, whichever
-    comes first.
+    `batches`: see `videos.predict_blocks`; `progress`: a tqdm; `names`: one of `MAP_NAMES`. Times count from the first frame or sound,
+    whichever comes first.
     """
-    (folder / NAMES[names]).parent.mkdir(parents=True)
+    (folder / MAP_NAMES[names]).parent.mkdir(parents=True)
     path = os.path.abspath(folder / 'overlay.mp4')
     with (open_media(video) as source, av.open(path, 'w', options={'movflags': '+faststart'}) as container,
           concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
@@ -69,8 +87,8 @@ def write(folder, video, batches, progress, names):
                 stream, size = _add_film(container, video_stream(source), group[0].frame)
                 sound, origin = _add_sound(container, source, group[0].time)
                 tick, durations, due = float(stream.codec_context.time_base), {}, next(sound, None)
-            paths = [folder / NAMES[names].format(count + k + 1) for k in range(len(group))]
-            for moment, picture in zip(group, pool.map(paint, group, maps, paths, itertools.repeat(size)), strict=True):
+            paths = [folder / MAP_NAMES[names].format(count + k + 1) for k in range(len(group))]
+            for moment, picture in zip(group, pool.map(paint_frame, group, maps, paths, itertools.repeat(size)), strict=True):
                 pts = max(pts + 1, round((moment.time - origin) / tick))
                 picture.pts, picture.time_base = pts, stream.codec_context.time_base
                 durations[pts] = round((moment.end - moment.time) / tick)

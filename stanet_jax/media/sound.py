@@ -76,7 +76,7 @@ def resample(wave, sample_rate, target=SAMPLE_RATE):
     return librosa.resample(wave, orig_sr=sample_rate, target_sr=target, res_type='soxr_hq')
 
 
-def second_around(wave, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
+def audio_window(wave, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
     """The samples of the second centred on a time.
 
     At the ends of the wave the window is shifted inwards; a wave that is shorter is padded with zeros at its end.
@@ -90,13 +90,13 @@ def second_around(wave, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
     Returns:
         `[round(seconds * sample_rate)]`, of the wave's type.
     """
-    start, length = window_around(len(wave), centre, seconds, sample_rate)
+    start, length = audio_window_bounds(len(wave), centre, seconds, sample_rate)
     window = wave[start:start + length]
     return np.pad(window, (0, length - len(window)))
 
 
-def window_around(samples, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
-    """First sample and length of what `second_around` takes out of a wave of so many samples."""
+def audio_window_bounds(samples, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
+    """First sample and length of what `audio_window` takes out of a wave of so many samples."""
     length = round(seconds * sample_rate)
     start = round(centre * sample_rate) - length // 2
     return min(max(start, 0), max(samples - length, 0)), length
@@ -136,7 +136,7 @@ def read_sound(path):
     if not sounds:
         return None
     rate = sounds[0][1]
-    wave = np.concatenate(list(_joined(sounds, sounds[0][0] if origin is None else origin, rate)))
+    wave = np.concatenate(list(_without_gaps(sounds, sounds[0][0] if origin is None else origin, rate)))
     return np.clip(resample(wave, rate), -1, 1)
 
 
@@ -177,13 +177,13 @@ def _stream_sound(path, origin):
             return
         rate = first[1]
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, quality='HQ')
-        for piece in _joined(itertools.chain([first], sounds), origin, rate):
+        for piece in _without_gaps(itertools.chain([first], sounds), origin, rate):
             yield np.clip(piece if rate == SAMPLE_RATE else resampler.resample_chunk(piece), -1, 1)
         if rate != SAMPLE_RATE:
             yield np.clip(resampler.resample_chunk(np.zeros(0, np.float32), last=True), -1, 1)
 
 
-def _joined(sounds, origin, rate):
+def _without_gaps(sounds, origin, rate):
     """(start in seconds, sample rate, samples) of each piece -> pieces at `rate` without gaps from the origin on."""
     end = 0
     for start, its_rate, piece in sounds:

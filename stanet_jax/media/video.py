@@ -1,27 +1,15 @@
 """Video files to frames: constant memory, by time stamps, as any container and codec that FFmpeg knows."""
-import io
 import os
-from typing import Any, NamedTuple
 
 import av
 import numpy as np
+import PIL.Image
 from av.video.reformatter import VideoReformatter
-from PIL import Image
 
 from stanet_jax import InputError
 
 # Matroska rounds times to a millisecond: a frame due within it counts as due.
 _TOLERANCE = 1.001e-3
-
-
-class Moment(NamedTuple):
-    """A frame of a video as the students see it, and whatever else goes with it."""
-    time: float  # in seconds, rising
-    picture: Any  # uint8 [side, side, 3]
-    audio: Any  # log-spectrogram of the second around, float32 [257, 98]
-    phi: float  # 1 where there is sound, else 0
-    frame: Any = None  # as it was decoded
-    end: float = 0.0  # when the next one is shown
 
 
 def open_media(path):
@@ -146,20 +134,18 @@ def to_rgb(frame, side, scaler):
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def read_clip(path, rate, side):
-    """Reads a clip as it is stored: `(frames, sound)`.
-
-    Frames are JPEG bytes of side x side pixels at times k / rate, the sound is int16 `[n]`, mono, 16 kHz, from the time
-    of the first frame, None where there is none. InputError as `read_frames`.
-    """
-    from stanet_jax.media.sound import read_sound  # Here, as sound.py is built on this file.
-    frames = [to_jpeg(image) for image in read_frames(path, rate, side)]
-    wave = read_sound(path)
-    return frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+def resize_frame(frame, side):
+    """A frame uint8 [h, w, 3] resized to side x side pixels, as `read_frames` does it: by areas where it shrinks, else cubic."""
+    h, w, _ = frame.shape
+    method = PIL.Image.Resampling.BOX if side <= min(h, w) else PIL.Image.Resampling.BICUBIC
+    return frame if h == w == side else np.asarray(PIL.Image.fromarray(frame).resize((side, side), method))
 
 
-def to_jpeg(image):
-    """JPEG bytes of a uint8 RGB `[h, w, 3]` image, at a quality whose error (about 1 of 255) is below the codec's."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, 'JPEG', quality=95, subsampling=0)
-    return buffer.getvalue()
+def frame_count(video):
+    """About how many frames a video has, or None, and about how many a second."""
+    with open_media(video) as container:
+        stream = video_stream(container)
+        fps = float(stream and stream.average_rate or 25)
+        if stream is None or stream.frames:
+            return stream and stream.frames, fps
+        return container.duration and round(container.duration / av.time_base * fps), fps

@@ -23,23 +23,25 @@ class Branch(nn.Module):
     """
     def setup(self):
         fields = {'batch_norm': self.batch_norm, 'dtype': self.dtype}
-        self.eye = backbones.create(self.encoder, name='encoder', **fields)
-        self.ear = backbones.create(self.audio_encoder, classes=self.classes if self.source == 'A' else 0, name='audio_encoder', **fields)
+        self.image_encoder = backbones.create(self.encoder, name='encoder', **fields)
+        classes = self.classes if self.source == 'A' else 0
+        self.sound_encoder = backbones.create(self.audio_encoder, classes=classes, name='audio_encoder', **fields)
         self.audio_map = fusion.AudioMap(self.width, self.dtype, name='audio_map')
         self.time_map = fusion.TimeMap(self.width, self.dtype, name='time_map')
         self.sa_blend = fusion.SA_FUSIONS[self.sa_fuse](self.width, self.dtype)
         self.fuse = Conv(STA_CHANNELS, (1, 1), dtype=self.dtype, name='fuse')
 
-    def see(self, frames, train=False, mask=None):
+    def encode_frames(self, frames, train=False, mask=None):
         """Features of normalised frames [b, ..., h, w, 3], each looked at once: {'C3': [b, ..., h', w', c], 'C4': ..., 'C5': ...}."""
         lead = frames.shape[:-3]
-        found = self.eye(frames.reshape(-1, *frames.shape[-3:]), train=train, mask=spread(mask, lead))
+        found = self.image_encoder(frames.reshape(-1, *frames.shape[-3:]), train=train, mask=spread(mask, lead))
         return {name: x.reshape(*lead, *x.shape[1:]) for name, x in found.items()}
 
-    def hear(self, audio, train=False, mask=None):
+    def encode_audio(self, audio, train=False, mask=None):
         """Embeddings [b, ..., d] of log-spectrograms [b, ..., 257, T]."""
         lead = audio.shape[:-2]
-        return self.ear(audio.reshape(-1, *audio.shape[-2:]), train=train, mask=spread(mask, lead))['embedding'].reshape(*lead, -1)
+        found = self.sound_encoder(audio.reshape(-1, *audio.shape[-2:]), train=train, mask=spread(mask, lead))
+        return found['embedding'].reshape(*lead, -1)
 
     def blend(self, seen, heard=None, phi=None):
         """Features of fragments: the middle frame's, fused with sound (Eq. 5), time (Eq. 6) or both (Eq. 15).
@@ -63,11 +65,11 @@ class Branch(nn.Module):
         return nn.relu(self.fuse(fusion.fuse_both(s, self.audio_map(heard, phi, s), self.time_map(seen))))
 
     def features(self, frames, audio, phi, train=False, mask=None):
-        """`see`, `hear` and `blend` of fragments: frames [b, ..., t, h, w, 3] -> what is seen, and the features, [b, ..., h', w', f']."""
-        seen, lead = self.see(frames, train, mask), frames.shape[:-4]
+        """What `encode_frames` gives of fragments' frames [b, ..., t, h, w, 3], and what `blend` makes of it, [b, ..., h', w', f']."""
+        seen, lead = self.encode_frames(frames, train, mask), frames.shape[:-4]
         flat = {'seen': seen['C5'].reshape(-1, *seen['C5'].shape[-4:])}
         if self.source in SOUND:
-            heard = self.hear(audio, train, mask)
+            heard = self.encode_audio(audio, train, mask)
             flat |= {'heard': heard.reshape(-1, heard.shape[-1]), 'phi': phi.reshape(-1)}
         blended = self.blend(**flat)
         return seen, blended.reshape(*lead, *blended.shape[1:])

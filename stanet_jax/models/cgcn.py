@@ -28,13 +28,13 @@ def fixation_refine(h, threshold=0.8, rate=0.6):
 
 
 def messages(query, key, h, block=BLOCK):
-    """What every node hears from the others (TPAMI Eq. 9 to 12).
+    """What every node receives from the others (TPAMI Eq. 9 to 12).
 
     `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]`. Queries attend in blocks, which the backward pass computes
     again: in memory is the attention of one block, on a CPU of one node, so that it stays in the cache.
 
     Args:
-        query: [b, k, p, c], of the first k nodes, which are to hear.
+        query: [b, k, p, c], of the first k nodes, which are to receive.
         key, h: [b, n, p, c], n nodes of p positions.
         block: positions that attend at once, at most; all blocks are of one size.
     Returns:
@@ -53,12 +53,12 @@ def messages(query, key, h, block=BLOCK):
         attention = jax.nn.softmax(scores.reshape(block, n - 1, p), axis=-1).reshape(scores.shape)
         return jnp.einsum('cq,pq->cp', values, attention)
 
-    def hear(node):
+    def receive(node):
         queries, keys, values = node
         return jax.lax.map(lambda q: attend(q, keys, values), jnp.swapaxes(queries, 1, 2))  # [blocks, c, block]
 
     nodes = queries, keys, values
-    heard = jax.lax.map(hear, nodes) if jax.default_backend() == 'cpu' else jax.vmap(hear)(nodes)
+    heard = jax.lax.map(receive, nodes) if jax.default_backend() == 'cpu' else jax.vmap(receive)(nodes)
     return jnp.swapaxes(heard, 2, 3).reshape(b, k, -1, c)[:, :, :p]
 
 

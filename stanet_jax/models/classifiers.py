@@ -7,7 +7,7 @@ from stanet_jax.models import blenders
 from stanet_jax.models.branch import Branch
 from stanet_jax.models.convolution import Conv
 
-PLUS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by what else they see
+PLUS_NETS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by what else they see
 
 
 class Classifier(Branch):
@@ -49,7 +49,7 @@ class Classifier(Branch):
             ValueError: not the number of frames that the net looks at.
         """
         if self.source == 'A':
-            return self.ear(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
+            return self.sound_encoder(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
         return self.answer(self.features(frames, audio, phi, train, mask)[1])
 
     def answer(self, features):
@@ -88,7 +88,7 @@ class ClassifierPlus(Classifier):
         return self.reason(self.reduce(self.features(frames, audio, phi, train, mask)[1]))
 
     def node(self, seen, heard=None, phi=None):
-        """The nodes [b, h', w', c] of fragments, from what `see` and `hear` made of them; see `Branch.blend`."""
+        """The nodes [b, h', w', c] of fragments, from what `encode_frames` and `encode_audio` made of them; see `Branch.blend`."""
         return self.reduce(self.blend(seen, heard, phi))
 
     def reason(self, nodes):

@@ -88,7 +88,7 @@ class STAPlus(Branch):
         return self.decode(self.reduce(sta), seen['C5'][:, :, 1], frames.shape[3:5])
 
     def node(self, seen, heard, phi):
-        """The nodes [b, h', w', 28] of fragments, from what `see` and `hear` made of them; see `Branch.blend`."""
+        """The nodes [b, h', w', 28] of fragments, from what `encode_frames` and `encode_audio` made of them; see `Branch.blend`."""
         return self.reduce(self.blend(seen, heard, phi))
 
     def decode(self, nodes, s, size):

@@ -1,0 +1,1 @@
+"""The pipeline: the stages in order, their scores, and the page that shows them."""

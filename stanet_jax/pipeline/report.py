@@ -9,14 +9,19 @@ import PIL.Image
 import PIL.ImageDraw
 
 from stanet_jax.data import annotations
-from stanet_jax.evaluation import evaluate as evaluation
-from stanet_jax.evaluation import fixations as fixation_sets
+from stanet_jax.evaluation import fixations
+from stanet_jax.evaluation.map_sources import student_maps
+from stanet_jax.evaluation.references import REFERENCES
+from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.inference import predictor
-from stanet_jax.inference import videos as prediction
-from stanet_jax.media import contact_sheet as visualize
-from stanet_jax.stages import classifiers as classification
+from stanet_jax.inference.videos import predict_video
+from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.media.overlay import overlay
+from stanet_jax.stages.accuracy import example_maps, map_rows
+from stanet_jax.stages.examples import open_clips
+from stanet_jax.stages.nets import make_classifier
 from stanet_jax.training import checkpoint
-from stanet_jax.training import loop as training
+from stanet_jax.workdir import read_config, replace_text
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # of the students
@@ -53,7 +58,7 @@ def by_kind(row, kinds, metric):
 
 def score_table(rows, columns, value, lower=()):
     """An HTML table: a row for each of `rows` {name: ...}, `value(row, column)` a number or None; the best of each column is marked."""
-    measured = {name: row for name, row in rows.items() if name not in evaluation.REFERENCES}
+    measured = {name: row for name, row in rows.items() if name not in REFERENCES}
     head = ''.join(f'<th>{html.escape(title)}</th>' for title in ('', *columns.values()))
     lines = []
     for name, row in rows.items():
@@ -71,7 +76,7 @@ def score_table(rows, columns, value, lower=()):
 # ------------------------------------------------------------------------------------------------------------------- curves
 
 
-def curves(title, lines, width=268, height=170):
+def curve_svg(title, lines, width=268, height=170):
     """An SVG of {name: [(x, y)]}, y from 0 on, each line over its own range of x from 0 to its end."""
     high = max(y for points in lines.values() for _, y in points)
     left, top, right, bottom = 38, 12, width - 8, height - 22
@@ -113,21 +118,21 @@ def named(folder):
 # --------------------------------------------------------------------------------------------------------------------- maps
 
 
-def sheet(config, workdir, students, videos, path):
+def draw_stages(config, workdir, students, videos, path):
     """Draws a few test clips: frame, gaze, each source's CAM, SCAM coarse with its box, SCAM fine, SCAM+, the students and their fusion."""
-    coarse = training.read_config(workdir / 'coarse')
+    coarse = read_config(workdir / 'coarse')
     coarse.switch = str(workdir / 'switch')
     coarse.data.update(config.data)
-    clips = classification.open_data(coarse)['test']
+    clips = open_clips(coarse)['test']
     shown = {}
     for source in ('S', 'SA', 'ST'):
-        model = classification.make_model(coarse, source, len(clips.categories))
+        model = make_classifier(coarse, source, len(clips.categories))
         variables = checkpoint.load_variables(workdir / 'coarse' / source / 'variables')
-        shown[source] = classification.look(coarse, source, model, variables, clips)
-    predicted_of = evaluation.maps_by_checkpoint(students, list(videos.values()))
+        shown[source] = example_maps(coarse, source, model, variables, clips)
+    predicted_of = student_maps(students, list(videos.values()))
     boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
     rows = []
-    for title, cells in classification.cam_rows(shown, clips):
+    for title, cells in map_rows(shown, clips):
         clip = shown['S'][len(rows)][0]
         name, k, frame = clips.clips[clip]['id'], clips.clips[clip]['frames'] * 5 // 8, cells[0][1]
 
@@ -136,11 +141,11 @@ def sheet(config, workdir, students, videos, path):
                 return np.asarray(image) / 255
         gaze = videos[name].density(k)
         predicted = list(predicted_of(videos[name]))[k]
-        extra = {'SCAM coarse': draw_box(visualize.overlay(frame, pseudo('coarse')), boxes[clip][k]),
-                 'SCAM fine': visualize.overlay(frame, pseudo('fine')), 'SCAM+': visualize.overlay(frame, pseudo('plus')),
-                 **{SHOWN[student]: visualize.overlay(frame, stretched(predicted[student])) for student in SHOWN}}
-        rows.append((title, [cells[0], ('gaze', visualize.overlay(frame, stretched(gaze))), *cells[1:], *extra.items()]))
-    visualize.contact_sheet(path, rows, across=1)
+        extra = {'SCAM coarse': draw_box(overlay(frame, pseudo('coarse')), boxes[clip][k]),
+                 'SCAM fine': overlay(frame, pseudo('fine')), 'SCAM+': overlay(frame, pseudo('plus')),
+                 **{SHOWN[student]: overlay(frame, stretched(predicted[student])) for student in SHOWN}}
+        rows.append((title, [cells[0], ('gaze', overlay(frame, stretched(gaze))), *cells[1:], *extra.items()]))
+    contact_sheet(path, rows, across=1)
 
 
 def stretched(map_):
@@ -156,7 +161,7 @@ def draw_box(image, box):
     return np.asarray(picture)
 
 
-def films(config, workdir, students, videos, kinds):
+def render_films(config, workdir, students, videos, kinds):
     """What the students make of a test video of each kind: [(kind, mp4 file)]."""
     made = []
     for kind in dict.fromkeys(kinds.values()):
@@ -164,7 +169,7 @@ def films(config, workdir, students, videos, kinds):
         if name is None:
             continue
         source = pathlib.Path(config.data.root) / 'AVE_Dataset' / 'AVE' / f'{name}.mp4'
-        prediction.predict_video(students, source, workdir / 'films', name)
+        predict_video(students, source, workdir / 'films', name)
         made.append((kind, workdir / 'films' / name / 'overlay.mp4'))
     return made
 
@@ -172,17 +177,17 @@ def films(config, workdir, students, videos, kinds):
 # --------------------------------------------------------------------------------------------------------------------- page
 
 
-def embedded(path, kind):
+def data_uri(path, kind):
     return f'data:{kind};base64,{base64.b64encode(pathlib.Path(path).read_bytes()).decode()}'
 
 
-def write(config, workdir):
+def write_report(config, workdir):
     """Writes `report.html` into the folder of a pipeline, after its stages; needs `scores/scores.json`."""
     results = json.loads((workdir / 'scores' / 'scores.json').read_text())
     rows, kinds = results['rows'], kinds_of(config.data.root)
     students = predictor.Predictor(workdir / 'sta_plus')
-    videos = {video.name: video for video in fixation_sets.open_set(config.data.root)[1]}
-    sheet(config, workdir, students, videos, workdir / 'maps.jpg')
+    videos = {video.name: video for video in fixations.open_set(config.data.root)[1]}
+    draw_stages(config, workdir, students, videos, workdir / 'maps.jpg')
     seconds = json.loads((workdir / 'stages.json').read_text())
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
                'audio switch; agreement with the labels': [workdir / 'switch' / 'switch'],
@@ -191,12 +196,12 @@ def write(config, workdir):
                'student of STANet; CC with pseudo-fixations': [workdir / 'sta' / 'STA'],
                'students of STANet+; CC with pseudo-fixations': [workdir / 'sta_plus' / net for net in config.sta_plus.nets]}
     names = {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}
-    tables = (score_table(rows, {m: evaluation.COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
+    tables = (score_table(rows, {m: COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
               score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
-    movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{embedded(path, "video/mp4")}"></video>'
+    movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{data_uri(path, "video/mp4")}"></video>'
                      f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>'
-                     for kind, path in films(config, workdir, students, videos, kinds))
-    plots = ''.join(curves(title, {named(folder): points for folder in folders if (points := logged(folder, 'loss'))})
+                     for kind, path in render_films(config, workdir, students, videos, kinds))
+    plots = ''.join(curve_svg(title, {named(folder): points for folder in folders if (points := logged(folder, 'loss'))})
                     for title, folders in trained.items())
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
     count = next(iter(rows.values()))
@@ -211,12 +216,12 @@ with the tag show.</p>{tables[1]}
 <h2>Maps</h2><p>Frame, gaze of the observers, the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
 that the fine nets are cropped to, SCAM of the fine nets, SCAM+ over eleven sources; then the students, which have only the video and its
 sound, and the fusion of the three.</p>
-<img src="{embedded(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
+<img src="{data_uri(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
 <h2>The students on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p>
 <div class="row">{movies}</div>
 <h2>Training</h2><p>Training loss from start to end, and beside each name how it did on held-out clips at the end.</p>
 <div class="row">{plots}</div>
 <p>Time: {html.escape(times)}.</p></html>
 '''
-    training.replace_text(workdir / 'report.html', page)
+    replace_text(workdir / 'report.html', page)
     print(f'report: {workdir / "report.html"}')

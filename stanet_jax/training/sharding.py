@@ -2,7 +2,6 @@
 import os
 
 import jax
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stanet_jax import InputError
@@ -63,8 +62,3 @@ def on_local_devices(function, variables):
     split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
     variables, function = jax.device_put(variables, whole), jax.jit(function, out_shardings=whole)
     return lambda batch: function(variables, jax.device_put(batch, split))
-
-
-def barrier(name):
-    """Waits until all processes are here."""
-    multihost_utils.sync_global_devices(name)

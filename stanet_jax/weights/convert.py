@@ -6,15 +6,14 @@ writes what configs take as `config.encoder.weights` or `config.audio_encoder.we
 """
 import functools
 import re
+import sys
 
 import jax
 import numpy as np
-from absl import flags
 
 from stanet_jax import InputError, cli
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
-from stanet_jax.training import checkpoint
 from stanet_jax.weights import torch_file
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
@@ -115,27 +114,16 @@ def load_torch(path, name):
         InputError: another name; a file that is missing, damaged or of other sort, or holds code; a key that is missing, of another
             shape or not float32.
     """
-    return load(path, name)[0]
+    return convert(path, name)[0]
 
 
-def load(path, name):
+def convert(path, name):
     """`load_torch`, and the names of the tensors that the encoder has no use for."""
     if name not in SHAPES:
         raise InputError(f'--name={name}: must be one of {", ".join(SHAPES)}')
     return translate(torch_file.read(path), name, path)
 
 
-def main():
-    variables, unused = load(SRC.value, NAME.value)
-    checkpoint.replace_variables(OUT.value, variables)
-    counters = [key for key in unused if key.endswith('num_batches_tracked')]
-    rest = [key for key in unused if key not in counters] + ([f'{len(counters)} x num_batches_tracked'] if counters else [])
-    print(f'{OUT.value}: {sum(x.size for x in jax.tree.leaves(variables)):,} numbers of {NAME.value}; '
-          f'not used: {", ".join(rest) or "nothing"}')
-
-
 if __name__ == '__main__':
-    NAME = flags.DEFINE_string('name', None, f'Which encoder: {", ".join(SHAPES)}.')
-    SRC = flags.DEFINE_string('src', None, 'File to read: .pth, .pt or .safetensors.')
-    OUT = flags.DEFINE_string('out', None, 'Folder to write.')
-    cli.run(main, required=['name', 'src', 'out'])
+    from stanet_jax import cli  # here, as this file is a door only when it is run
+    cli.main(['convert', *sys.argv[1:]])

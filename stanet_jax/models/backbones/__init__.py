@@ -3,7 +3,6 @@
 All share one interface: `net.apply(variables, x, train=False, mask=None)` returns a dict of named features. Images give
 `C3`, `C4` and `C5`, sound gives `embedding` and `logits`.
 """
-
 from functools import partial
 
 from stanet_jax.models.backbones.resnet38 import ResNet38

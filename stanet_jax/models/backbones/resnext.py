@@ -6,7 +6,6 @@ shifts the features against the weights. Parameters are named as in torch, with 
 Batch normalisation here moves the running variance towards the biased variance of the batch, torch's towards the
 unbiased one, n / (n - 1) times larger: running statistics agree with torch's when loaded, not quite when trained.
 """
-
 from functools import partial
 from typing import Any
 

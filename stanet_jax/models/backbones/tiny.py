@@ -2,7 +2,6 @@
 
 Paddings are explicit and symmetric.
 """
-
 from functools import partial
 from typing import Any
 

@@ -1,5 +1,4 @@
 """VGG-16 at stride 8 (Simonyan and Zisserman, arXiv:1409.1556; torchvision's configuration D)."""
-
 from typing import Any
 
 import flax.linen as nn

@@ -3,7 +3,6 @@
 Parameters are named as in the release's checkpoint, with `layer1.0` as `layer1_0`. Paddings are explicit and symmetric,
 and running variances biased where torch's are unbiased: see `resnext`.
 """
-
 from functools import partial
 from typing import Any
 

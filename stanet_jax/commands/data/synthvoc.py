@@ -1,0 +1,21 @@
+"""Writes frames of SynthAVE as a set for segmentation in VOC's layout: masks, tags of all objects in view, saliency with known faults.
+
+    stanet data synthvoc --out=data/synthvoc
+"""
+from absl import flags
+
+from stanet_jax.data.synthave import Settings
+
+HELP = {'categories': 'Categories, up to 28.', 'train': 'Images to train on.', 'validation': 'Images to validate on.',
+        'test': 'Images to test on.', 'side': 'Of an image, in pixels.', 'seed': 'Of all that is drawn.'}
+
+OUT = flags.DEFINE_string('out', None, 'Folder to write; must not exist.')
+WORKERS = flags.DEFINE_integer('workers', None, 'Processes; one for each core by default.')
+SETTINGS = [flags.DEFINE_integer(field, getattr(Settings(), field), text) for field, text in HELP.items()]
+REQUIRED = ('out',)
+
+
+def main():
+    from stanet_jax.data import synthvoc
+    synthvoc.generate(OUT.value, Settings(**{flag.name: flag.value for flag in SETTINGS}), WORKERS.value)
+    print(f'wrote {OUT.value}')

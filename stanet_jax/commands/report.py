@@ -1,0 +1,22 @@
+"""Writes `report.html` of a run of `stanet run` anew, out of what is there: scores, curves, maps and films.
+
+    stanet report --workdir=runs/demo
+"""
+import pathlib
+
+from absl import flags
+
+from stanet_jax import InputError
+
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run of `stanet run` whose scores are done.')
+REQUIRED = ('workdir',)
+
+
+def main():
+    from stanet_jax.pipeline import report
+    from stanet_jax.workdir import read_config
+    workdir = pathlib.Path(WORKDIR.value)
+    config = read_config(workdir)
+    if config.get('task') != 'pipeline' or not (workdir / 'scores' / 'scores.json').exists():
+        raise InputError(f'--workdir={workdir}: no run of `stanet run` with scores; run it to its end first')
+    report.write_report(config, workdir)

@@ -1,0 +1,25 @@
+"""Every stage after the other: classifiers, audio switch, pseudo-fixations, students, scores, report; what is done is left.
+
+    stanet run --config=stanet:demo --workdir=runs/demo
+"""
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file('config', None, 'Which pipeline: a name, or a file; override fields as --config.data.root=DIR.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs/stanet', 'Folder of the run; one that is there goes on.')
+REQUIRED = ('config',)
+
+
+def main():
+    from stanet_jax.pipeline import run
+    keep_compiled(f'{WORKDIR.value}/compiled')
+    run.run(CONFIG.value, WORKDIR.value)
+
+
+def keep_compiled(folder):
+    """Has what is compiled kept in a folder, as many nets are of one shape; what the user has set by JAX_COMPILATION_CACHE_DIR stands."""
+    import jax
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder).absolute()))

@@ -1,0 +1,35 @@
+"""Bicubic resizing of maps as MATLAB does it."""
+import functools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+# ------------------------------------------------------------------------------------------------------------------ resize
+
+
+@functools.lru_cache(256)
+def resize_matrix(size, new):
+    """Weights float64 [new, size] of MATLAB's `imresize` along one axis: bicubic (a = -0.5), widened when shrinking, symmetric border."""
+    scale = new / size
+    shrink = min(scale, 1)
+    centre = (np.arange(new) + 0.5) / scale - 0.5
+    taps = (np.floor(centre - 2 / shrink)[:, None] + np.arange(math.ceil(4 / shrink) + 2)).astype(int)
+    x = np.abs((centre[:, None] - taps) * shrink)
+    weights = np.where(x <= 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+    weights /= weights.sum(1, keepdims=True)
+    taps = taps % (2 * size)
+    matrix = np.zeros((new, size))
+    np.add.at(matrix, (np.arange(new)[:, None], np.minimum(taps, 2 * size - 1 - taps)), weights)
+    matrix.flags.writeable = False  # it is shared
+    return matrix
+
+
+def resize(maps, shape):
+    """Maps [..., h', w'] to `shape` (h, w) as MATLAB's `imresize` does; untouched where that is their size."""
+    maps = jnp.asarray(maps)
+    for axis, new in zip((-2, -1), shape, strict=True):
+        if maps.shape[axis] != new:
+            matrix = resize_matrix(maps.shape[axis], new).astype(maps.dtype)
+            maps = jnp.moveaxis(jnp.einsum('ij,...j->...i', matrix, jnp.moveaxis(maps, axis, -1), precision='highest'), -1, axis)
+    return maps

@@ -1,0 +1,36 @@
+"""Refuses fields of a config that cannot be meant, with the field's name."""
+import pathlib
+
+from stanet_jax import InputError
+from stanet_jax.models import backbones
+
+# ------------------------------------------------------------------------------------------------------------------ config
+
+
+def require(field, value, allowed, why):
+    """Refuses a config's value that cannot be meant, with the field's name."""
+    if not allowed:
+        raise InputError(f'config.{field}={value!r}: {why}')
+
+
+def check_training(config, known):
+    """Refuses a config whose fields that all trainings read cannot be meant; `known` are the nets that it may name."""
+    require('nets', config.nets, config.nets and set(config.nets) <= set(known), f'must name nets out of {", ".join(known)}')
+    for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
+        if part in config:
+            require(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
+            require(f'{part}.weights', config[part].weights, not config[part].weights or pathlib.Path(config[part].weights).is_dir(),
+                 "no such folder; python -m stanet_jax.convert makes it of torch's file, and '' begins from random weights")
+    for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine', 'polynomial')),
+                           ('dtype', ('auto', 'float32', 'bfloat16'))):
+        require(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')
+    for field in ('batch', 'evaluate_every', 'save_every', 'log_every'):
+        require(field, config[field], config[field] > 0, 'must be above 0')
+    require('data.side', config.data.side, config.data.side > 0, 'must be above 0')
+    require('data.workers', config.data.workers, config.data.workers >= 0, 'must be 0 or more')
+    for net in config.nets:
+        for field in ('epochs', 'learning_rate', 'new_multiplier'):
+            given, taken = config[field].get(net), field == 'epochs' and isinstance(config.start_from.get(net), str)
+            require(f'{field}.{net}', given, (given or 0) > 0 or taken and given == 0, 'must be a number above 0')
+        require(f'optimizer.{net}', config.optimizer.get(net), config.optimizer.get(net) in ('sgd', 'adam'), 'must be sgd or adam')
+    require('jitter', config.jitter, len(config.jitter) == 4 and min(config.jitter) >= 0, 'must be four numbers of at least 0')
