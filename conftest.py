@@ -17,4 +17,4 @@ flags.FLAGS.mark_as_parsed()  # grain's workers ask for that
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that two workers end together."""
-    items.sort(key=lambda item: item.path.name not in ('test_stages.py', 'test_scripts.py'))
+    items.sort(key=lambda item: item.path.name not in ('test_pipeline.py', 'test_scripts.py'))

@@ -28,14 +28,11 @@ from stanet_jax.evaluation.tables import COLUMNS, write_scores
 from stanet_jax.inference import predictor
 from stanet_jax.models import blenders, cgcn
 from stanet_jax.pipeline import run as pipeline
-from stanet_jax.pipeline.table import STUDENT_ROWS
-from stanet_jax.stages import classifiers, students
-from stanet_jax.stages.maps import make_maps
+from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS
 from stanet_jax.workdir import open_workdir, read_config, replace_text
 
 TABLES = {2: cam_sta, 3: sa_fuse, 4: refine, 5: reasoning, 6: fusions}
-TRAIN = {'classifiers': classifiers.run, 'student': students.run}
-NEEDED = ('config.json', 'coarse/accuracy.json', 'pseudo_gt/config.json', 'sta_plus/config.json', 'scores/scores.json')
+NEEDED = ('config.json', 'coarse/accuracy.json', 'pseudo_gt/coarse/config.json', 'sta_plus/config.json', 'scores/scores.json')
 METRICS = ('auc_judd', 'sim', 'shuffled_auc', 'cc', 'nss')
 
 # What the paper measured on AVAD, {table: {variant: (CC, NSS)}}; the first of a table is what the others are compared to.
@@ -86,7 +83,7 @@ def run(table, variant, base, workdir):
 
     def stage():
         if not known:
-            TRAIN[config.task](config, folder)
+            STAGES[TABLES[table].STAGE].run(config, folder)
         score(config, base / TABLES[table].STAGE if known else folder, folder, base)
     pipeline.once(workdir, str(folder.relative_to(workdir)), stage)
 
@@ -104,9 +101,9 @@ def score(config, nets, folder, base):
             maps = student_maps(predictor.Predictor(nets / net), videos)
             rows |= scoring.score_all(maps, videos, rules, net)
             continue
-        how = read_config(base / 'pseudo_gt')
-        how.update({'sources': [net], 'fusion': 'average', 'splits': ['test']})
-        make_maps(how, nets, folder / 'cam')
+        how = read_config(base / 'pseudo_gt' / 'coarse')
+        how.update({'nets': str(nets), 'sources': [net], 'fusion': 'average', 'splits': ['test']})
+        STAGES['pseudo_gt/coarse'].run(how, folder / 'cam')
         maps, scored, lines = open_map_folders({net: folder / 'cam' / 'test'}, videos)
         rows, mismatched = rows | scoring.score_all(maps, scored, rules, net), mismatched + lines
     write_scores(folder / 'scores.json', {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(nets),

@@ -177,7 +177,7 @@ def main():
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
     args = parser.parse_args()
     logging.set_verbosity(logging.WARNING)
-    run.compile_once(args.workdir / 'compiled')
+    run.keep_compiled(args.workdir / 'compiled')
     try:
         found = [run_seed(args, seed) for seed in range(args.seeds)]
         replace_part(args.out, TITLE, document(args, found))

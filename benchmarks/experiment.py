@@ -165,7 +165,7 @@ def run_seed(args, seed):
     """Runs the pipeline of a seed in this process; what it prints goes to a file."""
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
-        run.compile_once(args.workdir / 'compiled')
+        run.keep_compiled(args.workdir / 'compiled')
         run.run(config_of(args, seed), args.workdir / f'seed{seed}')
 
 

@@ -7,6 +7,7 @@ the work alone, on the same clips: reading (decoding the frames, the sound's spe
 Their shares are of the parts' sum; in the whole they overlap, as far as there are cores.
 """
 import argparse
+import functools
 import pathlib
 import tempfile
 import time
@@ -15,13 +16,11 @@ import jax
 from absl import logging
 
 from configs import pseudo_gt as recipe
-from stanet_jax.data.annotations import Annotations, clip_names
+from stanet_jax.data.annotations import Annotations
 from stanet_jax.data.stretches import iterate_stretches, stretches
 from stanet_jax.stages import maps
 from stanet_jax.stages.examples import open_clips
-from stanet_jax.stages.nets import make_classifier
-from stanet_jax.stages.source_maps import iterate_source_maps, make_source_maps_fn
-from stanet_jax.training import checkpoint
+from stanet_jax.stages.source_maps import iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.workdir import read_config
 
 
@@ -31,24 +30,24 @@ def seconds(work):
     return time.perf_counter() - start, result
 
 
-def measure(config, clips, nets, out):
+def measure(config, clips, out):
     """Seconds that the parts and the whole take, {'reading', 'nets', 'writing', 'whole'}, and how many frames there are."""
-    models = {s: make_classifier(nets, s, len(clips.categories)) for s in config.sources}
-    variables = {s: checkpoint.load_variables(pathlib.Path(config.coarse) / s / 'variables') for s in config.sources}
-    annotations, names, took = Annotations(clips), clip_names(clips), {}
-    look = make_source_maps_fn(models, variables, {}, {})
-    maps.make_split_maps(config, clips, list(models), look, annotations, out / 'first')  # compiles the nets and warms the files
-    took['whole'], _ = seconds(lambda: maps.make_split_maps(config, clips, list(models), look, annotations, out / 'whole'))
+    nets, plus = load_nets(config.nets, config.sources, len(clips.categories)), load_nets('', (), 0)
+    source_maps_fn, fuse_clip, took = make_source_maps_fn(nets, plus), maps.make_fuse_fn(clips, config.fusion, config.reach), {}
+    sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips), source_maps_fn=source_maps_fn, plus=plus,
+                                   stretch=config.stretch, workers=config.data.workers)
+    maps.write_split(out / 'first', clips, sources_of, fuse_clip, tuple(nets.models), '')  # compiles the nets and warms the files
+    took['whole'], _ = seconds(lambda: maps.write_split(out / 'whole', clips, sources_of, fuse_clip, tuple(nets.models), ''))
 
     items = stretches(clips, range(len(clips)), config.stretch)
     took['reading'], batches = seconds(lambda: list(iterate_stretches(
-        clips, annotations, items, config.stretch, jax.local_device_count(), config.data.workers)))
-    clip, seen = next(iterate_source_maps(config, clips, annotations, range(len(clips)), list(models), look))
-    fused = maps.make_fuse_fn(config, clips)
-    made = fused(seen)
-    took['nets'], _ = seconds(lambda: ([jax.device_get(look(batch)) for batch in batches], [fused(seen) for _ in range(len(clips))]))
-    lines = [maps.manifest_row(clips, names[clip], clips.clips[clip], k, seen, made, list(models), '') for k in range(len(made['maps']))]
-    took['writing'], _ = seconds(lambda: [maps.write_maps(made['maps'], lines, out / f'clip{i}') for i in range(len(clips))])
+        clips, Annotations(clips), items, config.stretch, jax.local_device_count(), config.data.workers)))
+    clip, seen = next(sources_of(range(len(clips))))
+    made = fuse_clip(seen)
+    took['nets'], _ = seconds(lambda: ([jax.device_get(source_maps_fn(batch)) for batch in batches],
+                                       [fuse_clip(seen) for _ in range(len(clips))]))
+    rows = [maps.manifest_row(clips, clip, k, seen, made, tuple(nets.models)) for k in range(len(made.maps))]
+    took['writing'], _ = seconds(lambda: [maps.write_maps(made.maps, rows, out / f'clip{i}') for i in range(len(clips))])
     return took, sum(clip['frames'] for clip in clips.clips)
 
 
@@ -58,11 +57,10 @@ def main():
     parser.add_argument('--clips', type=int, default=32, help='how many test clips')
     args = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
-    nets, config = read_config(args.coarse), recipe.get_config()
-    config.data, config.coarse, config.switch = nets.data, args.coarse, ''
-    clips = open_clips(nets)['test']
+    config, clips = recipe.get_config('coarse'), open_clips(read_config(args.coarse))['test']
+    config.nets = args.coarse
     with tempfile.TemporaryDirectory() as out:
-        took, frames = measure(config, clips.only(range(min(args.clips, len(clips)))), nets, pathlib.Path(out))
+        took, frames = measure(config, clips.only(range(min(args.clips, len(clips)))), pathlib.Path(out))
     parts = ('reading', 'nets', 'writing')
     total = sum(took[part] for part in parts)
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}, {frames} frames of {clips.side} pixels, {", ".join(config.sources)}')

@@ -2,8 +2,6 @@
 
     stanet run --config=stanet:demo --workdir=runs/demo
 """
-import pathlib
-
 from absl import flags
 from ml_collections import config_flags
 
@@ -14,12 +12,5 @@ REQUIRED = ('config',)
 
 def main():
     from stanet_jax.pipeline import run
-    keep_compiled(f'{WORKDIR.value}/compiled')
+    run.keep_compiled(f'{WORKDIR.value}/compiled')
     run.run(CONFIG.value, WORKDIR.value)
-
-
-def keep_compiled(folder):
-    """Has what is compiled kept in a folder, as many nets are of one shape; what the user has set by JAX_COMPILATION_CACHE_DIR stands."""
-    import jax
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder).absolute()))

@@ -120,3 +120,9 @@ def score(config, workdir):
     (workdir / 'scores').mkdir(exist_ok=True)
     evaluate.publish_scores(workdir / 'scores' / 'scores.json', 'stavis', config.data.root, name, videos, str(workdir), mismatched + lines,
                             rows)
+
+
+def keep_compiled(folder):
+    """Has what is compiled kept in a folder, as many nets are of one shape; what the user has set by JAX_COMPILATION_CACHE_DIR stands."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder).absolute()))

@@ -27,7 +27,7 @@ from stanet_jax import scam
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages.examples import open_clips
-from stanet_jax.stages.source_maps import iterate_source_maps, load_nets
+from stanet_jax.stages.source_maps import iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config, replace_text, write_missing
 
@@ -109,10 +109,10 @@ def run(config, workdir):
     classes = len(next(iter(data.values())).categories)
     nets, plus = load_nets(config.nets, config.sources, classes), load_nets(config.plus_nets, config.plus_sources, classes)
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-    made = empty = 0
+    source_maps_fn, made, empty = make_source_maps_fn(nets, plus), 0, 0
     for split, clips in ((split, data[split]) for split in config.splits if split in data):
-        sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), nets=nets, plus=plus,
-                                       stretch=config.stretch, workers=config.data.workers)
+        sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), plus=plus,
+                                       source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers)
         fuse_clip = make_fuse_fn(clips, config.fusion, config.reach)
         counts = write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash)
         made, empty = made + counts[0], empty + counts[1]

@@ -158,15 +158,15 @@ class ClipSources(NamedTuple):
     tags: np.ndarray
 
 
-def iterate_source_maps(clips, annotations, chosen, nets, plus, *, stretch, workers):
+def iterate_source_maps(clips, annotations, chosen, source_maps_fn, plus, *, stretch, workers):
     """Yields (clip, ClipSources) of the chosen clips.
 
     Args:
         clips: a `clips.Clips`; annotations: of them.
-        nets, plus: `Nets`; with any of SCAM+, stretches are whole clips.
+        source_maps_fn: see `make_source_maps_fn`; plus: its `Nets` of SCAM+, with any of which stretches are whole clips.
         stretch: frames that a device takes at once; workers: processes that read, 0 for threads.
     """
-    devices, parts, source_maps_fn = jax.local_device_count(), [], make_source_maps_fn(nets, plus)
+    devices, parts = jax.local_device_count(), []
     length = max(clip['frames'] for clip in clips.clips) if plus.models else stretch
     items = stretches(clips, chosen, length)
     batches = iterate_stretches(clips, annotations, items, length, devices, workers, tuple(plus.models), plus.fragments) if items else ()

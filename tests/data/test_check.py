@@ -8,7 +8,7 @@ import pytest
 
 from stanet_jax.data import check, synthave
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')

@@ -12,7 +12,7 @@ from benchmarks import metrics as plain
 from stanet_jax.evaluation import metrics
 from stanet_jax.evaluation.resizing import resize
 
-CASES = pathlib.Path(__file__).parents[2] / 'shared/media/osie_cases.npz'
+CASES = pathlib.Path(__file__).parents[3] / 'shared/media/osie_cases.npz'
 TOLERANCE = {'atol': 1e-6, 'rtol': 1e-6}
 
 

@@ -17,13 +17,14 @@ from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import evaluate, fixations, metrics, protocols, scoring
 from stanet_jax.evaluation.fixations import open_set
-from stanet_jax.evaluation.map_sources import match_maps, open_map_folders, resize_frame, score_students, student_maps
+from stanet_jax.evaluation.map_sources import match_maps, open_map_folders, score_students, student_maps
 from stanet_jax.evaluation.references import HalfOfObservers, reference_rows
 from stanet_jax.evaluation.resizing import resize, resize_matrix
 from stanet_jax.evaluation.tables import format_scores, write_scores
 from stanet_jax.media.sound import audio_window, log_spectrogram
+from stanet_jax.media.video import resize_frame
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
 
 

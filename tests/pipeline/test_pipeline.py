@@ -18,20 +18,20 @@ from configs import stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
-from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS, variant_rows
+from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS, variant_folders
 from stanet_jax.stages import audio_switch, classifiers, maps, students
-from tests.test_scripts import ROOT, environment, losses, parameters, run
+from tests.commands.test_scripts import ROOT, environment, losses, parameters, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
 PLUS = ('ST_short', 'SA_cross')  # of the eight
 
 
 def pipeline_of(root, workdir):
-    epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine': ('S', 'SA', 'ST'),
-              'pseudo_gt.plus': PLUS, 'sta': ('STA',), 'sta_plus': ('STA_short', 'STA_long')}
+    epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine_nets': ('S', 'SA', 'ST'),
+              'pseudo_gt.plus_nets': PLUS, 'sta': ('STA',), 'sta_plus': ('STA_short', 'STA_long')}
     small = [f'--config.{stage}.{field}' for stage in epochs
              for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1', 'data.side=48')]
-    small += [f'--config.pseudo_gt.plus.nets={PLUS}', '--config.pseudo_gt.data.side=48']
+    small.append(f'--config.pseudo_gt.plus_nets.nets={PLUS}')
     small += [f'--config.{stage}.epochs.{net}=0.1' for stage, nets in epochs.items() for net in nets]
     counts = [f'--config.world.{split}={count}' for split, count in SPLITS.items()]
     return [sys.executable, '-m', 'stanet_jax.pipeline', '--config=configs/stanet.py:demo', f'--config.data.root={root}',
@@ -56,17 +56,19 @@ def whole(world, tmp_path_factory):
 
 
 def overrides(workdir, name):
-    """The flags that make `configs/<name>.py` the config of the run in a folder."""
+    """The flags that make `configs/<name>.py`, or what a colon picks of it, the config of the run in a folder."""
     def flat(tree, prefix=''):
         return {k: v for key, value in tree.items()
                 for k, v in (flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}).items()}
     saved = flat(json.loads((workdir / 'config.json').read_text()))
-    default = flat(json.loads(importlib.import_module(f'configs.{name}').get_config().to_json()))
+    name, _, part = name.partition(':')
+    default = flat(json.loads(importlib.import_module(f'configs.{name}').get_config(*[part] if part else []).to_json()))
     return [f'--config.{k}={v}' for k, v in saved.items() if default[k] != v]
 
 
 def script(name, config, workdir, *more):
-    return [sys.executable, name, f'--config=configs/{config}.py', f'--workdir={workdir}', *more]
+    config, colon, part = config.partition(':')
+    return [sys.executable, name, f'--config=configs/{config}.py{colon}{part}', f'--workdir={workdir}', *more]
 
 
 def pictures(folder):
@@ -131,7 +133,7 @@ def test_scores_and_report(whole, world):
 
     again = run(pipeline_of(world, workdir))
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count('done already') == 7 and 'maps made' not in again.stdout
+    assert again.stdout.count('done already') == 11 and 'maps made' not in again.stdout
     other = run([*pipeline_of(world, workdir), '--config.seed=1'])
     assert other.returncode == 1 and 'seed was 0 and is 1' in other.stderr and 'Traceback' not in other.stderr
     for change, text in (({'variants': ('T',)}, 'config.variants'), ({'world.test': 7}, 'not the SynthAVE of config.world')):
@@ -142,7 +144,7 @@ def test_scores_and_report(whole, world):
 
 
 @pytest.mark.parametrize('name, config, stage, says', [
-    ('train.py', 'audio_switch', 'switch', 'labels: done already'), ('train.py', 'scam_fine', 'pseudo_gt/nets', 'SA: done already'),
+    ('train.py', 'audio_switch', 'switch', 'labels: done already'), ('train.py', 'scam_fine', 'pseudo_gt/fine_nets', 'SA: done already'),
     ('train.py', 'scam_plus', 'pseudo_gt/plus_nets', 'SA_cross: done already'), ('distill.py', 'sta', 'sta', 'STA: done already'),
     ('distill.py', 'sta_plus', 'sta_plus', 'STA_long: done already')])
 def test_the_scripts_do_what_the_stages_do(whole, name, config, stage, says):
@@ -157,7 +159,7 @@ def test_results_of_several_seeds_become_a_page(whole, world):
     config.data.root = str(world)
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
     for variant in VARIANTS:  # the demo leaves most of these out
-        for row in variant_rows(variant):
+        for row in variant_folders(variant, workdir):
             rows.setdefault(row, rows[f'selective, {row.split(", ")[-1]}' if variant in ('average', 'no_switch') else 'SCAM+'])
     page = experiment.document([{'rows': rows}] * 2, [workdir] * 2, [config] * 2)
     assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
@@ -206,13 +208,13 @@ def test_student_is_scored_and_predicts(whole, world, tmp_path):
 
 def test_what_is_missing_is_made_again(whole):
     workdir, _ = whole
-    folder = workdir / 'pseudo_gt'
-    before = pictures(folder / 'fine')
-    gone = sorted((folder / 'fine' / 'train').glob('*/maps'))[3].parent
+    folder = workdir / 'pseudo_gt' / 'fine'
+    before = pictures(folder)
+    gone = sorted((folder / 'train').glob('*/maps'))[3].parent
     shutil.rmtree(gone)  # as if a kill had come before it was written
-    done = run(script('distill.py', 'pseudo_gt', folder, *overrides(folder, 'pseudo_gt')))
+    done = run(script('distill.py', 'pseudo_gt:fine', folder, *overrides(folder, 'pseudo_gt:fine')))
     assert done.returncode == 0 and '16 maps made' in done.stdout, done.stderr
-    assert pictures(folder / 'fine') == before
+    assert pictures(folder) == before
 
 
 def test_an_ablation(whole, tmp_path):
@@ -227,7 +229,8 @@ def test_an_ablation(whole, tmp_path):
 
 def test_killed_while_it_makes_maps(whole, tmp_path):
     workdir, _ = whole
-    arguments = script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), '--config.stages=("coarse",)')
+    coarse = workdir / 'pseudo_gt' / 'coarse'
+    arguments = script('distill.py', 'pseudo_gt:coarse', tmp_path / 'coarse', *overrides(coarse, 'pseudo_gt:coarse'))
     process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.time() + 120
     while len(list((tmp_path / 'coarse').glob('train/*/maps'))) < 2:
@@ -247,7 +250,8 @@ def test_killed_while_it_makes_maps(whole, tmp_path):
 def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
     """Two processes of two devices, against one of one."""
     (workdir, _), hosts, devices = whole, 2, 2
-    arguments = script('distill.py', 'pseudo_gt', tmp_path, *overrides(workdir / 'pseudo_gt', 'pseudo_gt'), '--config.stages=("coarse",)')
+    coarse = workdir / 'pseudo_gt' / 'coarse'
+    arguments = script('distill.py', 'pseudo_gt:coarse', tmp_path / 'coarse', *overrides(coarse, 'pseudo_gt:coarse'))
     with socket.socket() as s:
         s.bind(('localhost', 0))
         port = s.getsockname()[1]
@@ -268,7 +272,7 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
     ('pseudo_gt', {'fusion': 'mean'}, "config.fusion='mean': must be one of selective, average"),
     ('pseudo_gt', {'reach': -1}, 'config.reach=-1'), ('pseudo_gt', {'stretch': 0}, 'config.stretch=0'),
     ('pseudo_gt', {'splits': ('testing',)}, 'config.splits'), ('pseudo_gt', {'sources': ('A',)}, 'config.sources'),
-    ('pseudo_gt', {'fine.batch': 0}, 'config.batch=0'), ('audio_switch', {'nets': ('S',)}, 'config.nets'),
+    ('audio_switch', {'nets': ('S',)}, 'config.nets'),
     ('audio_switch', {'epochs.switch': 0.0}, 'config.epochs.switch=0.0'), ('sta', {'data.side': 0}, 'config.data.side=0'),
     ('sta_plus', {'epochs.STA_long': 0.0}, 'config.epochs.STA_long=0.0'),
     ('sta_plus', {'blender.name': 'mean'}, "config.blender.name='mean'"),
@@ -277,7 +281,7 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
 def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text):
     runs = {'scam_coarse': classifiers.run, 'pseudo_gt': maps.run, 'audio_switch': audio_switch.run, 'sta': students.run,
             'sta_plus': students.run}
-    made = importlib.import_module(f'configs.{config}').get_config()
+    made = importlib.import_module(f'configs.{config}').get_config(*['coarse'] if config == 'pseudo_gt' else [])
     made.update_from_flattened_dict(change)
     with pytest.raises(InputError, match=re.escape(text)):
         runs[config](made, tmp_path / 'run')

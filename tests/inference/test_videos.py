@@ -21,9 +21,9 @@ from stanet_jax.media.moments import _rising, read_moments
 from stanet_jax.media.overlay import overlay, paint_frame
 from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
 from stanet_jax.media.video import decode, open_media, read_frames, video_stream
-from tests.test_predictor import make_run
+from tests.inference.test_predictor import make_run
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 MEDIA = ROOT.parent / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
 

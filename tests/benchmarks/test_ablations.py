@@ -11,12 +11,12 @@ from benchmarks import ablations
 from configs import scam_coarse, stanet
 from stanet_jax.evaluation import metrics
 from stanet_jax.evaluation.tables import write_scores
-from stanet_jax.pipeline.table import STUDENT_ROWS, place_stages
+from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, Stage, plan, stage_configs
 from stanet_jax.stages import classifiers, students
 from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs
 from stanet_jax.workdir import open_workdir
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 VARIANTS = [(table, variant) for table, module in ablations.TABLES.items() for variant in module.VARIANTS]
 KNOWN = {(3, 'gate'), (4, '0.8_0.6'), (5, 'm3'), (5, 'n2'), *((6, variant) for variant in ablations.fusions.VARIANTS)}
 
@@ -89,8 +89,9 @@ def base(tmp_path):
     """What the runner reads of a finished pipeline."""
     folder, config = tmp_path / 'base', stanet.get_config()
     open_workdir(config, folder)
-    for stage, placed in place_stages(config, folder).items():
-        open_workdir(placed, folder / stage)
+    folders = {stage: folder / stage for stage in STAGES}
+    for stage, planned in plan(stage_configs(config), folders).items():
+        open_workdir(planned, folders[stage])
     (folder / 'scores').mkdir()
     rows = {STUDENT_ROWS[name]: row(0.1 * (k + 1)) for k, name in enumerate(('STA', 'STA_short', 'STA_long', 'product', 'final'))}
     (folder / 'scores' / 'scores.json').write_text(json.dumps({'rows': {**rows, 'selective, coarse': row(0.6, undefined=5)}}))
@@ -116,7 +117,7 @@ def trained(monkeypatch):
         write_scores(folder / 'scores.json', {'protocol': 'stavis', 'set': 'none', 'mismatched': [], 'rows': {
             net: {**of, 'videos': []} for net, of in rows.items()}})
 
-    monkeypatch.setattr(ablations, 'TRAIN', {task: train for task in ablations.TRAIN})
+    monkeypatch.setattr(ablations, 'STAGES', {stage: Stage(train) for stage in STAGES})
     monkeypatch.setattr(ablations, 'score', score)
     monkeypatch.setattr(ablations, 'operation_table', lambda: ['| operations |'])
     return done

@@ -23,10 +23,10 @@ from stanet_jax.stages import students
 from stanet_jax.training import checkpoint, optimizer
 from stanet_jax.training.optimizer import make_optimizer
 from stanet_jax.workdir import read_config
-from tests.test_predictor import make_run
+from tests.inference.test_predictor import make_run
 
 SIDE = 48
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')

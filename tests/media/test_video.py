@@ -11,7 +11,7 @@ from stanet_jax import InputError
 from stanet_jax.media.clip import read_clip, to_jpeg
 from stanet_jax.media.video import read_frames
 
-MEDIA = pathlib.Path(__file__).parents[2] / 'shared' / 'media'
+MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
 
 

@@ -21,7 +21,7 @@ from stanet_jax.data.clips import Clips
 from stanet_jax.media.sound import audio_window, read_sound
 from stanet_jax.media.video import read_frames
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 MEDIA = ROOT.parent / 'shared' / 'media'
 SIDE, RATE = 48, 8
 LINES = {

@@ -9,7 +9,7 @@ import pytest
 from stanet_jax import InputError
 from stanet_jax.media.sound import audio_window, log_spectrogram, read_sound, resample
 
-MEDIA = pathlib.Path(__file__).parents[2] / 'shared' / 'media'
+MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
 
 

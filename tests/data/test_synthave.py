@@ -17,7 +17,7 @@ from stanet_jax.data.synthave import HEAD, KINDS, Settings
 from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 # As many clips as kinds in validation and test, so that each kind comes once there.
 TINY = Settings(train=8, validation=6, test=6, seconds=1.5, side=48, seed=3, **dict.fromkeys(KINDS, 1 / 6))
 FRAMES = 12

@@ -15,7 +15,7 @@ import pytest
 from stanet_jax.data import ave, synthave
 from stanet_jax.training import checkpoint
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 MEDIA = ROOT.parent / 'shared' / 'media'
 SMALL = ['--config.data.side=48', '--config.width=8', '--config.batch=6', '--config.held_out_frames=1',
          '--config.data.frames_per_clip=4', '--config.log_every=1']
@@ -119,11 +119,11 @@ def test_a_checkpoint_goes_on_with_another_number_of_devices(world, tmp_path):
 
 def test_pmap_on_two_devices():
     code = ('import warnings; warnings.simplefilter("error")\n'
-            'from tests import test_training\nfrom configs import scam_coarse\n'
+            'from tests.training import test_loop\nfrom configs import scam_coarse\n'
             'config = scam_coarse.get_config()\n'
             'config.data.side, config.width, config.batch_norm, config.start_from = 32, 8, "running", {}\n'
             'import jax; assert jax.device_count() == 2\n'
-            'test_training.check_pmap(config)')
+            'test_loop.check_pmap(config)')
     done = run([sys.executable, '-c', code], devices=2)
     assert done.returncode == 0, done.stderr
 

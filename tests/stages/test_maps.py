@@ -41,7 +41,7 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
     longer = max(clip['frames'] for clip in clips.clips) + 3  # clips are filled up
     batch = next(iterate_stretches(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
     seen = jax.jit(functools.partial(plus_maps, models=models, side=48))(variables, batch)
-    assert seen['cams'].shape[:3] == seen['confidence'].shape[:3] == (2, longer, 4)
+    assert seen.cams.shape[:3] == seen.confidence.shape[:3] == (2, longer, 4)
     predict = {net: jax.jit(functools.partial(predict_tags, model=model)) for net, model in models.items()}
     for row, clip in enumerate((1, 3)):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
@@ -53,5 +53,5 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
                 found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]
                 example = {key: np.stack([of[key] for of in found])[None] for key in ('frames', 'audio', 'phi') if key in found[0]}
                 logits, cam = predict[net](variables[net], {**example, 'tags': found[0]['tags'][None]})
-                np.testing.assert_allclose(seen['confidence'][row, k, i], jax.nn.softmax(logits)[0], rtol=1e-3, atol=1e-4, err_msg=net)
-                np.testing.assert_allclose(seen['cams'][row, k, i], cam[0], atol=2e-3, err_msg=net)
+                np.testing.assert_allclose(seen.confidence[row, k, i], jax.nn.softmax(logits)[0], rtol=1e-3, atol=1e-4, err_msg=net)
+                np.testing.assert_allclose(seen.cams[row, k, i], cam[0], atol=2e-3, err_msg=net)

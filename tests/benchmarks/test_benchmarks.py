@@ -10,7 +10,7 @@ import pytest
 from benchmarks import experiment, paper_steps
 from stanet_jax.data import synthave
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_input_pipeline(tmp_path):
