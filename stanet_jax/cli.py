@@ -85,7 +85,7 @@ def run(name, command, words):
     words = parse(name, [resolve_config(word) for word in words])
     missing = [flag for flag in command.REQUIRED if flags.FLAGS[flag].value in (None, [])]
     if words and not hasattr(command, 'WORDS'):
-        fail(f'{words[0]!r}: {name} takes flags alone, as --{(missing or ["help"])[0]}')
+        fail(f'{words[0]!r}: {name} takes flags alone; {name} --help lists them')
     if missing:
         fail(f'--{missing[0]}: {name} needs it; {name} --help tells more')
     try:
@@ -108,7 +108,7 @@ def resolve_config(word):
     path = CONFIGS / f'{name}.py'
     if not path.is_file():
         known = sorted(str(p.relative_to(CONFIGS).with_suffix('')) for p in CONFIGS.rglob('*.py') if p.stem != '__init__')
-        fail(f'--config={value}: no config of that name; {suggestion(name, known)}, or give the path of a .py file')
+        fail(f'--config={value}: no config of that name, nor the path of a .py file; {suggestion(name, known)}')
     return f'{flag}={path}{colon}{recipe}'
 
 

@@ -191,8 +191,8 @@ def write_report(config, workdir):
     seconds = json.loads((workdir / 'stages.json').read_text())
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
                'audio switch; agreement with the labels': [workdir / 'switch' / 'switch'],
-               'fine classifiers; accuracy': [workdir / 'pseudo_gt' / 'nets' / net for net in config.pseudo_gt.fine.nets],
-               'nets of SCAM+; accuracy': [workdir / 'pseudo_gt' / 'plus_nets' / net for net in config.pseudo_gt.plus.nets],
+               'fine classifiers; accuracy': [workdir / 'pseudo_gt' / 'fine_nets' / net for net in config.pseudo_gt.fine_nets.nets],
+               'nets of SCAM+; accuracy': [workdir / 'pseudo_gt' / 'plus_nets' / net for net in config.pseudo_gt.plus_nets.nets],
                'student of STANet; CC with pseudo-fixations': [workdir / 'sta' / 'STA'],
                'students of STANet+; CC with pseudo-fixations': [workdir / 'sta_plus' / net for net in config.sta_plus.nets]}
     names = {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}

@@ -36,8 +36,7 @@ def run(config, workdir):
     workdir = open_workdir(config, workdir)
     make_world(config)
     configs, folders = stage_configs(config), {stage: workdir / stage for stage in STAGES}
-    left_out = {stage for name, stages in PSEUDO_GT.items() if name not in config.pseudo_gt.stages for stage in stages}
-    for stage, of in plan({stage: of for stage, of in configs.items() if stage not in left_out}, folders).items():
+    for stage, of in plan(configs, folders).items():
         once(workdir, stage, lambda stage=stage, of=of: STAGES[stage].run(of, folders[stage]))
     if config.data.name != 'synthave':
         print('no fixations are known of these clips: score the student on a fixation set by evaluate.py --checkpoint')
@@ -68,7 +67,9 @@ def run_all(configs, folders):
 
 
 def check(config):
-    """Refuses variants and worlds that are none."""
+    """Refuses variants and worlds that are none, and a part of the pseudo-fixations, as the students of STANet+ learn from the last."""
+    require('pseudo_gt.stages', tuple(config.pseudo_gt.stages), set(config.pseudo_gt.stages) == set(PSEUDO_GT),
+            f'the pipeline makes {", ".join(PSEUDO_GT)}; for some of them take `distill` with configs/pseudo_gt.py')
     require('variants', tuple(config.variants), set(config.variants) <= set(VARIANTS), f'must name some of {", ".join(VARIANTS)}')
     synthave.check(synthave.Settings(**config.world))
 
@@ -106,12 +107,10 @@ def score(config, workdir):
         return
     rules = protocols.PROTOCOLS['stavis']
     name, videos, mismatched = fixations.open_set(config.data.root, '')
-    rows = {'coarse': 'selective, coarse', 'fine': 'selective, fine', 'plus': 'SCAM+'}
-    folders = {rows[kind]: workdir / 'pseudo_gt' / kind for kind in config.pseudo_gt.stages}
+    folders = {f'selective, {kind}': workdir / 'pseudo_gt' / kind for kind in ('coarse', 'fine')}
     for variant in config.variants:
         folders |= variant_folders(variant, workdir / 'variants' / variant)
-    if 'SCAM+' in folders:
-        folders['SCAM+'] = folders.pop('SCAM+')  # after the variants
+    folders['SCAM+'] = workdir / 'pseudo_gt' / 'plus'
     maps, scored, lines = open_map_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
     rows = scoring.score_all(maps, scored, rules, 'pseudo-fixations')
     for of, row in score_students(predictor.Predictor(workdir / 'sta_plus'), videos, rules).items():
