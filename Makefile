@@ -1,6 +1,6 @@
 # make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
 # Its seeds run side by side; on an accelerator give PARALLEL=1.
-# make demo-eps, experiment-eps: the same of EPS. make ablations: after make experiment, the papers' variants of parts of the method. make test: runs the tests. All work in .venv, made on first use.
+# make demo-eps, experiment-eps: the same of EPS. make ablations: after make experiment, the papers' variants of parts of the method. make test: ruff, mypy, the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
@@ -30,6 +30,7 @@ ablations: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
 clean:

@@ -1,8 +1,6 @@
-"""Lets tests import `configs` and `benchmarks` from the repository's root, and compile quickly rather than well, and once."""
+"""Lets tests import `configs` and `benchmarks` from the root, compile quickly rather than well, and once, and checks signatures."""
 import os
 import tempfile
-
-from absl import flags
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true ' + os.environ.get('XLA_FLAGS', '')
@@ -11,8 +9,11 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # of the whole session: worke
     os.environ['JAX_COMPILATION_CACHE_DIR'] = cache.name
     os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
+from absl import flags  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 flags.FLAGS.mark_as_parsed()  # grain's workers ask for that
+install_import_hook('stanet_jax', 'beartype.beartype')  # what signatures say of types and shapes is checked at every call
 
 
 def pytest_collection_modifyitems(items):

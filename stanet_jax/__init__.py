@@ -4,6 +4,7 @@
     found = students.maps('my.mp4')  # found.times [n], found.maps [n, h, w]
 """
 
+__version__ = '0.2.0'
 
 
 class InputError(Exception):

@@ -5,13 +5,13 @@ wrong ends in one line on stderr and exit code 1.
 """
 import difflib
 import importlib
-import importlib.metadata
 import os
 import pathlib
 import sys
 
 from absl import flags, logging
 
+import stanet_jax
 from stanet_jax import InputError
 
 COMMANDS = {
@@ -48,7 +48,7 @@ def main(arguments=None):
             print(overview(name, commands))
             return
         if word == '--version':
-            print(importlib.metadata.version('stanet-jax'))
+            print(stanet_jax.__version__)
             return
         if word not in commands:
             fail(f'{word!r} is no command of {name}; {suggestion(word, commands)}')

@@ -3,6 +3,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
+from jax.typing import DTypeLike
 
 from stanet_jax.models.cgcn import CGCN
 from stanet_jax.models.convolution import Conv
@@ -12,7 +13,7 @@ DEFAULT = FrozenDict({'name': 'cgcn', 'steps': 3, 'threshold': 0.8, 'rate': 0.6,
 
 class Concatenate(nn.Module):
     """No reasoning: a 1x1 convolution of each node beside the others, as in the row "w/o Rea." of Table 5."""
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, nodes, wanted=None):
@@ -23,7 +24,7 @@ class Concatenate(nn.Module):
 
 class GRU(nn.Module):
     """A gated recurrent unit at each place of the maps: it runs over the other nodes and ends at the node that it answers for."""
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, nodes, wanted=None):
@@ -44,7 +45,7 @@ class Transformer(nn.Module):
     blocks: int = 3
     heads: int = 1
     hidden: int = 4
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, nodes, wanted=None):

@@ -4,6 +4,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models.convolution import Conv
 
@@ -77,7 +78,7 @@ class CGCN(nn.Module):
     threshold: float = 0.8
     rate: float = 0.6
     refine: bool = True
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, nodes, wanted=None):

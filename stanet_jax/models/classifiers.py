@@ -2,6 +2,7 @@
 from collections.abc import Mapping
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models import blenders
 from stanet_jax.models.branch import Branch
@@ -27,7 +28,7 @@ class Classifier(Branch):
     audio_encoder: str = 'vggsound'
     width: int = 512
     batch_norm: str = 'running'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     sa_fuse: str = 'gate'
 
     def setup(self):

@@ -2,6 +2,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models.convolution import Conv
 
@@ -26,7 +27,7 @@ def fuse_both(s, audio_gate, time_gate):
 class Bilinear(nn.Module):
     """A bilinear form of each place's two vectors, of the rank `width`: a projection of the product of their projections."""
     width: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, s, a):
@@ -54,7 +55,7 @@ class AudioMap(nn.Module):
     resize where `s` is not 8x8. Runs at an inner width (the papers give none; at full width it would hold 142 M parameters).
     """
     width: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, a, phi, s):
@@ -96,7 +97,7 @@ class TimeMap(nn.Module):
     From random signs ST learned it too, but unreliably, in the few hundred steps of the embedded default.
     """
     width: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, frames):

@@ -2,6 +2,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models import backbones
 from stanet_jax.models.convolution import Conv
@@ -19,7 +20,7 @@ class EPS(nn.Module):
     classes: int
     encoder: str
     batch_norm: str = 'running'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, frames, *, train=False, mask=None):
@@ -49,7 +50,7 @@ class DeepLab(nn.Module):
     rates: tuple[int, ...] = (6, 12, 18, 24)
     width: int = 1024
     batch_norm: str = 'running'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, frames, *, train=False, mask=None):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models import blenders, fusion
 from stanet_jax.models.branch import Branch
@@ -22,7 +23,7 @@ class STA(Branch):
     audio_encoder: str = 'vggsound'
     width: int = 512
     batch_norm: str = 'running'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     source, sa_fuse = 'STA', 'gate'
 
     def setup(self):
@@ -64,7 +65,7 @@ class STAPlus(Branch):
     audio_encoder: str = 'vggsound'
     width: int = 512
     batch_norm: str = 'running'
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     blender: Mapping = blenders.DEFAULT
     source, sa_fuse = 'STA', 'gate'
 
@@ -106,7 +107,7 @@ class Decoder(nn.Module):
 
     `Ref` is a 3x3 convolution to 32 channels and a relu, `++` a concatenation, `up` a bilinear resize to the next feature's size.
     """
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, c3, c4, c5, sta, size):

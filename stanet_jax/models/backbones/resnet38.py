@@ -8,6 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 # Groups of blocks: name, count, channels (middle, out), stride and dilation of all, dilation of the very first convolution.
@@ -63,7 +64,7 @@ class ResNet38(nn.Module):
     bottlenecks, and `C5` [b, h/8, w/8, 4096], sides rounded up. With `train=True` it draws dropout from the random stream `dropout`.
     """
 
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
     @nn.compact

@@ -11,6 +11,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models.convolution import Conv
 
@@ -58,7 +59,7 @@ class ResNeXt(nn.Module):
     groups: int = 32
     width_per_group: int = 8
     dilated: int = 0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
     @nn.compact

@@ -3,10 +3,10 @@
 Paddings are explicit and symmetric.
 """
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stanet_jax.models.convolution import Conv
 
@@ -23,7 +23,7 @@ class Tiny(nn.Module):
     """
 
     widths: tuple[int, int, int] = (32, 64, 64)
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
     @nn.compact
@@ -52,7 +52,7 @@ class TinyAudio(nn.Module):
     """
 
     classes: int = 309
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
     @nn.compact

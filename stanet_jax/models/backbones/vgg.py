@@ -1,8 +1,8 @@
 """VGG-16 at stride 8 (Simonyan and Zisserman, arXiv:1409.1556; torchvision's configuration D)."""
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 # Convolutions of a level and their channels; torchvision's `features.N` are these in order, with N counting the relus
 # and pools between them: 0 2 | 5 7 | 10 12 14 | 17 19 21 | 24 26 28.
@@ -20,7 +20,7 @@ class VGG16(nn.Module):
     change nothing. A side below 8 pixels leaves no features and raises ValueError.
     """
 
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
     @nn.compact

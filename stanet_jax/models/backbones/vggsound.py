@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
@@ -88,7 +89,7 @@ class VGGSound(nn.Module):
     """
 
     classes: int = 309
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
     pool: str = ''
 
