@@ -13,7 +13,7 @@ from absl import flags  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 flags.FLAGS.mark_as_parsed()  # grain's workers ask for that
-install_import_hook('stanet_jax', 'beartype.beartype')  # what signatures say of types and shapes is checked at every call
+install_import_hook('stanet_jax', 'tests.signatures.check')  # what signatures say of types and shapes is checked at every call
 
 
 def pytest_collection_modifyitems(items):
