@@ -12,6 +12,8 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # of the whole session: worke
 from absl import flags  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
+import tests.signatures  # noqa: E402, F401 - the hook takes it by its name
+
 flags.FLAGS.mark_as_parsed()  # grain's workers ask for that
 install_import_hook('stanet_jax', 'tests.signatures.check')  # what signatures say of types and shapes is checked at every call
 
