@@ -1,12 +1,12 @@
 """Whole stretches of clips, read once, as the nets that make maps take them."""
+import functools
+
 import numpy as np
 
 from stanet_jax.data.batches import iterate_in_order
 from stanet_jax.data.fragments import WHOLE, read_fragment, sample_fragments
 from stanet_jax.media.sound import audio_window_bounds, log_spectrogram
 from stanet_jax.models import branch
-
-# ------------------------------------------------------------------------------------------------------------------ reading
 
 
 def stretches(clips, chosen, length):
@@ -60,8 +60,9 @@ def iterate_stretches(clips, annotations, items, length, batch, workers, plus=()
 
     For the nets `plus`, stretches are whole clips, and come with their `read_companions`.
     """
-    def load(item):
-        found = read_stretch(clips, annotations, length, item)
-        return {**found, **read_companions(clips, annotations, plus, count, item[0], length)} if plus else found
+    return iterate_in_order(functools.partial(_load, clips, annotations, length, plus, count), items, batch, workers)
 
-    return iterate_in_order(load, items, batch, workers)
+
+def _load(clips, annotations, length, plus, count, item):
+    found = read_stretch(clips, annotations, length, item)
+    return {**found, **read_companions(clips, annotations, plus, count, item[0], length)} if plus else found

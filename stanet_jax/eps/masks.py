@@ -22,13 +22,13 @@ from stanet_jax.workdir import open_workdir, replace_text, write_missing
 
 def iterate_canvases(images, chosen, canvas, batch, workers):
     """Batches of images set into the corner of a square: `frames`, `tags`, `valid`; the last is filled up."""
-    examples = ImageExamples(images, canvas)
+    return iterate_in_order(functools.partial(_on_canvas, ImageExamples(images, canvas)), chosen, batch, workers)
 
-    def load_one(index):
-        found, (h, w) = examples.example(index), shape_on_canvas(canvas, images.images[index])
-        valid = np.arange(canvas)[:, None] < h
-        return {'frames': found['frames'], 'tags': found['tags'], 'valid': valid & (np.arange(canvas) < w)}
-    return iterate_in_order(load_one, chosen, batch, workers)
+
+def _on_canvas(examples, index):
+    found, (h, w) = examples.example(index), shape_on_canvas(examples.side, examples.images.images[index])
+    valid = np.arange(examples.side)[:, None] < h
+    return {'frames': found['frames'], 'tags': found['tags'], 'valid': valid & (np.arange(examples.side) < w)}
 
 
 def save_labels(labels, info, path, image=None):

@@ -30,6 +30,11 @@ def save_map(map_, info, path):
     PIL.Image.fromarray(map_).resize((info['width'], info['height']), PIL.Image.Resampling.BILINEAR).save(path, 'PNG')
 
 
+def squeezed(images, side, index):
+    """An image of `images` as a batch has it: `frames` uint8 [side, side, 3]."""
+    return {'frames': np.asarray(images.image(index).resize((side, side), PIL.Image.Resampling.BILINEAR))}
+
+
 def run(config, workdir):
     """Writes `<workdir>/<id>.png` of all images of the config's set that are not there yet, by STA of the run `config.student`."""
     require('batch', config.batch, config.batch > 0, 'must be above 0')
@@ -40,11 +45,8 @@ def run(config, workdir):
     workdir, side = open_workdir(config, workdir), student.data.side
     find = sharding.on_local_devices(functools.partial(saliency_of_stills, model=model), variables)
     for images in open_images(config).values():
-        def load(index, images=images):
-            return {'frames': np.asarray(images.image(index).resize((side, side), PIL.Image.Resampling.BILINEAR))}
-
-        def make(missing, images=images, load=load):
-            pending, batch = iter(missing), config.batch * jax.local_device_count()
+        def make(missing, images=images):
+            pending, batch, load = iter(missing), config.batch * jax.local_device_count(), functools.partial(squeezed, images, side)
             for found in iterate_in_order(load, missing, batch, config.data.workers) if missing else ():
                 for map_, index in zip(jax.device_get(find(found)), pending, strict=False):  # the last batch is filled up
                     yield index, functools.partial(save_map, map_, images.images[index])
