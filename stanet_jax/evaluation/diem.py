@@ -20,7 +20,7 @@ import scipy.io
 import scipy.ndimage
 import tqdm
 
-from stanet_jax import InputError, cli
+from stanet_jax import InputError
 from stanet_jax.evaluation import fixations
 from stanet_jax.evaluation.fixations import count_points
 from stanet_jax.media.video import decode, open_media, video_stream

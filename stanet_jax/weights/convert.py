@@ -11,7 +11,7 @@ import sys
 import jax
 import numpy as np
 
-from stanet_jax import InputError, cli
+from stanet_jax import InputError
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
 from stanet_jax.weights import torch_file

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from stanet_jax.data import check, synthave
+from stanet_jax.evaluation.check import check_sets
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -50,7 +51,7 @@ def test_what_is_missing_is_named(made, tmp_path):
     (videos[1] / 'fixMap_00001.mat').write_bytes(b'broken')
     next((videos[2] / 'maps').iterdir()).unlink()
     shutil.rmtree(root / 'video_audio')
-    lines, used = check.check_sets(root)
+    lines, used = check_sets(root)
     text = '\n'.join(lines)
     assert used and f'{videos[0].name}: in the fold list, but without annotations' in text and '2 videos' in text
     assert 'without sound (2)' in text and f'without fixations (1): {videos[1].name}' in text

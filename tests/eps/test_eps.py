@@ -15,7 +15,7 @@ from stanet_jax import InputError, losses, scam
 from stanet_jax.data import synthave, synthvoc, voc
 from stanet_jax.eps import masks, saliency, training
 from stanet_jax.eps.images import FILL, ImageExamples, mask_reader
-from stanet_jax.eps.metrics import mean_iou
+from stanet_jax.eps.metrics import confusion_ratio, mean_iou
 from stanet_jax.eps.nets import make_loss_fn, multi_scale_maps, pseudo_labels
 from stanet_jax.models import segmentation as nets
 from stanet_jax.models.backbones.resnext import ResNeXt
@@ -310,7 +310,7 @@ def runs(world, tmp_path_factory):
 
 def test_masks_are_as_large_as_the_images_and_of_their_tags_alone(world, splits, runs):
     images, folder = splits['train'], runs / 'eps' / 'masks' / 'train'
-    read = masks.segmentation.mask_reader(folder, images)
+    read = mask_reader(folder, images)
     for index, info in enumerate(images.images):
         assert set(np.unique(read(index))) <= {0, *info['tags']}
         with PIL.Image.open(folder / f'{info["id"]}.png') as image:
@@ -337,12 +337,12 @@ def test_evaluate_scores_masks_and_runs(world, runs, splits, tmp_path):
     done = script('evaluate', '--task=segmentation', f'--maps={runs}/eps/masks/train', f'--data={world}', '--split=train', f'--out={out}')
     assert done.returncode == 0, done.stderr
     scores, images = json.loads(out.read_text()), splits['train']
-    read = masks.segmentation.mask_reader(runs / 'eps' / 'masks' / 'train', images)
+    read = mask_reader(runs / 'eps' / 'masks' / 'train', images)
     pred, true = (np.concatenate([f(i).ravel() for i in range(len(images))]) for f in (read, images.mask))
-    assert scores['mean_iou'] == pytest.approx(masks.metrics.mean_iou(pred, true, 5)) and f'{scores["mean_iou"]:.3f}' in done.stdout
+    assert scores['mean_iou'] == pytest.approx(mean_iou(pred, true, 5)) and f'{scores["mean_iou"]:.3f}' in done.stdout
     assert set(scores['boundary']) == {'recall', 'precision', 'f1'} and 'category_00' in scores['confusion']
     track = np.concatenate([opened(world / 'Context' / f'{info["id"]}.png').ravel() for info in images.images])
-    expected = masks.metrics.confusion_ratio(pred, np.where(track > 0, 9, true), k=9, c=1)
+    expected = confusion_ratio(pred, np.where(track > 0, 9, true), k=9, c=1)
     np.testing.assert_allclose(scores['confusion']['category_00'], expected)
     done = script('evaluate', '--task=segmentation', f'--checkpoint={runs}/deeplab', f'--data={world}', f'--out={out}')
     assert done.returncode == 0, done.stderr

@@ -224,7 +224,7 @@ class Recorder:
     def __init__(self):
         self.seen = []
 
-    def maps(self, moments, fps):
+    def predict_blocks(self, moments, fps):
         self.seen, self.fps = list(moments), fps
         for start in range(0, len(self.seen), 16):
             block = self.seen[start:start + 16]

@@ -8,8 +8,7 @@ import PIL.Image
 import pytest
 import scipy.io
 
-from stanet_jax.data import check
-from stanet_jax.evaluation import evaluate, fixations, protocols
+from stanet_jax.evaluation import check, evaluate, fixations, protocols
 
 SETS = {'AVAD': ('_1', '_2', '_3'), 'Coutrot_db1': ('_1',), 'Coutrot_db2': ('_1',), 'DIEM': ('',), 'ETMD_av': ('_1',), 'SumMe': ('_1',)}
 NAMES = 'one & two', 'Zürich trip (2)'

@@ -254,7 +254,7 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
     def fails(*_):
         raise OSError('disk full')
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match='disk full'):
-        patch.setattr(overlay, 'paint', fails)
+        patch.setattr('stanet_jax.media.overlay.paint_frame', fails)
         predict_video(predictor, video, out)
     assert os.listdir(out) == ['a'] and (out / 'a' / 'overlay.mp4').read_bytes() == before
     assert predict_video(predictor, video, out) == 5
@@ -317,4 +317,4 @@ def test_one_bad_video_is_one_line(predictor, tmp_path, capsys):
 @pytest.mark.parametrize('name', ['cockatoo.mp4', 'pancake_opus.mkv', 'bikes_silent.mp4'])
 def test_shared_media(predictor, tmp_path, name):
     assert predict_video(predictor, MEDIA / name, tmp_path) == len(check(MEDIA / name, tmp_path / pathlib.Path(name).stem))
-    assert {of._cache_size() for of in (predictor._see, predictor._blend, predictor._reason)} == {1}
+    assert {of._cache_size() for of in (predictor._encode, predictor._blend, predictor._reason)} == {1}

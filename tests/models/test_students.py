@@ -5,7 +5,10 @@ import jax
 import numpy as np
 import pytest
 
+from configs import sta
 from stanet_jax.models import backbones, cgcn, fusion, students
+from stanet_jax.stages.nets import example_batch, net_inputs
+from stanet_jax.stages.students import make_student
 
 
 @functools.cache
@@ -50,12 +53,9 @@ def test_a_closed_switch_shuts_the_audio_out():
 
 
 def test_the_papers_student_at_its_real_size_by_shape():
-    from configs import sta
-    from stanet_jax.stages import classifiers as classification
-    from stanet_jax.stages import students as distillation
     config = sta.get_config('paper')
-    model, batch = distillation.make_student(config), classification.example_batch(config, 'STA', 28, config.batch)
-    logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **classification.inputs(batch))[0][0])
+    model, batch = make_student(config), example_batch(config, 'STA', 28, config.batch)
+    logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **net_inputs(batch))[0][0])
     assert logits.shape == (3, 356, 356)
 
 
