@@ -66,9 +66,9 @@ def overview(name, commands):
 
 
 def suggestion(word, known):
-    """The names that may have been meant, in words."""
-    close = difflib.get_close_matches(word, known, 3, 0.5)
-    return f'did you mean {" or ".join(close)}?' if close else f'choose one of {", ".join(known)}'
+    """The name that may have been meant, in words, or the choice."""
+    close = difflib.get_close_matches(word, known, 1, 0.5)
+    return f'did you mean {close[0]}?' if close else f'choose one of {", ".join(known)}'
 
 
 def run(name, command, words):

@@ -52,8 +52,8 @@ def test_gaze(folder):
 
 def test_command(folder, tmp_path):
     def run(*more):
-        return subprocess.run([sys.executable, '-m', 'stanet_jax.evaluation.diem', f'--root={folder}', f'--out={tmp_path}/set', *more], cwd=ROOT,
-                              capture_output=True, text=True, check=False)
+        return subprocess.run([sys.executable, '-m', 'stanet_jax.evaluation.diem', f'--root={folder}', f'--out={tmp_path}/set', *more],
+                              cwd=ROOT, capture_output=True, text=True, check=False)
     done = run('--blur=0.5', '--pixels_per_degree=6')
     assert done.returncode == 0 and '1 videos; skipped 2' in done.stdout, done.stderr
     assert 'broken/event_data/diem1.txt: must hold nine' in done.stdout and 'blind/event_data: holds no gaze' in done.stdout

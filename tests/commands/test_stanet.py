@@ -1,0 +1,84 @@
+"""The `stanet` command: what it lists, what it takes, how it refuses, and how fast it starts."""
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import pytest
+
+import stanet_jax
+from stanet_jax import cli
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def stanet(*arguments, folder=ROOT):
+    return subprocess.run([sys.executable, '-m', 'stanet_jax', *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+                          check=False, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+
+
+def test_commands_are_listed_with_a_line_each():
+    for arguments, commands in (((), cli.COMMANDS), (('--help',), cli.COMMANDS), (('data', '--help'), cli.DATA)):
+        done = stanet(*arguments)
+        assert done.returncode == 0 and not done.stderr
+        for word, what in commands.items():
+            assert f'  {word:10}{what}' in done.stdout.splitlines()
+    assert stanet('--version').stdout == f'{stanet_jax.__version__}\n'
+
+
+@pytest.mark.parametrize('command', [*([word] for word in cli.COMMANDS if word != 'data'), *(['data', word] for word in cli.DATA)])
+def test_help_has_the_flags(command):
+    done = stanet(*command, '--help')
+    name = 'stanet ' + ' '.join(command)
+    assert done.returncode == 0 and done.stdout.startswith(f'{name}: ') and f'\n    {name} ' in done.stdout
+    assert '--out' in done.stdout or '--workdir' in done.stdout or '--root' in done.stdout
+
+
+@pytest.mark.parametrize('arguments, says', [
+    (['predcit', 'my.mp4'], "'predcit' is no command of stanet; did you mean predict?"),
+    (['data', 'sinthave'], 'did you mean synthave?'), (['xyz'], 'choose one of train, distill,'),
+    (['train', '--config=scam_corse'], 'no config of that name, nor the path of a .py file; did you mean scam_coarse'),
+    (['train', '--config=ablations/refin'], 'did you mean ablations/refine?'),
+    (['train', '--config=scam_coarse', 'runs/here'], "'runs/here': stanet train takes flags alone"),
+    (['train', '--config=scam_coarse', '--wordkir=a'], 'Did you mean: workdir'),
+    (['train'], '--config: stanet train needs it'), (['distill', '--config=sta'], '--workdir: stanet distill needs it'),
+    (['predict', '--checkpoint=nowhere'], '--video, --image: give one of them'),
+    (['predict', 'a.mp4', '--checkpoint=nowhere'], 'nowhere/config.json: not a run'),
+    (['distill', '--config=scam_coarse', '--workdir=a'], "config.task='classifiers': this command does maps"),
+    (['report', '--workdir=nowhere'], 'nowhere/config.json: not a run'),
+    (['data', 'synthave', '--out=x', '--train=many'], '--train=many')])
+def test_a_mistake_ends_in_one_line(tmp_path, arguments, says):
+    done = stanet(*arguments, folder=tmp_path)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith('error: ') and says in done.stderr and done.stderr.count('\n') == 1, done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('given, path', [
+    ('--config=scam_coarse', 'scam_coarse.py'), ('--config=scam_coarse:paper', 'scam_coarse.py:paper'),
+    ('--config=pseudo_gt:coarse:paper', 'pseudo_gt.py:coarse:paper'), ('-config=ablations/refine:none', 'ablations/refine.py:none')])
+def test_configs_have_names(given, path):
+    assert cli.resolve_config(given) == f'{given.split("=")[0]}={cli.CONFIGS / path}'
+
+
+@pytest.mark.parametrize('given', ['--config=configs/scam_coarse.py:paper', '--config.batch=3', '--workdir=scam_coarse', 'my.mp4',
+                                   '--config='])
+def test_what_is_no_name_stays(given):
+    assert cli.resolve_config(given) == given
+
+
+def test_every_config_is_found_by_its_name():
+    for path in (ROOT / 'configs').rglob('*.py'):
+        if path.stem != '__init__':
+            name = path.relative_to(ROOT / 'configs').with_suffix('')
+            assert pathlib.Path(cli.resolve_config(f'--config={name}').removeprefix('--config=')).samefile(path)
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['predict', '--help'], ['train', '--help'], ['evaluate', '--help']])
+def test_help_starts_fast(arguments):
+    """Under 1.5 s of CPU time, which importing JAX alone would take."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert stanet(*arguments).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
