@@ -6,11 +6,16 @@
 
 The first takes 3 minutes on two CPU cores; expect a mean IoU of 0.51 to 0.54 on SynthVOC's held-out images.
 """
-from stanet_jax.configs import eps
+import functools
+
+from stanet_jax.configs import choose, eps
+
+ENCODERS = {'vgg16': {'name': 'vgg16', 'weights': 'weights/vgg16'}, 'resnet101': {'name': 'resnet101', 'weights': 'weights/resnet101'}}
 
 
 def get_config(name='synthvoc'):
-    return {'synthvoc': synthvoc, 'coco': coco}.get(name, lambda: voc12(*name.split('_')))()
+    papers = {f'{version}_{encoder}': functools.partial(voc12, version, encoder) for version in ('v1', 'v2') for encoder in ENCODERS}
+    return choose({'synthvoc': synthvoc, 'coco': coco, **papers}, name)()
 
 
 def synthvoc():
@@ -33,8 +38,7 @@ def voc12(version, encoder):
     config.data.update({'side': 321, 'long_side': (256, 640)})
     config.rates = {'v1': (12,), 'v2': (6, 12, 18, 24)}[version]
     config.width = 0 if (version, encoder) == ('v2', 'resnet101') else 1024
-    config.encoder = {'vgg16': {'name': 'vgg16', 'weights': 'weights/vgg16'},
-                      'resnet101': {'name': 'resnet101', 'weights': 'weights/resnet101'}}[encoder]
+    config.encoder = ENCODERS[encoder]
     config.batch, config.batch_norm, config.schedule = 10, 'running', 'polynomial'
     config.epochs, config.optimizer = {'DeepLab': 10 * 20000 / 10582}, {'DeepLab': 'sgd'}
     config.learning_rate, config.new_multiplier = {'DeepLab': 1e-3 if encoder == 'vgg16' else 2.5e-4}, {'DeepLab': 10.0}

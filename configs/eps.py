@@ -10,9 +10,11 @@ Expect a mean IoU of the masks of 0.50 to 0.54 on SynthVOC.
 """
 from ml_collections import ConfigDict
 
+from stanet_jax.configs import choose
+
 
 def get_config(name='synthvoc'):
-    return {'synthvoc': synthvoc, 'voc12': voc12, 'coco': coco}[name]()
+    return choose({'synthvoc': synthvoc, 'voc12': voc12, 'coco': coco}, name)()
 
 
 def synthvoc():

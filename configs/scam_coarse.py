@@ -10,12 +10,11 @@
 """
 from ml_collections import ConfigDict
 
+from stanet_jax.configs import choose
+
 
 def get_config(recipe='synthave'):
-    recipes = {'synthave': synthave, 'paper': paper}
-    if recipe not in recipes:
-        raise ValueError(f'--config=...:{recipe}: no such recipe; choose one of {", ".join(recipes)}')
-    config = recipes[recipe]()
+    config = choose({'synthave': synthave, 'paper': paper}, recipe)()
     config.recipe, config.task = recipe, 'classifiers'
     return config
 

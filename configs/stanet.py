@@ -11,13 +11,14 @@
 """
 from ml_collections import ConfigDict
 
-from stanet_jax.configs import audio_switch, pseudo_gt, scam_coarse, sta, sta_plus
+from stanet_jax.configs import audio_switch, choose, pseudo_gt, scam_coarse, sta, sta_plus
 
 STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt, 'sta': sta, 'sta_plus': sta_plus}
 
 
 def get_config(recipe='synthave'):
-    config = ConfigDict({stage: module.get_config('synthave' if recipe == 'demo' else recipe) for stage, module in STAGES.items()})
+    of = choose({'synthave': 'synthave', 'demo': 'synthave', 'paper': 'paper'}, recipe)
+    config = ConfigDict({stage: module.get_config(of) for stage, module in STAGES.items()})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
     config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself
     del config.data.side

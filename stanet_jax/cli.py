@@ -7,6 +7,7 @@ import difflib
 import importlib
 import os
 import pathlib
+import re
 import sys
 
 from absl import flags, logging
@@ -119,8 +120,9 @@ def parse(name, words):
         return flags.FLAGS(sys.argv)[1:]
     except (AttributeError, KeyError) as error:  # ml_collections: an override of a field that is not there
         fail(f'--config has no such field: {error.args[0]}'.replace('\\n', ' ').replace("\\'", '').replace("'", ''))
-    except Exception as error:  # absl's own, and what a config file raises while it is read
-        fail(error)
+    except Exception as error:  # absl's own, and what a config file raises while it is read, whose traceback ml_collections hands on
+        raised = str(error).strip().splitlines()[-1] if 'Traceback' in str(error) else str(error)
+        fail(re.sub(r'^ValueError: ', '', raised))
 
 
 def choose(config, tasks):

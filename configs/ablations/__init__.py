@@ -6,13 +6,6 @@ config of that stage; its `get_config` takes a variant's name after the colon.
 
 
 
-def choose(variants, variant):
-    """The fields of a variant; ValueError where there is none of that name."""
-    if variant not in variants:
-        raise ValueError(f'--config=...:{variant}: no such variant; choose one of {", ".join(variants)}')
-    return variants[variant]
-
-
 def begin_from(config, run):
     """The config, with its nets beginning from those of another run wherever they began from those of their own."""
     config.start_from = {net: {part: f'{run}/{of}' for part, of in config.start_from[net].items()} for net in config.nets}

@@ -3,8 +3,8 @@
     python train.py --config=configs/ablations/cam_sta.py:STA --workdir=runs/ablations/cam_sta/STA
         SynthAVE, after configs/scam_coarse.py, whose S and A it begins from: 6 minutes on two CPU cores; docs/ablations.md has scores.
 """
-from stanet_jax.configs import scam_coarse
-from stanet_jax.configs.ablations import begin_from, choose
+from stanet_jax.configs import choose, scam_coarse
+from stanet_jax.configs.ablations import begin_from
 
 STAGE = 'coarse'
 VARIANTS = {'STA': {'nets': ('STA',)}}

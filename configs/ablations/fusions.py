@@ -3,8 +3,7 @@
     python distill.py --config=configs/ablations/fusions.py:STA_long --workdir=runs/ablations/fusions/STA_long
         What configs/sta_plus.py does, for the students alone that a row of the table needs; `evaluate.py --checkpoint` scores them.
 """
-from stanet_jax.configs import sta_plus
-from stanet_jax.configs.ablations import choose
+from stanet_jax.configs import choose, sta_plus
 
 STAGE = 'sta_plus'
 NETS = sta_plus.get_config().nets

@@ -3,8 +3,7 @@
     python distill.py --config=configs/ablations/reasoning.py:m2 --workdir=runs/ablations/reasoning/m2
         SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long. Not run at this size yet.
 """
-from stanet_jax.configs import sta_plus
-from stanet_jax.configs.ablations import choose
+from stanet_jax.configs import choose, sta_plus
 
 STAGE = 'sta_plus'
 VARIANTS = {'none': {'blender': {'name': 'concatenate'}}, **{f'm{steps}': {'blender.steps': steps} for steps in (2, 3, 4, 5)},

@@ -3,8 +3,7 @@
     python distill.py --config=configs/ablations/refine.py:0.8_0.4 --workdir=runs/ablations/refine/0.8_0.4
         SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long, 5.5 minutes on two CPU cores. docs/ablations.md has scores.
 """
-from stanet_jax.configs import sta_plus
-from stanet_jax.configs.ablations import choose
+from stanet_jax.configs import choose, sta_plus
 
 STAGE = 'sta_plus'
 THRESHOLDS = ((0.8, 0.4), (0.8, 0.8), (0.9, 0.6), (0.7, 0.6), (0.8, 0.6))

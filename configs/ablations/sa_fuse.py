@@ -3,8 +3,8 @@
     python train.py --config=configs/ablations/sa_fuse.py:add --workdir=runs/ablations/sa_fuse/add
         SynthAVE, after configs/scam_coarse.py, whose S and A it begins from: 2.5 minutes on two CPU cores; docs/ablations.md has scores.
 """
-from stanet_jax.configs import scam_coarse
-from stanet_jax.configs.ablations import begin_from, choose
+from stanet_jax.configs import choose, scam_coarse
+from stanet_jax.configs.ablations import begin_from
 
 STAGE = 'coarse'
 VARIANTS = {name: {'sa_fuse': name} for name in ('add', 'multiply', 'concatenate', 'bilinear', 'gate')}

@@ -50,7 +50,7 @@ def test_what_differs():
 
 @pytest.mark.parametrize('module', ablations.TABLES.values())
 def test_an_unknown_variant_is_refused_with_the_choices(module):
-    with pytest.raises(ValueError, match=f'none_such: no such variant; choose one of {next(iter(module.VARIANTS))}'):
+    with pytest.raises(ValueError, match=f'none_such: no such recipe; choose one of {next(iter(module.VARIANTS))}'):
         module.get_config('none_such')
 
 
