@@ -1,42 +1,47 @@
 """Class activation maps and their selective fusion, as pure functions on arrays (TPAMI Sec. 3)."""
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Int32, Num
+
+from stanet_jax.arrays import AnyArray
 
 
-def min_max(x):
-    """`Z`: each map of x [..., h, w] scaled to [0, 1]; a constant map gives zeros."""
+def min_max(x: Num[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
+    """`Z`: scales each map to [0, 1]; a constant map becomes zeros."""
     low = x.min(axis=(-2, -1), keepdims=True)
     span = x.max(axis=(-2, -1), keepdims=True) - low
     return jnp.where(span > 0, (x - low) / jnp.where(span > 0, span, 1), 0)
 
 
-def class_activation(maps, tags):
+def class_activation(maps: Float[AnyArray, 'b h w c'], tags: Num[AnyArray, 'b c']) -> Float[jax.Array, 'b h w']:
     """The class activation map of each example's tags (Eq. 1).
 
     Global average pooling and a 1x1 convolution commute, so the classifier's map of a class is the classic weighted sum of
-    features. A clip with several tags gets the mean of its per-tag maps; one without any gets zeros.
+    features. A clip with several tags gets the mean of its per-tag maps; a clip without tags gets zeros.
 
     Args:
-        maps: [b, h, w, c], the classifier's maps before pooling.
-        tags: [b, c], multi-hot.
+        maps: the classifier's maps before pooling, one for each class.
+        tags: multi-hot.
     Returns:
-        [b, h, w] in [0, 1].
+        Maps in [0, 1].
     """
     cams = min_max(jnp.moveaxis(maps, -1, 1))
     tags = tags.astype(cams.dtype)
     return jnp.einsum('bchw,bc->bhw', cams, tags) / jnp.maximum(tags.sum(axis=1), 1)[:, None, None]
 
 
-def soft_filter(confidence, tags):
-    """The weight of each source (Eq. 3): its confidence at the tag where the tag is strictly its best class, else 0.
+def soft_filter(confidence: Float[AnyArray, 'b s c'], tags: Num[AnyArray, 'b c']) -> Float[jax.Array, 'b s']:
+    """The weight of each source (Eq. 3): its confidence in the tag where the tag is strictly its most confident class, else 0.
 
-    Of a clip with several tags, each tag has to beat the classes that are not tags; the weight is the mean over the tags.
+    In a clip with several tags, each tag has to beat the classes that are not tags; the weight is the mean over the tags.
 
     Args:
-        confidence: [b, s, c], softmax over the classes, for each source.
-        tags: [b, c], multi-hot.
+        confidence: softmax over the classes, for each source.
+        tags: multi-hot.
     Returns:
-        [b, s]
+        Weights in [0, 1].
+    Raises:
+        ValueError: the shapes do not fit.
     """
     if confidence.ndim != 3 or tags.shape != (confidence.shape[0], confidence.shape[2]):
         raise ValueError(f'confidence {confidence.shape} and tags {tags.shape} must be [b, s, c] and [b, c]')
@@ -46,16 +51,18 @@ def soft_filter(confidence, tags):
     return weights / jnp.maximum(tagged.sum(axis=-1), 1)
 
 
-def scam(cams, weights, eps=1e-4):
+def scam(cams: Float[AnyArray, 'b s h w'], weights: Float[AnyArray, 'b s'], eps: float = 1e-4) -> Float[jax.Array, 'b h w']:
     """Selective class activation mapping (Eq. 2, and Eq. 8 over more sources).
 
-    `Z((sum_s w_s cam_s + eps) / (sum_s w_s + eps))`; with all weights zero the map is constant, and `Z` makes it zeros.
+    `Z((sum_s w_s cam_s + eps) / (sum_s w_s + eps))`; where all weights are zero the map is constant, and `Z` turns it into zeros.
 
     Args:
-        cams: [b, s, h, w], each in [0, 1].
-        weights: [b, s], see `soft_filter`.
+        cams: the sources' class activation maps, in [0, 1].
+        weights: of the sources, see `soft_filter`.
     Returns:
-        [b, h, w] in [0, 1].
+        Maps in [0, 1].
+    Raises:
+        ValueError: the shapes do not fit.
     """
     if cams.ndim != 4 or weights.shape != cams.shape[:2]:
         raise ValueError(f'cams {cams.shape} and weights {weights.shape} must be [b, s, h, w] and [b, s]')
@@ -63,37 +70,36 @@ def scam(cams, weights, eps=1e-4):
     return min_max((jnp.einsum('bshw,bs->bhw', cams, weights) + eps) / (total + eps))
 
 
-def average(cams):
-    """The plain average of the sources, kept for comparison (Eq. 22): `Z(mean_s cam_s)`, [b, s, h, w] -> [b, h, w]."""
+def average(cams: Float[AnyArray, 'b s h w']) -> Float[jax.Array, 'b h w']:
+    """The plain average of the sources, for comparison with `scam` (Eq. 22): `Z(mean_s cam_s)`; ValueError for another rank."""
     if cams.ndim != 4:
         raise ValueError(f'cams {cams.shape} must be [b, s, h, w]')
     return min_max(cams.mean(axis=1))
 
 
-def fuse_predictions(sta, short, long):
-    """The final map of three students (TPAMI Eq. 21): `Z(Z(a) Z(b) Z(c)) / 2 + Z(a + b + c) / 2`.
+def fuse_predictions(sta: Float[AnyArray, '*lead h w'], short: Float[AnyArray, '*lead h w'],
+                     long: Float[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
+    """The final map of the three students STA, STA+ short and STA+ long (TPAMI Eq. 21), in [0, 1].
 
-    Args:
-        sta, short, long: [..., h, w], the maps of STA, STA+ short and STA+ long.
-    Returns:
-        [..., h, w] in [0, 1].
+    `Z(Z(a) Z(b) Z(c)) / 2 + Z(a + b + c) / 2`
     """
     return (min_max(min_max(sta) * min_max(short) * min_max(long)) + min_max(sta + short + long)) / 2
 
 
-def fuse_product(sta, short, long):
-    """The product form, kept for comparison (TPAMI Eq. 23): `Z(Z(a) Z(b) Z(c)) / 2 * Z(a + b + c) / 2`; as `fuse_predictions`."""
+def fuse_product(sta: Float[AnyArray, '*lead h w'], short: Float[AnyArray, '*lead h w'],
+                 long: Float[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
+    """The product form of `fuse_predictions`, for comparison (TPAMI Eq. 23): `Z(Z(a) Z(b) Z(c)) / 2 * Z(a + b + c) / 2`."""
     return min_max(min_max(sta) * min_max(short) * min_max(long)) / 2 * min_max(sta + short + long) / 2
 
 
-def smooth(maps, valid, reach=2):
-    """The mean of each map over the frames `t - reach ... t + reach` (Sec. 3.2); at a clip's ends over those that there are.
+def smooth(maps: Float[AnyArray, 't h w'], valid: Bool[AnyArray, ' t'], reach: int = 2) -> Float[jax.Array, 't h w']:
+    """The mean of each map over the frames `t - reach ... t + reach` (Sec. 3.2); at a clip's ends, over those frames that exist.
 
     Args:
-        maps: [t, h, w], a clip's.
-        valid: [t], False at what only pads the clip to a length.
+        maps: of the frames of one clip.
+        valid: False at frames that only pad the clip to a fixed length.
     Returns:
-        [t, h, w]; zeros where not valid.
+        Smoothed maps, zeros at frames that are not valid.
     """
     valid = valid.astype(maps.dtype)
     near = jnp.abs(jnp.arange(len(maps))[:, None] - jnp.arange(len(maps))) <= reach
@@ -101,13 +107,13 @@ def smooth(maps, valid, reach=2):
     return jnp.einsum('tu,uhw->thw', weights / jnp.maximum(weights.sum(1, keepdims=True), 1), maps, precision='highest')
 
 
-def tight_box(map, factor=2.0):
+def tight_box(map: Float[AnyArray, 'h w'], factor: float = 2.0) -> Int32[jax.Array, '4']:
     """The tightest box around all pixels strictly above `factor` times the map's mean (Sec. 3.2).
 
-    Args:
-        map: [h, w].
     Returns:
-        int32 [4], `(y0, x0, y1, x1)`, end-exclusive; the whole frame where no pixel is above.
+        (y0, x0, y1, x1) in pixels, end-exclusive; the whole frame where no pixel is above.
+    Raises:
+        ValueError: the map is not two-dimensional.
     """
     if map.ndim != 2:
         raise ValueError(f'map {map.shape} must be [h, w]')
@@ -121,23 +127,43 @@ def tight_box(map, factor=2.0):
     return jnp.stack([y0, x0, y1, x1]).astype(jnp.int32)
 
 
-def widen_box(box, shape, least=1 / 8):
-    """The box, around its centre and within the frame, with no side under `least` of the frame's `shape` (h, w); int32 [4]."""
+def widen_box(box: Int[AnyArray, '4'], shape: tuple[int, int], least: float = 1 / 8) -> Int32[jax.Array, '4']:
+    """Widens a box about its centre, within the frame, so that each side is at least `least` of the frame's side.
+
+    Args:
+        box: (y0, x0, y1, x1) in pixels, end-exclusive.
+        shape: (h, w) of the frame.
+        least: smallest side of the box, as a share of the frame's.
+    Returns:
+        The wider box, in the same order.
+    """
     box, sides = jnp.asarray(box), jnp.array(shape)
     size = jnp.maximum(box[2:] - box[:2], jnp.ceil(sides * least).astype(jnp.int32))
     start = jnp.clip((box[:2] + box[2:] - size) // 2, 0, sides - size)
     return jnp.concatenate([start, start + size]).astype(jnp.int32)
 
 
-def crop(image, box, shape):
-    """Cuts `box` (y0, x0, y1, x1), which may be traced, out of image [h, w, ...] and resizes it to `shape` (h', w'), bilinear."""
+def crop(image: Float[AnyArray, 'h w ...'], box: Num[AnyArray, '4'], shape: tuple[int, int]) -> Float[jax.Array, 'h2 w2 ...']:
+    """Cuts a box out of an image and resizes it bilinearly.
+
+    Args:
+        image: one image.
+        box: (y0, x0, y1, x1) in pixels, which need not be whole; may be traced.
+        shape: (h2, w2) of the result.
+    """
     box = jnp.asarray(box, jnp.float32)
     scale = jnp.array(shape, jnp.float32) / (box[2:] - box[:2])
     return jax.image.scale_and_translate(image, (*shape, *image.shape[2:]), (0, 1), scale, -box[:2] * scale, 'linear')
 
 
-def paste(map, box, shape):
-    """The inverse of `crop`: map [h', w'], resized to `box`, in a zero frame of `shape` (h, w)."""
+def paste(map: Float[AnyArray, 'h2 w2'], box: Num[AnyArray, '4'], shape: tuple[int, int]) -> Float[jax.Array, 'h w']:
+    """The inverse of `crop`: resizes a map to the box and places it in a frame of zeros.
+
+    Args:
+        map: of the box alone.
+        box: (y0, x0, y1, x1) in pixels of the frame; may be traced.
+        shape: (h, w) of the frame.
+    """
     box = jnp.asarray(box, jnp.float32)
     scale = (box[2:] - box[:2]) / jnp.array(map.shape, jnp.float32)
     return jax.image.scale_and_translate(map, shape, (0, 1), scale, box[:2], 'linear')
