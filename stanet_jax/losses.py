@@ -1,18 +1,23 @@
-"""Losses: short pure functions, one value for each example."""
+"""Losses: short pure functions that give one value for each example."""
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Integer, Num
+
+from stanet_jax.arrays import AnyArray
 
 
-def multilabel_soft_margin(logits, labels):
+def multilabel_soft_margin(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray, 'b c']) -> Float[jax.Array, ' b']:
     """Multilabel soft margin loss (TPAMI Eq. 7), mean over classes.
 
     `-1/c sum_i [y_i log sigmoid(x_i) + (1 - y_i) log sigmoid(-x_i)]`
 
     Args:
-        logits: [b, c], any real numbers.
-        labels: [b, c], multi-hot tags in {0, 1}.
+        logits: before the sigmoid.
+        labels: multi-hot tags in {0, 1}.
     Returns:
-        [b], natural logarithm.
+        The loss of each example, in nats.
     Raises:
         ValueError: the shapes differ or are not two-dimensional.
     """
@@ -22,16 +27,16 @@ def multilabel_soft_margin(logits, labels):
     return -gains.mean(axis=-1)
 
 
-def binary_cross_entropy(logits, target):
+def binary_cross_entropy(logits: Float[AnyArray, 'b h w'], target: Float[AnyArray, 'b h w']) -> Float[jax.Array, ' b']:
     """Binary cross-entropy of a map (the first term of Eq. 17), mean over its pixels.
 
     `-mean [y log sigmoid(x) + (1 - y) log sigmoid(-x)]`
 
     Args:
-        logits: [b, h, w], any real numbers.
-        target: [b, h, w], in [0, 1].
+        logits: of the predicted map, before the sigmoid.
+        target: in [0, 1].
     Returns:
-        [b], natural logarithm.
+        The loss of each example, in nats.
     Raises:
         ValueError: the shapes differ or are not three-dimensional.
     """
@@ -40,17 +45,17 @@ def binary_cross_entropy(logits, target):
     return -gains.mean(axis=(1, 2))
 
 
-def kl_divergence(pred, target):
-    """Kullback-Leibler divergence between maps as distributions (the second term of Eq. 17), target over prediction.
+def kl_divergence(pred: Float[AnyArray, 'b h w'], target: Float[AnyArray, 'b h w']) -> Float[jax.Array, ' b']:
+    """Kullback-Leibler divergence of the target from the prediction, both as distributions (the second term of Eq. 17).
 
-    Each map is divided by its sum; `sum q log(eps + q / (p + eps))`, `q` the target, `p` the prediction, as in `metrics.kl_div`, with
-    `eps` = 2^-52. A target of zero mass gives 0.
+    Each map is divided by its sum; the divergence is `sum q log(eps + q / (p + eps))`, with `q` the target, `p` the prediction and
+    `eps` = 2^-52, as in `evaluation.metrics.kl_div`. A target of zero mass gives 0.
 
     Args:
-        pred: [b, h, w], non-negative.
-        target: [b, h, w], non-negative.
+        pred: non-negative.
+        target: non-negative.
     Returns:
-        [b], natural logarithm.
+        The loss of each example, in nats.
     Raises:
         ValueError: the shapes differ or are not three-dimensional.
     """
@@ -65,14 +70,16 @@ def kl_divergence(pred, target):
     return (q * jnp.log(eps + q / (p + eps))).sum(axis=(1, 2))
 
 
-def pixel_cross_entropy(logits, labels, ignore=255):
-    """Cross-entropy of labels, mean over the pixels that have one; 0 where none has.
+def pixel_cross_entropy(logits: Float[AnyArray, 'b h w c'], labels: Integer[AnyArray, 'b h w'],
+                        ignore: int = 255) -> Float[jax.Array, ' b']:
+    """Cross-entropy of labels, mean over the labelled pixels of each image; 0 for an image without any.
 
     Args:
-        logits: [b, h, w, c], any real numbers.
-        labels: [b, h, w], integers from 0 to c - 1, or `ignore`.
+        logits: before the softmax over classes.
+        labels: from 0 to c - 1, or `ignore` at pixels without a label.
+        ignore: the value that marks pixels without a label.
     Returns:
-        [b], natural logarithm.
+        The loss of each example, in nats.
     Raises:
         ValueError: the shapes do not fit.
     """
@@ -91,36 +98,43 @@ def _same_maps(pred, target):
 # --------------------------------------------------------------------------------------------------------------------- EPS
 
 
-def overlap(maps, saliency):
-    """`|B_i and B_s| / |B_i|` (EPS Sec. 3.2): how much of a class's map lies on what is salient; `B = [M > 0.5]`. No gradient.
+def overlap(maps: Float[AnyArray, 'b h w c'], saliency: Float[AnyArray, 'b h w']) -> Float[jax.Array, 'b c']:
+    """The share of each class's map that lies on salient pixels: `|B_i and B_s| / |B_i|` with `B = [M > 0.5]` (EPS Sec. 3.2).
+
+    No gradient passes through it.
 
     Args:
-        maps: [b, h, w, c], in [0, 1]; saliency: [b, h, w], in [0, 1].
+        maps: in [0, 1], one for each class.
+        saliency: in [0, 1].
     Returns:
-        [b, c]; 0 where a class's map is nowhere above 0.5.
+        Shares in [0, 1]; 0 where a class's map is nowhere above 0.5.
     """
     on = jax.lax.stop_gradient(maps) > 0.5
     both = (on & (saliency > 0.5)[..., None]).sum(axis=(1, 2))
     return both / jnp.maximum(on.sum(axis=(1, 2)), 1)
 
 
-def eps_saliency(logits, saliency, tags, threshold=0.4, mix=0.5, selection='adaptive', background_classes=None):
-    """EPS's saliency loss (Lee et al., CVPR 2021, Eq. 1 to 3): the saliency that the maps make should be the one that is given.
+def eps_saliency(logits: Float[AnyArray, 'b h w k'], saliency: Float[AnyArray, 'b h w'], tags: Num[AnyArray, 'b k-1'],
+                 threshold: float = 0.4, mix: float = 0.5, selection: str = 'adaptive',
+                 background_classes: Bool[AnyArray, 'k-1'] | Sequence[bool] | None = None,
+                 ) -> tuple[Float[jax.Array, ''], dict[str, Float[jax.Array, 'b h w']]]:
+    """EPS's saliency loss (Lee et al., CVPR 2021, Eq. 1 to 3), which fits the saliency estimated from the maps to the given one.
 
-    `M = softmax(logits)`; `M_fg` is the sum of the tagged classes that count as foreground, `M_bg` that of the other tagged ones and of the
-    background's map, which is the last (Eq. 2); the estimate `mix M_fg + (1 - mix) (1 - M_bg)` (Eq. 1) is compared to `saliency` by the
+    `M = softmax(logits)`; `M_fg` is the sum of the tagged classes' maps that count as foreground, `M_bg` the sum of the other tagged
+    classes' maps and the background's (Eq. 2). The estimate `mix M_fg + (1 - mix) (1 - M_bg)` (Eq. 1) is compared to `saliency` by the
     mean squared difference (Eq. 3).
 
     Args:
-        logits: [b, h, w, c + 1].
-        saliency: [b, h, w], in [0, 1], at the maps' size.
-        tags: [b, c], multi-hot.
-        threshold: what a class's `overlap` has to be above to count as foreground.
+        logits: before the softmax, a map for each of the c = k - 1 classes and, last, one for the background.
+        saliency: in [0, 1], at the maps' size.
+        tags: multi-hot.
+        threshold: a class counts as foreground where its `overlap` is above this.
         mix: lambda of Eq. 1.
         selection: which tagged classes count as foreground (Table 3): 'adaptive', those above the threshold; 'naive', all;
-            'predefined', all but those of `background_classes`, bool [c].
+            'predefined', all except `background_classes`.
+        background_classes: True at classes that 'predefined' counts as background.
     Returns:
-        A number, and a dict of `foreground` (`M_fg`), `background` (`1 - M_bg`) and `estimate`, each [b, h, w].
+        The loss, one number for the batch, and a dict of the maps `foreground` (`M_fg`), `background` (`1 - M_bg`) and `estimate`.
     Raises:
         ValueError: the shapes do not fit, an unknown selection, or 'predefined' without its classes.
     """
