@@ -218,7 +218,7 @@ class Predictor:
         if isinstance(video, str | os.PathLike):
             if sound is not None:
                 raise InputError(f'{video}: a file is heard with its own sound; give its frames to have another one heard')
-            moments, fps = read_moments(video, self.side), frame_count(video)[1]
+            moments, fps = read_moments(video, self.side), frame_count(video).fps
         else:
             moments = moments_of_frames(video, sound, fps, self.side)
         times, maps = [], []

@@ -37,7 +37,7 @@ def predict_blocks(predictor, video):
     """Yields (Moments, maps [n, side, side]) of a video, a block at a time; the next is being read, and one predicted, meanwhile."""
     every = read_moments(video, predictor.side)
     read = itertools.chain.from_iterable(prefetch(iter(lambda: list(itertools.islice(every, BLOCK)), [])))
-    maps = predictor.predict_blocks(read, frame_count(video)[1])
+    maps = predictor.predict_blocks(read, frame_count(video).fps)
     return prefetch((block, np.asarray(found[predictor.names[-1]])) for block, found in maps)
 
 
@@ -65,7 +65,7 @@ def predict_video(predictor, video, out, name=None, names='eyemap'):
         raise InputError(f'{folder}: is there, and holds other things than maps; give another --out')
     temporary, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
     try:
-        with tqdm.tqdm(total=frame_count(video)[0], desc=folder.name, unit='frame', mininterval=0.5) as progress:
+        with tqdm.tqdm(total=frame_count(video).frames, desc=folder.name, unit='frame', mininterval=0.5) as progress:
             write_film(temporary, video, predict_blocks(predictor, video), progress, names)
         if folder.exists():
             folder.rename(old)

@@ -1,26 +1,36 @@
-"""A clip as it is stored: frames as JPEG, sound as 16-bit samples."""
+"""A clip as prepared sets store it: frames as JPEG, sound as 16-bit samples."""
 import io
+import os
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int16, UInt8
 from PIL import Image
 
+from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
 
-def read_clip(path, rate, side):
-    """Reads a clip as it is stored: `(frames, sound)`.
+class StoredClip(NamedTuple):
+    """A clip as prepared sets store it.
 
-    Frames are JPEG bytes of side x side pixels at times k / rate, the sound is int16 `[n]`, mono, 16 kHz, from the time
-    of the first frame, None where there is none. InputError as `read_frames`.
+    Attributes:
+        frames: the JPEG bytes of each frame.
+        sound: mono at 16 kHz, from the time of the first frame on; None or empty where the clip is silent.
     """
-    from stanet_jax.media.sound import read_sound  # Here, as sound.py is built on this file.
+    frames: list[bytes]
+    sound: Int16[np.ndarray, ' n'] | None
+
+
+def read_clip(path: str | os.PathLike, rate: float, side: int) -> StoredClip:
+    """Reads a video file as a clip of `rate` square frames a second, each `side` pixels wide; InputError as `read_frames`."""
     frames = [to_jpeg(image) for image in read_frames(path, rate, side)]
     wave = read_sound(path)
-    return frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+    return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16))
 
 
-def to_jpeg(image):
-    """JPEG bytes of a uint8 RGB `[h, w, 3]` image, at a quality whose error (about 1 of 255) is below the codec's."""
+def to_jpeg(image: UInt8[np.ndarray, 'h w 3']) -> bytes:
+    """Encodes an RGB image as JPEG, at a quality whose error (about 1 of 255) is below that of the video's codec."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, 'JPEG', quality=95, subsampling=0)
     return buffer.getvalue()

@@ -1,18 +1,24 @@
-"""Pictures of what the nets do."""
+"""Contact sheets: many small labelled pictures in one PNG file."""
 import os
+import pathlib
+from collections.abc import Sequence
 
+import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+from jaxtyping import UInt8
+
+Row = tuple[str, Sequence[tuple[str, UInt8[np.ndarray, 'h w 3']]]]  # a title, and labelled RGB pictures
 
 
-def contact_sheet(path, rows, side=128, across=2):
-    """Writes a PNG of labelled pictures.
+def contact_sheet(path: pathlib.Path, rows: Sequence[Row], side: int = 128, across: int = 2) -> None:
+    """Writes a PNG file of labelled pictures in titled rows.
 
     Args:
         path: file to write; it appears whole or not at all.
-        rows: list of (title, [(label, uint8 [h, w, 3])]).
-        side: of each picture on the sheet, in pixels.
+        rows: titles and labelled pictures.
+        side: width and height of each picture on the sheet, in pixels.
         across: how many rows stand side by side.
     """
     font, bar, gap = PIL.ImageFont.load_default(12), 17, 6

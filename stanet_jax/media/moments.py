@@ -1,10 +1,14 @@
 """A film as a stream of moments: each frame with the second of sound around it."""
 import collections
 import heapq
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.media.sound import SoundWindow, audio_window, log_spectrogram
@@ -12,22 +16,28 @@ from stanet_jax.media.video import decode, open_media, resize_frame, to_rgb, vid
 
 
 class Moment(NamedTuple):
-    """A frame of a video as the students see it, and whatever else goes with it."""
-    time: float  # in seconds, rising
-    picture: Any  # uint8 [side, side, 3]
-    audio: Any  # log-spectrogram of the second around, float32 [257, 98]
-    phi: float  # 1 where there is sound, else 0
-    frame: Any = None  # as it was decoded
-    end: float = 0.0  # when the next one is shown
+    """A frame of a video as the students see it, and the sound around it.
+
+    Attributes:
+        time: when the frame is shown, in seconds; later moments have greater times.
+        picture: the frame in RGB, resized to a square.
+        audio: log spectrogram of the second of sound around the frame.
+        phi: 1 where the video has sound, else 0.
+        frame: the frame as it was decoded; None where it does not come from a file.
+        end: when the next frame is shown, in seconds.
+    """
+    time: float
+    picture: UInt8[np.ndarray, 'side side 3']
+    audio: Float[np.ndarray, '257 98']
+    phi: float
+    frame: av.VideoFrame | None = None
+    end: float = 0.0
 
 
-# ------------------------------------------------------------------------------------------------------- from video to moments
+def read_moments(video: str | os.PathLike, side: int) -> Iterator[Moment]:
+    """Yields the `Moment` of every frame of a video file, with pictures of `side` pixels and times on the file's clock.
 
-
-def read_moments(video, side):
-    """Yields the `moments.Moment` of every frame of a video, `side` pixels wide; in memory are a frame and a second or two of sound.
-
-    Their `time` and `end` are in seconds on the file's clock. InputError as `video.read_frames`.
+    Memory holds one frame and a second or two of sound at a time. InputError as `video.read_frames`.
     """
     with open_media(video) as container:
         stream = video_stream(container)
@@ -37,7 +47,7 @@ def read_moments(video, side):
         decoded = decode(container, [stream])
         if container.format.name == 'avi':
             decoded = _in_order(decoded)
-        for frame, start, end in _rising(decoded, float(stream.time_base)):
+        for frame, start, end in _rising(decoded, float(stream.time_base)):  # type: ignore[arg-type]  # every stream of a file has one
             if sound is None:
                 origin, sound = start, SoundWindow(video, start)
                 silent = np.zeros((257, 98), np.float32)
@@ -47,24 +57,26 @@ def read_moments(video, side):
             raise InputError(f'{video}: no frame of it decodes; fetch it again')
 
 
-def moments_of_frames(frames, wave, fps, side):
-    """Yields the `Moment` of every frame of a film in memory, or that is read frame by frame.
+def moments_of_frames(frames: Iterable[UInt8[np.ndarray, 'h w 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
+                      ) -> Iterator[Moment]:
+    """Yields the `Moment` of every frame of a video that is given as frames, which may be read one by one.
 
     Args:
-        frames: iterable of uint8 RGB [h, w, 3].
-        wave: its sound, float32 [n], mono, 16 kHz; None for a silent film.
+        frames: RGB frames.
+        wave: their sound in [-1, 1], mono at 16 kHz; None for a silent video.
         fps: frames per second.
-        side: of the square that frames are resized to.
+        side: width and height that frames are resized to, in pixels.
     """
-    sounds, spectrogram = wave is not None and len(wave) > 0, np.zeros((257, 98), np.float32)
+    wave = None if wave is None or not len(wave) else wave
+    spectrogram = np.zeros((257, 98), np.float32)
     for k, frame in enumerate(frames):
-        if sounds:
+        if wave is not None:
             spectrogram = log_spectrogram(audio_window(wave, k / fps))
-        yield Moment(k / fps, resize_frame(frame, side), spectrogram, float(sounds), None, (k + 1) / fps)
+        yield Moment(k / fps, resize_frame(frame, side), spectrogram, float(wave is not None), None, (k + 1) / fps)
 
 
 def _in_order(decoded, most=16):
-    """Sorts the times of frames that are up to `most` places off: AVI counts frames as they are decoded, not as they are shown."""
+    """Sorts times that are up to `most` places out of order: AVI counts frames in the order of decoding, not of showing."""
     frames, ordered = collections.deque(), []
     for frame, start, end in decoded:
         frames.append(frame)
@@ -76,7 +88,7 @@ def _in_order(decoded, most=16):
 
 
 def _rising(decoded, tick):
-    """Makes the times rise: what falls back by more than a second (a spliced file) goes on from the frame before."""
+    """Makes the times rise; a frame more than a second before its predecessor (in a spliced file) continues from there."""
     shift, last, last_end = 0.0, -np.inf, 0.0
     for frame, start, end in decoded:
         if start + shift < last - 1:

@@ -1,9 +1,14 @@
-"""Sound: out of media files, into the second around a frame, into the log spectrogram that VGGSound is trained on."""
+"""Sound: read from media files, cut to the second around a frame, and turned into the log spectrogram that VGGSound is trained on."""
 import itertools
+import os
+from collections.abc import Iterable, Iterator
 
 import av
 import numpy as np
 import scipy.fft
+from av.container import InputContainer
+from av.stream import Stream
+from jaxtyping import Float, Num
 
 from stanet_jax.media.video import decode, open_media, video_stream
 
@@ -26,19 +31,19 @@ def _spectrogram_window():
 _WINDOW = _spectrogram_window()
 
 
-def log_spectrogram(wave, sample_rate=SAMPLE_RATE):
-    """The log spectrogram of a sound, normalised over the clip, as VGGSound was trained.
+def log_spectrogram(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE) -> Float[np.ndarray, '257 t']:
+    """Computes the log spectrogram of a sound, normalised over the clip, on which VGGSound is trained.
 
-    `scipy.signal.spectrogram` of 512-sample segments (353 overlap, Tukey window 0.25, constant detrend, power spectral
-    density), `log(x + 1e-7)`, then `(x - mean) / (std + 1e-9)`; written out, as it runs in the input pipeline and
-    SciPy's general function takes half as long again.
+    It is `scipy.signal.spectrogram` of 512-sample segments (353 overlap, Tukey window 0.25, constant detrend, power spectral density),
+    `log(x + 1e-7)`, then `(x - mean) / (std + 1e-9)`. It is written out because it runs in the input pipeline, where SciPy's general
+    function takes half as long again.
 
     Args:
-        wave: `[n]` float in [-1, 1] or int16; shorter than 512 samples it is padded with zeros.
-        sample_rate: of the wave, in Hz; other than 16000 it is resampled.
+        wave: one row of n samples, floats in [-1, 1] or int16; one shorter than 512 samples is padded with zeros.
+        sample_rate: of the wave, in Hz; a wave at another rate than 16000 is resampled.
 
     Returns:
-        float32 `[257, t]`, t = (n - 353) // 159 at 16 kHz: 98 for 1 s, 1004 for 10 s. Zeros for a constant wave.
+        257 frequencies at t = (n - 353) // 159 times at 16 kHz: 98 for 1 s, 1004 for 10 s. Zeros for a constant wave.
 
     Raises:
         ValueError: the wave is empty, not of one dimension, or of another type.
@@ -68,71 +73,70 @@ def log_spectrogram(wave, sample_rate=SAMPLE_RATE):
     return np.ascontiguousarray(x.T, np.float32)
 
 
-def resample(wave, sample_rate, target=SAMPLE_RATE):
-    """Float `[n]` at `sample_rate` to the target's rate, both in Hz (soxr, high quality)."""
+def resample(wave: Float[np.ndarray, ' n'], sample_rate: int, target: int = SAMPLE_RATE) -> Float[np.ndarray, ' m']:
+    """Resamples a wave from `sample_rate` to the rate `target`, both in Hz (soxr, high quality)."""
     if sample_rate == target:
         return wave
-    import librosa  # Here, as its import takes longer than most clips and 16 kHz sound does without.
+    import librosa  # Here, as its import takes longer than most clips and sound at 16 kHz does not need it.
     return librosa.resample(wave, orig_sr=sample_rate, target_sr=target, res_type='soxr_hq')
 
 
-def audio_window(wave, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
-    """The samples of the second centred on a time.
+def audio_window(wave: Num[np.ndarray, ' n'], centre: float, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE,
+                 ) -> Num[np.ndarray, ' m']:
+    """Cuts the window of m = round(seconds * sample_rate) samples centred on a time out of a wave.
 
     At the ends of the wave the window is shifted inwards; a wave that is shorter is padded with zeros at its end.
 
     Args:
-        wave: `[n]`.
-        centre: seconds from the wave's start.
+        wave: of any type, which the window keeps.
+        centre: in seconds from the wave's start.
         seconds: the window's length.
         sample_rate: in Hz.
-
-    Returns:
-        `[round(seconds * sample_rate)]`, of the wave's type.
     """
     start, length = audio_window_bounds(len(wave), centre, seconds, sample_rate)
     window = wave[start:start + length]
     return np.pad(window, (0, length - len(window)))
 
 
-def audio_window_bounds(samples, centre, seconds=1.0, sample_rate=SAMPLE_RATE):
-    """First sample and length of what `audio_window` takes out of a wave of so many samples."""
+def audio_window_bounds(samples: int, centre: float, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE) -> tuple[int, int]:
+    """Gives the first sample and the length of the window that `audio_window` cuts out of a wave of `samples` samples."""
     length = round(seconds * sample_rate)
     start = round(centre * sample_rate) - length // 2
     return min(max(start, 0), max(samples - length, 0)), length
 
 
-def sound_stream(container):
-    """The first audio stream that can be decoded, or None."""
+def sound_stream(container: InputContainer) -> av.AudioStream | None:
+    """Gives the first audio stream that can be decoded, or None."""
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
-def read_sound(path):
-    """The sound of a media file, in step with its video.
+def read_sound(path: str | os.PathLike) -> Float[np.ndarray, ' n'] | None:
+    """Reads the sound of a media file, synchronous with its video.
 
     Args:
         path: a video or sound file of any codec.
 
     Returns:
-        float32 `[n]` in [-1, 1], 16 kHz, the mean over channels, from the time of the first video frame (of the first
-        sample, where there is no video): sound before it is cut, and where there is none for a time there are zeros.
-        None if the file has no audio stream or nothing of it decodes.
+        float32 samples in [-1, 1] at 16 kHz, the mean over channels, from the time of the first video frame on (of the first sample,
+        where there is no video): sound before that is cut, and gaps in the sound are filled with zeros. None if the file has no audio
+        stream or nothing of it decodes.
 
     Raises:
-        InputError: the file is missing, empty or no media.
+        InputError: the file is missing, empty or not a media file.
     """
     with open_media(path) as container:
         stream = sound_stream(container)
         if stream is None:
             return None
         film = video_stream(container)
-        origin, sounds, skip = None, [], set()
+        origin, sounds = None, []
+        skip: set[Stream] = set()
         for frame, start, _ in decode(container, [s for s in (stream, film) if s is not None], skip):
             if isinstance(frame, av.AudioFrame):
                 sounds.append((start, frame.sample_rate, _mono(frame)))
-            elif film not in skip:
+            elif film is not None and film not in skip:
                 origin = start
-                skip.add(film)  # Its first frame tells where the sound has to begin.
+                skip.add(film)  # Only the time of its first frame is needed: there the sound begins.
     if not sounds:
         return None
     rate = sounds[0][1]
@@ -141,21 +145,21 @@ def read_sound(path):
 
 
 class SoundWindow:
-    """What `read_sound` reads, with little more than a second of it in memory: for films of any length.
+    """A window that moves forward over the sound that `read_sound` reads, with little more than a second of it in memory.
 
     Attributes:
-        silent: the file has no audio stream, or nothing of it decodes from the origin on.
+        silent: True where the file has no audio stream, or nothing of it decodes from the origin on.
     """
 
-    def __init__(self, path, origin):
-        """Opens the sound of a media file; `origin`: the time of the first video frame, in seconds on the file's clock."""
+    def __init__(self, path: str | os.PathLike, origin: float):
+        """Opens the sound of a media file; `origin` is the time of the first video frame, in seconds on the file's clock."""
         self._pieces = _stream_sound(path, origin)
         self._held, self._first = np.zeros(0, np.float32), 0  # samples, and the number of the first of them
         self.around(0.0)
         self.silent = not len(self._held)
 
-    def around(self, centre):
-        """The second around a time, float32 [16000], as `second_around(read_sound(path), centre)`; the times must not fall."""
+    def around(self, centre: float) -> Float[np.ndarray, '16000']:
+        """Gives the second around a time, `audio_window(read_sound(path), centre)`; times must not decrease from call to call."""
         start = max(round(centre * SAMPLE_RATE) - SAMPLE_RATE // 2, 0)
         while (end := self._first + len(self._held)) < start + SAMPLE_RATE and (piece := next(self._pieces, None)) is not None:
             # The last second read stays, as the sound may end here and the window is then shifted inwards.
@@ -166,9 +170,9 @@ class SoundWindow:
         return np.pad(window, (0, SAMPLE_RATE - len(window)))
 
 
-def _stream_sound(path, origin):
-    """Yields what `read_sound` returns, piece by piece."""
-    import soxr  # Librosa's resampler, which can go on where a piece ended.
+def _stream_sound(path: str | os.PathLike, origin: float) -> Iterator[Float[np.ndarray, ' n']]:
+    """Yields the samples that `read_sound` returns, piece by piece."""
+    import soxr  # Librosa's resampler, which can continue where a piece ended.
     with open_media(path) as container:
         stream = sound_stream(container)
         sounds = ((start, frame.sample_rate, _mono(frame)) for frame, start, _ in (decode(container, [stream]) if stream else ()))
@@ -183,14 +187,14 @@ def _stream_sound(path, origin):
             yield np.clip(resampler.resample_chunk(np.zeros(0, np.float32), last=True), -1, 1)
 
 
-def _without_gaps(sounds, origin, rate):
-    """(start in seconds, sample rate, samples) of each piece -> pieces at `rate` without gaps from the origin on."""
+def _without_gaps(sounds: Iterable[tuple[float, int, np.ndarray]], origin: float, rate: int) -> Iterator[np.ndarray]:
+    """Turns pieces of sound, (start in seconds, sample rate, samples) each, into pieces at `rate` without gaps from the origin on."""
     end = 0
-    for start, its_rate, piece in sounds:
-        start = round((start - origin) * rate)
-        piece = resample(piece, its_rate, rate)
+    for time, sample_rate, piece in sounds:
+        start = round((time - origin) * rate)
+        piece = resample(piece, sample_rate, rate)
         if not end or abs(start - end) > _JITTER * rate:
-            # A gap is filled with zeros, a second at a time; of an overlap, or what lies before the origin, the later part is kept.
+            # A gap is filled with zeros, a second at a time; what overlaps the piece before, or lies before the origin, is cut off.
             while end < start:
                 zeros = np.zeros(min(start - end, rate), np.float32)
                 end += len(zeros)
@@ -201,6 +205,7 @@ def _without_gaps(sounds, origin, rate):
 
 
 def _mono(frame):
+    """The mean over the channels of a decoded frame, float32 in [-1, 1]."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T

@@ -1,10 +1,15 @@
-"""Video files to frames: constant memory, by time stamps, as any container and codec that FFmpeg knows."""
+"""Frames of video files: of any container and codec that FFmpeg knows, by their time stamps, in constant memory."""
 import os
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 import PIL.Image
+from av.container import InputContainer
+from av.stream import Stream
 from av.video.reformatter import VideoReformatter
+from jaxtyping import UInt8
 
 from stanet_jax import InputError
 
@@ -12,8 +17,35 @@ from stanet_jax import InputError
 _TOLERANCE = 1.001e-3
 
 
-def open_media(path):
-    """Opens a media file for reading (a PyAV container, to be used with `with`); InputError where it is none."""
+class TimedFrame(NamedTuple):
+    """A decoded frame of a video or sound stream.
+
+    Attributes:
+        frame: an `av.VideoFrame` or `av.AudioFrame`.
+        start, end: when it is shown or heard, in seconds on the file's clock.
+    """
+    frame: Any
+    start: float
+    end: float
+
+
+class FrameCount(NamedTuple):
+    """How many frames a video has, as its header tells.
+
+    Attributes:
+        frames: their approximate number; None where the header does not tell.
+        fps: the approximate number per second.
+    """
+    frames: int | None
+    fps: float
+
+
+def open_media(path: str | os.PathLike) -> InputContainer:
+    """Opens a media file for reading, to be used with `with`.
+
+    Raises:
+        InputError: the file is missing, empty, or neither video nor sound.
+    """
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise InputError(f'{path}: no such file')
@@ -27,19 +59,19 @@ def open_media(path):
         raise InputError(f'{path}: cannot be read as video or sound ({e.strerror}); fetch it again') from None
 
 
-def video_stream(container):
-    """The first stream that is a film (cover art is a video stream too, of one attached picture), or None."""
+def video_stream(container: InputContainer) -> av.VideoStream | None:
+    """Gives the first video stream that can be decoded and is not cover art (a video stream of one picture), or None."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None:
             return stream
     return None
 
 
-def decode(container, streams, skip=()):
-    """Yields `(frame, start, end)` of some streams, each in display order; what does not decode is left out.
+def decode(container: InputContainer, streams: Sequence[Stream], skip: Container[Stream] = ()) -> Iterator[TimedFrame]:
+    """Yields the frames of some video and sound streams, each stream in display order.
 
-    Start and end are seconds on the container's clock. A frame without a time stamp follows the one before it. `skip`
-    is a collection of streams that are not decoded (any more: it may grow meanwhile).
+    Frames that do not decode are skipped; a frame without a time stamp starts where the one before it ends. Streams in `skip` are
+    not decoded; it may grow during the iteration.
     """
     ends = dict.fromkeys(streams, 0.0)
     for stream in streams:
@@ -52,15 +84,15 @@ def decode(container, streams, skip=()):
             frames = stream.decode(packet)
         except av.FFmpegError:
             continue
-        tick = float(stream.time_base)
+        tick = float(stream.time_base)  # type: ignore[arg-type]  # every stream of a file has a time base
         for frame in frames:
             start = ends[stream] if frame.pts is None else frame.pts * tick
             ends[stream] = end = start + _duration(frame, stream, tick)
-            yield frame, start, end
+            yield TimedFrame(frame, start, end)
 
 
-def packets(container, streams):
-    """Yields `(stream, packet)` as they are stored, up to where the file breaks off, then `(stream, None)` for each stream."""
+def packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[Stream, av.Packet | None]]:
+    """Yields `(stream, packet)` in the file's order up to its end or to where it is cut off, then `(stream, None)` for each stream."""
     try:
         for packet in container.demux(streams):
             if packet.size:
@@ -77,8 +109,8 @@ def _duration(frame, stream, tick):
     return frame.duration * tick or 1 / float(stream.average_rate or 25)
 
 
-def read_frames(path, rate=None, side=None):
-    """Yields a film's frames at times k / rate from its first frame.
+def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | None = None) -> Iterator[UInt8[np.ndarray, 'h w 3']]:
+    """Yields a video's frames at times k / rate from its first frame on.
 
     Args:
         path: a video file.
@@ -86,11 +118,11 @@ def read_frames(path, rate=None, side=None):
         side: frames are resized to side x side pixels (not cropped, as in the papers); None leaves their size.
 
     Yields:
-        uint8 RGB `[h, w, 3]`, turned as the file says it is to be shown: the latest decoded frame at or before each
-        time, up to the end of the last frame. Where the file breaks off, what decodes is yielded.
+        RGB frames, rotated as the file says they are to be shown: for each time the latest decoded frame at or before it, up to the
+        end of the last frame. Of a file that is cut off, the frames that decode are yielded.
 
     Raises:
-        InputError: the file is missing, empty, no media, has no video stream, or no frame of it decodes.
+        InputError: the file is missing, empty, not a media file, has no video stream, or no frame of it decodes.
     """
     with open_media(path) as container:
         stream = video_stream(container)
@@ -100,7 +132,7 @@ def read_frames(path, rate=None, side=None):
         frames = (frame for frame, _, _ in decoded) if rate is None else _at_rate(decoded, rate)
         scaler = VideoReformatter()
         # Frames that are shown more than once are converted once.
-        last, image = None, None
+        last = None
         for frame in frames:
             if frame is not last:
                 last, image = frame, to_rgb(frame, side, scaler)
@@ -124,8 +156,8 @@ def _at_rate(decoded, rate):
         count += 1
 
 
-def to_rgb(frame, side, scaler):
-    """A decoded frame as uint8 RGB [h, w, 3], turned as the file says it is to be shown; side: see `read_frames`."""
+def to_rgb(frame: av.VideoFrame, side: int | None, scaler: VideoReformatter) -> UInt8[np.ndarray, 'h w 3']:
+    """Converts a decoded frame to RGB, rotated as the file says it is to be shown, with `side` as in `read_frames`."""
     width, height = (side, side) if side else (frame.width, frame.height)
     # Area averages all pixels that a smaller picture merges; for enlarging it repeats pixels, so cubic there.
     method = 'AREA' if width <= frame.width and height <= frame.height else 'BICUBIC'
@@ -134,18 +166,18 @@ def to_rgb(frame, side, scaler):
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def resize_frame(frame, side):
-    """A frame uint8 [h, w, 3] resized to side x side pixels, as `read_frames` does it: by areas where it shrinks, else cubic."""
+def resize_frame(frame: UInt8[np.ndarray, 'h w 3'], side: int) -> UInt8[np.ndarray, 'side side 3']:
+    """Resizes a frame to side x side pixels as `read_frames` does: by averaging areas where it shrinks, else bicubic."""
     h, w, _ = frame.shape
     method = PIL.Image.Resampling.BOX if side <= min(h, w) else PIL.Image.Resampling.BICUBIC
     return frame if h == w == side else np.asarray(PIL.Image.fromarray(frame).resize((side, side), method))
 
 
-def frame_count(video):
-    """About how many frames a video has, or None, and about how many a second."""
+def frame_count(video: str | os.PathLike) -> FrameCount:
+    """Reads from a video's header about how many frames it has, and how many per second (25 where it does not tell)."""
     with open_media(video) as container:
         stream = video_stream(container)
         fps = float(stream and stream.average_rate or 25)
-        if stream is None or stream.frames:
-            return stream and stream.frames, fps
-        return container.duration and round(container.duration / av.time_base * fps), fps
+        if stream is None:
+            return FrameCount(None, fps)
+        return FrameCount(stream.frames or container.duration and round(container.duration / av.time_base * fps), fps)
