@@ -17,9 +17,9 @@ def main():
 
     from stanet_jax.training import checkpoint
     from stanet_jax.weights.convert import convert
-    variables, unused = convert(SRC.value, NAME.value)
-    checkpoint.replace_variables(OUT.value, variables)
-    counters = [key for key in unused if key.endswith('num_batches_tracked')]
-    rest = [key for key in unused if key not in counters] + ([f'{len(counters)} x num_batches_tracked'] if counters else [])
-    print(f'{OUT.value}: {sum(x.size for x in jax.tree.leaves(variables)):,} numbers of {NAME.value}; '
+    converted = convert(SRC.value, NAME.value)
+    checkpoint.replace_variables(OUT.value, converted.variables)
+    counters = [key for key in converted.unused if key.endswith('num_batches_tracked')]
+    rest = [key for key in converted.unused if key not in counters] + ([f'{len(counters)} x num_batches_tracked'] if counters else [])
+    print(f'{OUT.value}: {sum(x.size for x in jax.tree.leaves(converted.variables)):,} numbers of {NAME.value}; '
           f'not used: {", ".join(rest) or "nothing"}')

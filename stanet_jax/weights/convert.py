@@ -1,23 +1,29 @@
 """Weights of torch networks for our encoders: torchvision's VGG-16, ResNet-101, ResNeXt-101 (or WSL's), VGGSound's, EPS's ResNet-38.
 
-    python -m stanet_jax.convert --name=vgg16 --src=vgg16-397923af.pth --out=weights/vgg16
+    stanet convert --name=vgg16 --src=vgg16-397923af.pth --out=weights/vgg16
 
-writes what configs take as `config.encoder.weights` or `config.audio_encoder.weights`. Needs no torch, runs no code of the file.
+writes the folder that configs take as `config.encoder.weights` or `config.audio_encoder.weights`. It needs no torch and runs no code
+that the file holds.
 """
 import functools
+import os
 import re
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Shaped
 
 from stanet_jax import InputError
+from stanet_jax.arrays import Variables
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
 from stanet_jax.weights import torch_file
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
-# An input of each net; its variables' shapes do not depend on the sides.
+# Shapes of an input of each net; the shapes of its variables do not depend on the input's height, width and length.
 PICTURE, SOUND = (1, 32, 32, 3), (1, 257, 98)
 SHAPES = {'vgg16': PICTURE, 'resnext101_32x8d': PICTURE, 'vggsound': SOUND, 'resnet38': PICTURE, 'resnet101': PICTURE}
 FIRST = {'vgg16': 'features.0.weight', 'resnext101_32x8d': 'conv1.weight', 'vggsound': 'conv1.weight', 'resnet38': 'conv1a.weight',
@@ -26,25 +32,48 @@ FILES = {'vgg16': "torchvision's vgg16", 'resnext101_32x8d': "torchvision's or t
          'vggsound': "VGGSound's ResNet-18", 'resnet38': "EPS's ResNet-38", 'resnet101': "torchvision's resnet101"}
 
 
-def expected(name, **fields):
-    """The variables of an encoder as shapes, and the torch name of each: two trees alike."""
+class Expected(NamedTuple):
+    """What a torch file of an encoder must hold, as two trees of the structure of the encoder's variables.
+
+    Attributes:
+        shapes: the shape and type of each variable.
+        names: the torch name of each variable.
+    """
+    shapes: Variables
+    names: Variables
+
+
+class Converted(NamedTuple):
+    """Weights of an encoder that were read from a file.
+
+    Attributes:
+        variables: `params` and, where the net has them, `batch_stats`, float32, as `backbones.create(name).apply` takes them.
+        unused: sorted names of the tensors in the file that the encoder has no use for.
+    """
+    variables: Variables
+    unused: list[str]
+
+
+def expected(name: str, **fields: Any) -> Expected:
+    """Gives the shapes of an encoder's variables and their torch names; `fields` are those of `backbones.create`."""
     net = backbones.create(name, **fields)
     variables = jax.eval_shape(functools.partial(net.init, jax.random.key(0)), jax.ShapeDtypeStruct(SHAPES[name], np.float32))
-    return variables, jax.tree_util.tree_map_with_path(lambda path, _: torch_name(name, [part.key for part in path[1:]]), variables)
+    names = jax.tree_util.tree_map_with_path(lambda path, _: torch_name(name, [part.key for part in path[1:]]), variables)
+    return Expected(variables, names)
 
 
-def torch_name(name, path):
-    """The torch name of a variable: ['layer1_0', 'bn1', 'scale'] -> 'layer1.0.bn1.weight', ['conv1_2', 'bias'] -> 'features.2.bias'."""
+def torch_name(name: str, path: Sequence[str]) -> str:
+    """Gives the torch name of a variable of the encoder `name`: of ['layer1_0', 'bn1', 'scale'] it is 'layer1.0.bn1.weight'."""
     *modules, leaf = path
     if name == 'vgg16':
         modules = [VGG16[modules[0]]]
-    elif name != 'resnet38':  # whose blocks are called b4_1 in torch, too
+    elif name != 'resnet38':  # in torch, too, its blocks have names such as b4_1
         modules = [re.sub(r'_(\d+)$', r'.\1', module) for module in modules]
     return '.'.join([*modules, LEAVES.get(leaf, leaf)])
 
 
-def vgg16_names():
-    """{'conv1_1': 'features.0', 'conv1_2': 'features.2', ...}: torchvision counts the relus and pools, too."""
+def vgg16_names() -> dict[str, str]:
+    """Gives {'conv1_1': 'features.0', 'conv1_2': 'features.2', ...}: torchvision's numbers count ReLUs and pools, too."""
     names, place = {}, 0
     for level, (convs, _) in enumerate(vgg.LEVELS, start=1):
         for i in range(1, convs + 1):
@@ -57,28 +86,34 @@ def vgg16_names():
 VGG16 = vgg16_names()
 
 
-def from_torch(x):
-    """A tensor as Flax has it: kernels [o, i, h, w] -> [h, w, i, o] and [o, i] -> [i, o]."""
+def from_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
+    """Transposes a torch tensor to the order of Flax: kernels [o, i, h, w] to [h, w, i, o] and [o, i] to [i, o]."""
     return np.ascontiguousarray(x.transpose(2, 3, 1, 0) if x.ndim == 4 else x.T if x.ndim == 2 else x)
 
 
-def to_torch(x):
-    """The inverse of `from_torch`."""
+def to_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
+    """Transposes an array of Flax to the order of torch: the inverse of `from_torch`."""
     return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
 
 
-def translate(tensors, name, source):
-    """What `load_torch` returns, from `torch_file.read`'s tensors, and the names of those that are not used.
+def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike) -> Converted:
+    """Turns the tensors of a torch file into an encoder's variables.
 
-    The names may stand under any prefix, as `model_state_dict.audnet.` or `module.`.
+    Args:
+        tensors: arrays by their torch names, which may share any prefix, such as `model_state_dict.audnet.` or `module.`.
+        name: of the encoder, as in `load_torch`.
+        source: of the tensors, for the messages of errors.
+    Raises:
+        InputError: a tensor is missing, of another shape or not float32.
     """
     found = min((key for key in tensors if f'.{key}'.endswith(f'.{FIRST[name]}')), key=len, default=None)
     if found is None:
         raise InputError(f'{source}: no weights of {FILES[name]}: {FIRST[name]} is missing, {next(iter(tensors))} is there')
     prefix = found.removesuffix(FIRST[name])
     pool = {'pool': 'netvlad' if f'{prefix}avgpool.centroids' in tensors else 'average'} if name == 'vggsound' else {}
-    variables, names = expected(name, **pool)
-    wrong, used = [], set()
+    shapes, names = expected(name, **pool)
+    wrong: list[str] = []
+    used: set[str] = set()
 
     def take(wanted, key):
         x = tensors.get(prefix + key)
@@ -86,21 +121,21 @@ def translate(tensors, name, source):
         if x is None:
             wrong.append(f'{key} is missing')
             return None
-        turn = (lambda x: x) if key == 'avgpool.centroids' else from_torch  # [k, c] in both
+        turn = (lambda x: x) if key == 'avgpool.centroids' else from_torch  # centroids are [k, c] in both
         if x.dtype != wanted.dtype or turn(x).shape != wanted.shape:
             fits = to_torch(np.empty(wanted.shape)).shape if turn is from_torch else wanted.shape
             wrong.append(f'{key} is {x.dtype} {x.shape}, expected {wanted.dtype} {fits}')
         return turn(x)
 
-    result = jax.tree.map(take, variables, names)
+    variables = jax.tree.map(take, shapes, names)
     if wrong:
         more = f', and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''
         raise InputError(f'{source}: not the weights of {FILES[name]}: {wrong[0]}{more}')
-    return result, sorted(tensors.keys() - used)
+    return Converted(variables, sorted(tensors.keys() - used))
 
 
-def load_torch(path, name):
-    """An encoder's variables from a file of torch's or safetensors'.
+def load_torch(path: str | os.PathLike, name: str) -> Variables:
+    """Reads an encoder's variables from a file of torch or safetensors: `params` and, where the net has them, `batch_stats`.
 
     Args:
         path: .pth, .pt (of any version of torch) or .safetensors.
@@ -108,22 +143,20 @@ def load_torch(path, name):
             `resnext101_32x8d` (torchvision's or WSL's), `resnet101` (torchvision's), `resnet38` (of the releases of EPS and
             AffinityNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
             `vggsound_average`).
-    Returns:
-        A dict of `params` and, where the net has them, `batch_stats`, float32 arrays, as `backbones.create(name).apply` takes it.
     Raises:
-        InputError: another name; a file that is missing, damaged or of other sort, or holds code; a key that is missing, of another
+        InputError: another name; a file that is missing, damaged, of another kind, or holds code; a tensor that is missing, of another
             shape or not float32.
     """
-    return convert(path, name)[0]
+    return convert(path, name).variables
 
 
-def convert(path, name):
-    """`load_torch`, and the names of the tensors that the encoder has no use for."""
+def convert(path: str | os.PathLike, name: str) -> Converted:
+    """Reads an encoder's variables as `load_torch` does, and tells which tensors of the file it has no use for."""
     if name not in SHAPES:
         raise InputError(f'--name={name}: must be one of {", ".join(SHAPES)}')
     return translate(torch_file.read(path), name, path)
 
 
 if __name__ == '__main__':
-    from stanet_jax import cli  # here, as this file is a door only when it is run
+    from stanet_jax import cli  # here, as only running this file needs it
     cli.main(['convert', *sys.argv[1:]])

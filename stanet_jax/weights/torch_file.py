@@ -1,13 +1,15 @@
-"""Reads the tensors of torch checkpoints and safetensors files with NumPy alone: no torch, and no code that a pickle names is run.
+"""Reads the tensors of torch checkpoints and safetensors files with NumPy alone: without torch, and without running code.
 
-Three formats, told apart by their first bytes: what `torch.save` writes since 1.6 (a zip of a pickle and a file for each storage), what
-it wrote before (pickles one after the other, then the storages), and safetensors.
+Three formats are told apart by their first bytes: the one that `torch.save` writes since torch 1.6 (a zip of a pickle and one file for
+each storage), the one that it wrote before (pickles one after the other, then the storages), and safetensors.
 """
 import collections
-import math
+import io
+import os
 import pickle
-import typing
 import zipfile
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -20,43 +22,48 @@ STORAGES = {'Float': np.float32, 'Double': np.float64, 'Half': np.float16, 'BFlo
             'Short': np.int16, 'Char': np.int8, 'Byte': np.uint8, 'Bool': np.bool_}
 
 
-class Storage(typing.NamedTuple):
-    """Some of the numbers that the file holds under `key`: `size` of them, from `start` on."""
+class Storage(NamedTuple):
+    """A part of the numbers that the file holds under `key`: `size` of them, from `start` on."""
     key: str
     start: int
     size: int
 
 
-class Tensor(typing.NamedTuple):
-    """A view of a storage that is not read yet."""
+class Tensor(NamedTuple):
+    """A view of a storage that is not read yet; `offset` and `strides` count numbers, not bytes."""
     storage: Storage
     offset: int
-    shape: tuple
-    strides: tuple
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
-    def of(self, numbers):
-        """The array, in this machine's byte order, from `numbers` {key: all numbers of the storage}."""
+    def of(self, numbers: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Gives the tensor as an array, in this machine's byte order, out of the numbers that the file holds under each key.
+
+        Raises:
+            ValueError: the tensor lies outside its storage, or the storage is cut short.
+        """
         every, steps = numbers[self.storage.key], tuple(zip(self.shape, self.strides, strict=True))
         last = self.offset + sum((n - 1) * step for n, step in steps)
-        if min(self.offset, *self.shape, *self.strides, 0) < 0 or math.prod(self.shape) and last >= self.storage.size:
+        if min(self.offset, *self.shape, *self.strides, 0) < 0 or 0 not in self.shape and last >= self.storage.size:
             raise ValueError('a tensor lies outside its storage')
-        mine = every[self.storage.start:][:self.storage.size]
-        if len(mine) < self.storage.size:
+        part = every[self.storage.start:][:self.storage.size]
+        if len(part) < self.storage.size:
             raise ValueError('a storage is cut short')
-        x = np.lib.stride_tricks.as_strided(mine[self.offset:], self.shape, [step * every.itemsize for step in self.strides])
+        x = np.lib.stride_tricks.as_strided(part[self.offset:], self.shape, [step * every.itemsize for step in self.strides])
         return x.astype(every.dtype.newbyteorder('='))
 
 
 class Rebuild:
-    """Stands for torch's functions in a pickle. An instance without attributes, so that a pickle cannot change it."""
+    """Takes the place of the torch functions that a pickle calls. Instances have no attributes, so that a pickle cannot change them."""
     __slots__ = ()
 
-    def __call__(self, made, *more):
-        if isinstance(made, Storage):  # torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ...)
+    def __call__(self, first: Any, *more: Any) -> Tensor:
+        """Gives a tensor for the arguments of torch's `_rebuild_tensor`, `_rebuild_tensor_v2` or `_rebuild_parameter`."""
+        if isinstance(first, Storage):  # torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ...)
             offset, shape, strides = more[:3]
-            return Tensor(made, offset, tuple(shape), tuple(strides))
-        if isinstance(made, Tensor):  # torch._utils._rebuild_parameter(tensor, requires_grad, hooks)
-            return made
+            return Tensor(first, offset, tuple(shape), tuple(strides))
+        if isinstance(first, Tensor):  # torch._utils._rebuild_parameter(tensor, requires_grad, hooks)
+            return first
         raise pickle.UnpicklingError('a tensor of no storage')
 
 
@@ -66,31 +73,38 @@ ALLOWED = {('collections', 'OrderedDict'): collections.OrderedDict, ('torch', 'S
 
 
 class Unpickler(pickle.Unpickler):
-    """Makes containers and `Tensor`s; whatever else a pickle names is refused before it is looked up."""
+    """Unpickles containers and `Tensor`s; whatever else a pickle names is refused before it is looked up.
 
-    def __init__(self, file):
+    Attributes:
+        dtypes: the type of the numbers of each storage, by its key.
+    """
+
+    def __init__(self, file: io.BufferedIOBase):
         super().__init__(file)
-        self.dtypes = {}  # of the storages, by key
+        self.dtypes: dict[str, np.dtype] = {}
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
+        """Gives what a pickle names `module.name`; UnpicklingError unless it is in `ALLOWED`."""
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f'its pickle names {module}.{name}, and only tensors and containers are read')
         return ALLOWED[module, name]
 
-    def persistent_load(self, pid):
-        sort, dtype, key, _, size, *view = pid
+    def persistent_load(self, pid: Any) -> Storage:
+        """Gives the storage of a persistent id, ('storage', type, key, device, size) and in old files a view, and notes its type."""
+        kind, dtype, key, _, size, *view = pid
         start, size = view[0][1:] if view and view[0] else (0, size)
-        if sort != 'storage' or not isinstance(dtype, np.dtype) or not isinstance(key, str) or min(start, size) < 0:
+        if kind != 'storage' or not isinstance(dtype, np.dtype) or not isinstance(key, str) or min(start, size) < 0:
             raise pickle.UnpicklingError('a storage that is none')
         self.dtypes[key] = dtype
         return Storage(key, start, size)
 
 
-def read(path):
-    """The tensors of a file, {name: array}; of nested containers the names are joined by dots, as `model_state_dict.conv1.weight`.
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file by name; names in nested containers are joined by dots, as in `model_state_dict.conv1.weight`.
 
     Raises:
-        InputError: no such file; none of the three formats; cut short or damaged; a pickle that names other than tensors and containers.
+        InputError: the file is missing, of none of the three formats, cut short or damaged, or a pickle that names other things than
+            tensors and containers.
     """
     try:
         with open(path, 'rb') as file:
@@ -100,7 +114,7 @@ def read(path):
             tensors = reader(file)
     except OSError as error:
         raise InputError(f'{path}: {error.strerror or error}; give a .pth, .pt or .safetensors file') from error
-    except Exception as error:  # what is damaged raises whatever it likes
+    except Exception as error:  # damaged files raise errors of any kind
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f'{path}: not read ({why[0][:200]}); give a whole .pth, .pt or .safetensors file of weights') from error
     if not tensors:
@@ -108,25 +122,29 @@ def read(path):
     return tensors
 
 
-def read_zip(file):
-    """`{name: array}` of a zip as torch writes it since 1.6."""
+def read_zip(file: io.BufferedReader) -> dict[str, np.ndarray]:
+    """Reads the tensors of a zip as torch writes it since 1.6."""
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         root = next(name for name in names if name.endswith('data.pkl')).removesuffix('data.pkl')
         order = archive.read(f'{root}byteorder') if f'{root}byteorder' in names else b'little'
-        pickled = Unpickler(archive.open(f'{root}data.pkl'))
+        pickled = Unpickler(archive.open(f'{root}data.pkl'))  # type: ignore[arg-type]  # it opens a BufferedIOBase
         tensors = flatten(pickled.load())
         numbers = {key: np.frombuffer(archive.read(f'{root}data/{key}'), dtype.newbyteorder('>' if order == b'big' else '<'))
                    for key, dtype in pickled.dtypes.items()}
     return {name: tensor.of(numbers) for name, tensor in tensors.items()}
 
 
-def read_old(file):
-    """`{name: array}` of the format before 1.6: magic number, version, system, the object, the keys, then each key's size and numbers."""
+def read_old(file: io.BufferedReader) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file of the format before torch 1.6.
+
+    It holds a magic number, the version, the system, the object and the keys, then the size and the numbers of each key.
+    """
     magic, version, system = (Unpickler(file).load() for _ in range(3))
     if magic != MAGIC or version != 1001:
         raise ValueError('not as torch.save writes it')
-    pickled, order, numbers = Unpickler(file), '<' if system['little_endian'] else '>', {}
+    pickled, numbers = Unpickler(file), {}
+    order: Literal['<', '>'] = '<' if system['little_endian'] else '>'
     tensors = flatten(pickled.load())
     for key in Unpickler(file).load():
         dtype = pickled.dtypes[key].newbyteorder(order)
@@ -135,12 +153,13 @@ def read_old(file):
     return {name: tensor.of(numbers) for name, tensor in tensors.items()}
 
 
-def read_safetensors(file):
+def read_safetensors(file: io.BufferedReader) -> dict[str, np.ndarray]:
+    """Reads the tensors of a safetensors file."""
     return safetensors.numpy.load(file.read())
 
 
-def flatten(tree, prefix=''):
-    """{names joined by dots: Tensor} of nested dicts and lists; what is no tensor is left out."""
+def flatten(tree: Any, prefix: str = '') -> dict[str, Tensor]:
+    """Gives the tensors in nested dicts and lists by their keys, joined by dots. Values that are not tensors are skipped."""
     if isinstance(tree, Tensor):
         return {prefix: tree}
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()

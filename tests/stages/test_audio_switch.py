@@ -48,7 +48,7 @@ def world(tmp_path_factory):
 
 
 def test_labels_by_vggsound(world, tmp_path):
-    rng, shapes = np.random.default_rng(0), convert.expected('vggsound')[0]
+    rng, shapes = np.random.default_rng(0), convert.expected('vggsound').shapes
     weights = jax.tree.map(lambda x: rng.normal(0, np.sqrt(2 / max(np.prod(x.shape[:-1]), 1)), x.shape).astype(np.float32), shapes)
     weights['batch_stats'] = jax.tree.map(lambda x: np.abs(x) + 1, weights['batch_stats'])
     net, bias = backbones.create('vggsound'), np.full(309, -500, np.float32)

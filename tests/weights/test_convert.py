@@ -87,9 +87,9 @@ def write(path, tree, form):
 
 def random_tensors(name, **fields):
     """Random weights of an encoder under torch's names, as torch has them."""
-    rng, (variables, names) = np.random.default_rng(0), convert.expected(name, **fields)
+    rng, wanted = np.random.default_rng(0), convert.expected(name, **fields)
     tensors = {}
-    for key, x in zip(jax.tree.leaves(names), jax.tree.leaves(variables), strict=True):
+    for key, x in zip(jax.tree.leaves(wanted.names), jax.tree.leaves(wanted.shapes), strict=True):
         made = rng.uniform(0.5, 1, x.shape).astype(np.float32)
         tensors[key] = np.ascontiguousarray(made if 'centroids' in key else convert.to_torch(made))
     return tensors
@@ -116,11 +116,11 @@ def test_every_tensor_lands_or_is_named(tmp_path, name, fields, prefix):
     tensors = {prefix + key: x for key, x in random_tensors(name, **fields).items()}
     extra = {f'{prefix}classifier.0.weight': np.zeros((2, 2), np.float32), f'{prefix}bn1.num_batches_tracked': np.array(1)}
     write(tmp_path / 'file.safetensors', tensors | extra, 'safetensors')
-    variables, unused = convert.convert(tmp_path / 'file.safetensors', name)
-    assert unused == sorted(extra)
-    wanted, names = convert.expected(name, **fields)
-    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, wanted)
-    for x, key in zip(jax.tree.leaves(variables), jax.tree.leaves(names), strict=True):
+    variables, unused = found = convert.convert(tmp_path / 'file.safetensors', name)
+    assert found.unused is unused and unused == sorted(extra) and found.variables is variables
+    wanted = convert.expected(name, **fields)
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, wanted.shapes)
+    for x, key in zip(jax.tree.leaves(variables), jax.tree.leaves(wanted.names), strict=True):
         assert x.dtype == np.float32
         np.testing.assert_allclose(x.sum(), tensors[prefix + key].sum(), rtol=1e-4)
     if name == 'vggsound':  # which pool it is shows in the variables
@@ -129,7 +129,7 @@ def test_every_tensor_lands_or_is_named(tmp_path, name, fields, prefix):
 
 
 def test_names_as_the_originals_have_them():
-    names = {name: jax.tree.leaves(convert.expected(name)[1]) for name in convert.SHAPES}
+    names = {name: jax.tree.leaves(convert.expected(name).names) for name in convert.SHAPES}
     assert {key for key in names['vgg16'] if key.endswith('weight')} == {
         f'features.{n}.weight' for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
     assert len(names['resnext101_32x8d']) == 520 and {'layer3.22.conv3.weight', 'layer4.0.downsample.1.running_var'} < {
@@ -466,7 +466,7 @@ def test_resnet101_against_torch(tmp_path):
     torch = pytest.importorskip('torch', reason='torch is not installed')
     net = shaken(torch, torch_resnet(torch, (3, 4, 23, 3), True, 3, groups=1, dilated=2))
     save(torch, net.state_dict(), tmp_path / 'net', 'zip')
-    variables, _ = convert.convert(tmp_path / 'net', 'resnet101')
+    variables = convert.convert(tmp_path / 'net', 'resnet101').variables
     x = np.float32(np.random.default_rng(0).normal(size=(1, 64, 80, 3)))
     expected = net.of(torch.from_numpy(x.transpose(0, 3, 1, 2)))
     assert expected['C5'].shape == (1, 2048, 8, 10)
