@@ -116,7 +116,7 @@ def overlap(maps: Float[AnyArray, 'b h w c'], saliency: Float[AnyArray, 'b h w']
 
 def eps_saliency(logits: Float[AnyArray, 'b h w k'], saliency: Float[AnyArray, 'b h w'], tags: Num[AnyArray, 'b k-1'],
                  threshold: float = 0.4, mix: float = 0.5, selection: str = 'adaptive',
-                 background_classes: Bool[AnyArray, 'k-1'] | Sequence[bool] | None = None,
+                 background_classes: Bool[AnyArray, ' k-1'] | Sequence[bool] | None = None,
                  ) -> tuple[Float[jax.Array, ''], dict[str, Float[jax.Array, 'b h w']]]:
     """EPS's saliency loss (Lee et al., CVPR 2021, Eq. 1 to 3), which fits the saliency estimated from the maps to the given one.
 

@@ -1,25 +1,60 @@
 """What all nets begin with: encoders of frames and of sound, and the fusion of S, SA, ST or STA (TPAMI Fig. 5, Fig. 12-D)."""
-import flax.linen as nn
-import jax.numpy as jnp
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Num
+
+from stanet_jax.arrays import AnyArray
 from stanet_jax.models import backbones, fusion
 from stanet_jax.models.convolution import Conv
 
-FRAMES = {'A': 0, 'S': 1, 'SA': 1, 'ST': 3, 'STA': 3}  # how many frames each looks at; the middle one is the target
-SOUND = ('A', 'SA', 'STA')  # what hears
+FRAMES = {'A': 0, 'S': 1, 'SA': 1, 'ST': 3, 'STA': 3}  # how many frames each source takes; the middle one is the target
+SOUND = ('A', 'SA', 'STA')  # the sources that take sound
 STA_CHANNELS = 32  # of STA fuse
 
 
+class NetName(NamedTuple):
+    """The two parts of a net's name.
+
+    Attributes:
+        source: what the net takes of each fragment, a key of `FRAMES` ('ST').
+        granularity: where its other fragments come from, 'short', 'long' or 'cross'; '' for a net that takes one fragment alone.
+    """
+    source: str
+    granularity: str
+
+
+def parse_net(net: str) -> NetName:
+    """Splits a net's name: 'ST_short' has the source 'ST' and the granularity 'short', 'ST' the granularity ''."""
+    source, _, granularity = net.partition('_')
+    return NetName(source, granularity)
+
+
+class FragmentFeatures(NamedTuple):
+    """What the branch of a net makes of fragments.
+
+    Attributes:
+        levels: the image encoder's features `C3`, `C4` and `C5` of every frame, [b, ..., t, h', w', c].
+        fused: the middle frame's features, fused with sound and time, [b, ..., h', w', c'].
+    """
+    levels: dict[str, jax.Array]
+    fused: AnyArray
+
+
 class Branch(nn.Module):
-    """The parts of a net that make features of fragments; nets are subclasses with the fields that are named here.
+    """The parts of a net that make features of fragments; nets are subclasses that declare the fields named here.
 
     Attributes:
         source: a key of `FRAMES`.
-        encoder: name of the image encoder, audio_encoder: of the audio encoder; see `backbones.create`.
-        width: inner width of the fusions.
+        encoder: name of the image encoder, see `backbones.create`.
+        audio_encoder: name of the audio encoder, see `backbones.create`.
+        width: inner width of the fusions, in channels.
         batch_norm: 'running' or 'batch' statistics in the encoders during training.
         dtype: of the computation; parameters are float32.
-        sa_fuse: how SA takes in sound, see `fusion.SA_FUSIONS`.
+        sa_fuse: how SA fuses sound, a key of `fusion.SA_FUSIONS`.
     """
     def setup(self):
         fields = {'batch_norm': self.batch_norm, 'dtype': self.dtype}
@@ -31,25 +66,34 @@ class Branch(nn.Module):
         self.sa_blend = fusion.SA_FUSIONS[self.sa_fuse](self.width, self.dtype)
         self.fuse = Conv(STA_CHANNELS, (1, 1), dtype=self.dtype, name='fuse')
 
-    def encode_frames(self, frames, train=False, mask=None):
-        """Features of normalised frames [b, ..., h, w, 3], each looked at once: {'C3': [b, ..., h', w', c], 'C4': ..., 'C5': ...}."""
+    def encode_frames(self, frames: Float[AnyArray, 'b *lead h w 3'], train: bool = False,
+                      mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[jax.Array, 'b *lead _h _w _c']]:
+        """The image encoder's features `C3`, `C4` and `C5` of normalised frames.
+
+        Args:
+            frames: normalised, see `data.augmentation.normalise`.
+            train: whether batch statistics are used and updated, where `batch_norm` says so.
+            mask: False at examples that only pad the batch.
+        """
         lead = frames.shape[:-3]
-        found = self.image_encoder(frames.reshape(-1, *frames.shape[-3:]), train=train, mask=spread(mask, lead))
+        found = self.image_encoder(frames.reshape(-1, *frames.shape[-3:]), train=train, mask=_spread(mask, lead))
         return {name: x.reshape(*lead, *x.shape[1:]) for name, x in found.items()}
 
-    def encode_audio(self, audio, train=False, mask=None):
-        """Embeddings [b, ..., d] of log-spectrograms [b, ..., 257, T]."""
+    def encode_audio(self, audio: Float[AnyArray, 'b *lead f t'], train: bool = False,
+                     mask: Bool[AnyArray, ' b'] | None = None) -> Float[jax.Array, 'b *lead d']:
+        """The audio encoder's embeddings of log-spectrograms (f = 257 frequencies); `train` and `mask` as in `encode_frames`."""
         lead = audio.shape[:-2]
-        found = self.sound_encoder(audio.reshape(-1, *audio.shape[-2:]), train=train, mask=spread(mask, lead))
+        found = self.sound_encoder(audio.reshape(-1, *audio.shape[-2:]), train=train, mask=_spread(mask, lead))
         return found['embedding'].reshape(*lead, -1)
 
-    def blend(self, seen, heard=None, phi=None):
+    def blend(self, seen: Float[AnyArray, 'b t h w c'], heard: Float[AnyArray, 'b d'] | None = None,
+              phi: Num[AnyArray, ' b'] | None = None) -> Float[AnyArray, 'b h w c2']:
         """Features of fragments: the middle frame's, fused with sound (Eq. 5), time (Eq. 6) or both (Eq. 15).
 
         Args:
-            seen: C5 of `FRAMES[source]` frames, [b, t, h, w, f]; heard: [b, d] and phi [b] in {0, 1}, for SA and STA.
-        Returns:
-            [b, h, w, f'].
+            seen: `C5` of `FRAMES[source]` frames.
+            heard: embeddings of their sound, for SA and STA.
+            phi: the audio switch, in {0, 1}, for SA and STA.
         Raises:
             ValueError: another number of frames.
         """
@@ -64,17 +108,22 @@ class Branch(nn.Module):
             return self.sa_blend(s, self.audio_map(heard, phi, s))
         return nn.relu(self.fuse(fusion.fuse_both(s, self.audio_map(heard, phi, s), self.time_map(seen))))
 
-    def features(self, frames, audio, phi, train=False, mask=None):
-        """What `encode_frames` gives of fragments' frames [b, ..., t, h, w, 3], and what `blend` makes of it, [b, ..., h', w', f']."""
+    def features(self, frames: Float[AnyArray, 'b *lead t h w 3'], audio: Float[AnyArray, 'b *lead f t2'] | None,
+                 phi: Num[AnyArray, ' b *lead'] | None, train: bool = False, mask: Bool[AnyArray, ' b'] | None = None) -> FragmentFeatures:
+        """The features that `encode_frames` gives of fragments' frames, and those that `blend` makes of them.
+
+        `audio` and `phi` are needed by SA and STA only; the arguments are those of `encode_frames`, `encode_audio` and `blend`.
+        """
         seen, lead = self.encode_frames(frames, train, mask), frames.shape[:-4]
-        flat = {'seen': seen['C5'].reshape(-1, *seen['C5'].shape[-4:])}
+        flat: dict[str, AnyArray] = {'seen': seen['C5'].reshape(-1, *seen['C5'].shape[-4:])}
         if self.source in SOUND:
+            assert audio is not None and phi is not None, f'{self.source} takes sound'
             heard = self.encode_audio(audio, train, mask)
             flat |= {'heard': heard.reshape(-1, heard.shape[-1]), 'phi': phi.reshape(-1)}
         blended = self.blend(**flat)
-        return seen, blended.reshape(*lead, *blended.shape[1:])
+        return FragmentFeatures(seen, blended.reshape(*lead, *blended.shape[1:]))
 
 
-def spread(mask, lead):
-    """A mask [b] for every one of the pictures or sounds of `lead` [b, ...], flat; None stays None."""
+def _spread(mask: Bool[AnyArray, ' b'] | None, lead: Sequence[int]) -> Bool[jax.Array, ' n'] | None:
+    """Repeats an example's mask for each of its pictures or sounds, which stand in the axes `lead` = (b, ...); flat."""
     return None if mask is None else jnp.broadcast_to(mask.reshape(-1, *[1] * (len(lead) - 1)), lead).reshape(-1)

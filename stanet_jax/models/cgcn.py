@@ -5,41 +5,42 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
+from stanet_jax.arrays import AnyArray
 from stanet_jax.models.convolution import Conv
 
 BLOCK = 128  # queries that attend at once
 
 
-def fixation_refine(h, threshold=0.8, rate=0.6):
-    """The fixation refine layer (FRL; TPAMI Eq. 13, 14): keeps what responds strongly, weakens the rest.
+def fixation_refine(h: Float[AnyArray, '*lead h w c'], threshold: float = 0.8, rate: float = 0.6) -> Float[AnyArray, '*lead h w c']:
+    """The fixation refine layer (FRL; TPAMI Eq. 13, 14), which keeps strong responses and weakens the others.
 
     `h/2 (sigmoid(a) where(low, rate, 1)) + h/2` with `a` the mean over channels and `low = a < threshold max_hw(a)`.
 
     Args:
-        h: [..., h, w, c].
-        threshold: `Td`, the share of the map's maximum under which a response is low.
-        rate: `Tr`, what low responses are multiplied by.
-    Returns:
-        The shape of h.
+        h: nodes.
+        threshold: `Td`, the share of the map's maximum below which a response is low.
+        rate: `Tr`, the factor of low responses.
     """
     a = h.mean(axis=-1, keepdims=True)
     low = a < threshold * a.max(axis=(-3, -2), keepdims=True)
     return h / 2 * (jax.nn.sigmoid(a) * jnp.where(low, rate, 1)) + h / 2
 
 
-def messages(query, key, h, block=BLOCK):
-    """What every node receives from the others (TPAMI Eq. 9 to 12).
+def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'], h: Float[AnyArray, 'b n p c'],
+             block: int = BLOCK) -> Float[jax.Array, 'b k p c']:
+    """The messages that the first k of n nodes receive from all other nodes (TPAMI Eq. 9 to 12).
 
-    `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]`. Queries attend in blocks, which the backward pass computes
-    again: in memory is the attention of one block, on a CPU of one node, so that it stays in the cache.
+    `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]` over positions p and q. Queries attend in blocks, which the
+    backward pass recomputes, so that memory holds the attention of one block only; on a CPU, that of one node at a time, so that it
+    stays in the cache.
 
     Args:
-        query: [b, k, p, c], of the first k nodes, which are to receive.
-        key, h: [b, n, p, c], n nodes of p positions.
-        block: positions that attend at once, at most; all blocks are of one size.
-    Returns:
-        [b, k, p, c]
+        query: of the first k nodes, which receive.
+        key: of all nodes.
+        h: of all nodes, what they send.
+        block: largest number of positions that attend at once; all blocks have one size.
     """
     (b, n, p, c), k = h.shape, query.shape[1]
     others = jnp.array([[j for j in range(n) if j != i] for i in range(k)])  # [k, n - 1]
@@ -49,7 +50,7 @@ def messages(query, key, h, block=BLOCK):
     queries = jnp.pad(query, ((0, 0), (0, 0), (0, -p % block), (0, 0))).reshape(b * k, -1, block, c)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def attend(queries, keys, values):  # [c, block], [c, (n - 1) p] -> [c, block]
+    def attend(queries, keys, values):  # [c, block], [c, (n - 1) p], [c, (n - 1) p] -> [c, block]
         scores = jnp.einsum('cp,cq->pq', queries, keys)
         attention = jax.nn.softmax(scores.reshape(block, n - 1, p), axis=-1).reshape(scores.shape)
         return jnp.einsum('cq,pq->cp', values, attention)
@@ -69,10 +70,11 @@ class CGCN(nn.Module):
     A step is `h_i <- FRL(h_i sigmoid(msg_i))`. The 1x1 convolutions `query` and `key` are shared by nodes and steps.
 
     Attributes:
-        steps: `m`, how many; 0 leaves the nodes as they are.
-        threshold, rate: of `fixation_refine`.
+        steps: `m`, the number of reasoning steps; 0 leaves the nodes as they are.
+        threshold: of `fixation_refine`.
+        rate: of `fixation_refine`.
         refine: whether the fixation refine layer is applied.
-        dtype: to compute in; softmax is computed in it, too.
+        dtype: of the computation, that of the softmax included.
     """
     steps: int = 3
     threshold: float = 0.8
@@ -81,8 +83,8 @@ class CGCN(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, nodes, wanted=None):
-        """[b, n, h, w, c] -> the first `wanted` of the nodes, all by default; ValueError for fewer than two nodes."""
+    def __call__(self, nodes: Float[AnyArray, 'b n h w c'], wanted: int | None = None) -> Float[AnyArray, 'b k h w c']:
+        """The first `wanted` nodes after the reasoning, by default all; ValueError for fewer than two nodes."""
         if nodes.ndim != 5 or nodes.shape[1] < 2:
             raise ValueError(f'nodes {nodes.shape}: must be [b, n, h, w, c] of two nodes or more')
         conv = functools.partial(Conv, nodes.shape[-1], (1, 1), dtype=self.dtype)
@@ -91,6 +93,7 @@ class CGCN(nn.Module):
         h = nodes
         for step in range(self.steps):
             mine = h if step < self.steps - 1 else h[:, :wanted]
-            heard = messages(*(x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in (query(mine), key(h), h)))
+            queries, keys, values = (x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in (query(mine), key(h), h))
+            heard = messages(queries, keys, values)
             h = refine(mine * jax.nn.sigmoid(heard.reshape(mine.shape)))
         return h[:, :wanted]

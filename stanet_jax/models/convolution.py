@@ -1,35 +1,49 @@
-"""`Conv`: `nn.Conv` with a backward pass that a CPU does faster."""
+"""`Conv`: `nn.Conv` with a faster backward pass on CPUs."""
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
+
+from stanet_jax.arrays import AnyArray
+
+Pair = tuple[int, int]
 
 
-def convolve(x, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilation=(1, 1), feature_group_count=1, **general):
-    """`jax.lax.conv_general_dilated` of [b, h, w, c] and [k, m, c / groups, d] -> [b, h', w', d]; ValueError where the input is dilated.
+def convolve(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m g d'], strides: Sequence[int],
+             padding: str | Sequence[Pair], lhs_dilation: Sequence[int] = (1, 1), rhs_dilation: Sequence[int] = (1, 1),
+             feature_group_count: int = 1, **general: Any) -> Float[AnyArray, 'b h2 w2 d']:
+    """`jax.lax.conv_general_dilated` of images and a kernel over g = c / `feature_group_count` channels.
 
-    Patches side by side, of one place or more, are a product of matrices and written so. Else, on a CPU, the kernel's gradient is
-    a product for each of its taps: as the convolution that JAX makes of it, whose window is the whole picture, it takes longer, the
-    most where the picture is small (up to ten times) or where there are groups (up to hundreds of times).
+    Convolutions whose patches lie side by side (the stride is the kernel's size, without padding or dilation) are computed as one matrix
+    product. Of the others, on a CPU, the kernel's gradient is computed as one matrix product for each tap. JAX computes it as a
+    convolution whose window is the whole image, which takes longer on a CPU: up to ten times where images are small, and up to hundreds
+    of times where there are groups.
+
+    Raises:
+        ValueError: the input is dilated.
     """
     window = tuple((n - 1) * dilation + 1 for n, dilation in zip(kernel.shape[:2], rhs_dilation, strict=True))
     if {*lhs_dilation} != {1}:
         raise ValueError(f'a kernel {kernel.shape} on a dilated input: take nn.Conv')
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
-    padding, strides = tuple(map(tuple, padding)), tuple(strides)
+    padding, strides = tuple((before, after) for before, after in padding), tuple(strides)
     if strides == window == kernel.shape[:2] and not any(map(any, padding)) and feature_group_count == 1:
         return product(x, kernel)
-    form = functools.partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, rhs_dilation=rhs_dilation,
-                             feature_group_count=feature_group_count, **general)
+    form: Callable[..., jax.Array] = functools.partial(
+        jax.lax.conv_general_dilated, window_strides=strides, padding=padding, rhs_dilation=rhs_dilation,
+        feature_group_count=feature_group_count, **general)
     if jax.default_backend() != 'cpu':
         return form(x, kernel)
     return by_taps(x, kernel, form, strides, padding, tuple(rhs_dilation), feature_group_count)
 
 
-def product(x, kernel):
-    """Convolves patches side by side: [b, h, w, c], [k, m, c, d] -> [b, h // k, w // m, d]; what is over of h and w is left out."""
+def product(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m c d']) -> Float[AnyArray, 'b h//k w//m d']:
+    """Convolves patches that lie side by side, as a matrix product; rows and columns beyond the last whole patch are dropped."""
     (k, m, _, d), (b, h, w, c) = kernel.shape, x.shape
     h, w = h // k, w // m
     patches = x[:, :h * k, :w * m].reshape(b, h, k, w, m, c).swapaxes(2, 3)
@@ -37,16 +51,25 @@ def product(x, kernel):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5, 6))
-def by_taps(x, kernel, form, strides, padding, dilation, groups):
-    """`form(x, kernel)`, a convolution, whose kernel's gradient is computed tap by tap."""
+def by_taps(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m g d'], form: Callable, strides: Pair, padding: tuple[Pair, Pair],
+            dilation: Pair, groups: int) -> Float[jax.Array, 'b h2 w2 d']:
+    """The convolution `form(x, kernel)`, with the kernel's gradient computed tap by tap.
+
+    Args:
+        form: `(x, kernel) -> y`, a convolution with the fields that follow.
+        strides: of the window.
+        padding: (before, after) of each axis.
+        dilation: of the kernel.
+        groups: of channels.
+    """
     return form(x, kernel)
 
 
-def forward(x, kernel, form, *others):
+def _forward(x, kernel, form, *fields):
     return form(x, kernel), (x, kernel)
 
 
-def backward(form, strides, padding, dilation, groups, residuals, dy):
+def _backward(form, strides, padding, dilation, groups, residuals, dy):
     (x, kernel), (_, h, w, d) = residuals, dy.shape
     dx, = jax.vjp(lambda x: form(x, kernel), x)[1](dy)
     x, dy = jnp.pad(x, ((0, 0), *padding, (0, 0))), dy.reshape(-1, groups, d // groups)
@@ -60,5 +83,5 @@ def backward(form, strides, padding, dilation, groups, residuals, dy):
     return dx, jax.lax.map(gradient, firsts).reshape(kernel.shape)  # one after the other, as every tap is a copy of the input
 
 
-by_taps.defvjp(forward, backward)
+by_taps.defvjp(_forward, _backward)
 Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)

@@ -1,9 +1,13 @@
 """The nets of EPS (Lee et al., CVPR 2021): the classifier with a map for each class and one for the background, and DeepLab."""
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Float32
 
+from stanet_jax.arrays import AnyArray
 from stanet_jax.models import backbones
 from stanet_jax.models.convolution import Conv
 
@@ -23,10 +27,15 @@ class EPS(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, frames, *, train=False, mask=None):
-        """Normalised images [b, h, w, 3]; mask [b], False at what only pads the batch -> maps [b, h', w', C + 1], before any softmax.
+    def __call__(self, frames: Float[AnyArray, 'b h w 3'], *, train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> Float32[jax.Array, 'b h2 w2 c']:
+        """The c = C + 1 maps of images, before the softmax.
 
-        In training it draws dropout from the random stream `dropout` where the encoder has any.
+        Args:
+            frames: normalised images.
+            train: whether batch statistics are used and updated, where `batch_norm` says so, and dropout is drawn from the random
+                stream `dropout`, where the encoder has any.
+            mask: False at images that only pad the batch.
         """
         seen = backbones.create(self.encoder, batch_norm=self.batch_norm, dtype=self.dtype, name='encoder')(frames, train=train, mask=mask)
         return Conv(self.classes + 1, (1, 1), use_bias=False, dtype=self.dtype, name='classifier')(seen['C5']).astype(jnp.float32)
@@ -35,15 +44,16 @@ class EPS(nn.Module):
 class DeepLab(nn.Module):
     """DeepLab V1 LargeFOV or V2 ASPP (Chen et al., arXiv:1412.7062, arXiv:1606.00915) on one of our encoders.
 
-    For each rate of dilation in the head: a 3x3 convolution to `width` channels, a 1x1 one, both with a relu and dropout of one half, and
-    a 1x1 convolution to the labels; the branches are summed. With width 0 a branch is one dilated convolution to the labels, as V2 has
-    it on ResNet-101.
+    The head has a branch for each rate of dilation: a 3x3 convolution to `width` channels and a 1x1 convolution, both with a relu and
+    dropout of one half, then a 1x1 convolution to the labels. The branches are summed. With width 0 a branch is a single dilated
+    convolution to the labels, as in V2 on ResNet-101.
 
     Attributes:
         classes: C, without background.
         rates: of dilation in the head: (12,) in V1 LargeFOV, (6, 12, 18, 24) in V2 ASPP.
-        width: of the head; 1024 in the papers.
-        others: see `EPS`.
+        width: of the head, in channels; 1024 in the papers.
+
+    The other fields are those of `EPS`.
     """
     classes: int
     encoder: str
@@ -53,13 +63,15 @@ class DeepLab(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, frames, *, train=False, mask=None):
-        """As `EPS`, but for the background, which is label 0: logits [b, h', w', C + 1]."""
+    def __call__(self, frames: Float[AnyArray, 'b h w 3'], *, train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> Float32[jax.Array, 'b h2 w2 c']:
+        """The logits of the c = C + 1 labels, of which 0 is the background; the arguments are those of `EPS`."""
         seen = backbones.create(self.encoder, batch_norm=self.batch_norm, dtype=self.dtype, name='encoder')(frames, train=train, mask=mask)
         logits = sum(self.branch(seen['C5'], rate, train) for rate in self.rates)
-        return logits.astype(jnp.float32)
+        return logits.astype(jnp.float32)  # type: ignore[union-attr]  # the sum of no rates would be 0
 
-    def branch(self, x, rate, train):
+    def branch(self, x: Float[AnyArray, 'b h w k'], rate: int, train: bool) -> Float[jax.Array, 'b h w c']:
+        """The branch of one rate of dilation: logits of the labels from the encoder's features."""
         def conv(channels, side, name, dilation=1):
             return nn.Conv(channels, (side, side), padding=dilation * (side // 2), kernel_dilation=dilation, dtype=self.dtype,
                            name=f'{name}_{rate}')
@@ -72,6 +84,6 @@ class DeepLab(nn.Module):
         return conv(self.classes + 1, 1, 'fc8')(x)
 
 
-def resized(maps, shape):
-    """Maps [b, h, w, c] to another [h, w], bilinear."""
+def resized(maps: Float[AnyArray, 'b h w c'], shape: Sequence[int]) -> Float[jax.Array, 'b h2 w2 c']:
+    """Maps or images resized bilinearly to another `shape` (h2, w2)."""
     return jax.image.resize(maps, (len(maps), *shape, maps.shape[-1]), 'bilinear')
