@@ -16,6 +16,7 @@ import numpy as np
 
 from configs import audio_switch as switch_config
 from configs import scam_coarse, scam_fine, scam_plus, sta, sta_plus
+from stanet_jax.models.branch import parse_net
 from stanet_jax.stages import audio_switch, students
 from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, tag_loss
 from stanet_jax.training import loop
@@ -40,7 +41,7 @@ def step_of(stage, net, dtype, batch=0):
     if config.task == 'student':
         lead = example['frames'].shape[:-4]
         example['target'] = np.zeros((*lead, config.data.side, config.data.side), np.uint8)
-        example |= {'known': np.ones(lead, bool)} if '_' in net else {}
+        example |= {'known': np.ones(lead, bool)} if parse_net(net).granularity else {}
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(example)))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
     optimizer = optimizer_for(config, net, variables['params'], 1000)

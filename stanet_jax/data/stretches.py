@@ -44,7 +44,7 @@ def read_companions(clips, annotations, nets, count, clip, length):
     info = clips.clips[clip]
     places = {}
     for net in nets:
-        source, _, granularity = net.partition('_')
+        source, granularity = branch.parse_net(net)
         if granularity != 'cross':
             targets, frames = np.minimum(range(length), info['frames'] - 1), branch.FRAMES[source]
             of = [sample_fragments(clips, clip, int(k), frames, granularity, count) for k in targets]

@@ -19,6 +19,7 @@ from stanet_jax.data import augmentation
 from stanet_jax.data.fragments import GUARD
 from stanet_jax.media.moments import moments_of_frames, read_moments
 from stanet_jax.media.video import frame_count
+from stanet_jax.models.branch import parse_net
 from stanet_jax.stages import audio_switch, students
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import read_config
@@ -176,7 +177,7 @@ class Predictor:
         found = find_students(runs)
         configs, variables, self._models = {net: read_config(run) for net, run in found.items()}, {}, {}
         for net in (net for net in students.STUDENTS if net in found):
-            lead = (configs[net].fragments + 1, 3) if '_' in net else (3,)
+            lead = (configs[net].fragments + 1, 3) if parse_net(net).granularity else (3,)
             make = functools.partial(students.make_student, net=net)
             self._models[net], variables[net] = _load(found[net], found[net] / net, configs[net], make, lead)
         first, run = next(iter(found.items()))

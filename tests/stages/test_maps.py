@@ -46,7 +46,7 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
     for row, clip in enumerate((1, 3)):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
             for i, net in enumerate(models):
-                source, _, granularity = net.partition('_')
+                source, granularity = branch.parse_net(net)
                 cut = functools.partial(fragments.read_fragment, clips, frames=branch.FRAMES[source], sound=source == 'SA')
                 places = [(clip, k), *fragments.sample_fragments(clips, clip, 0 if granularity == 'cross' else k,
                                                        3 if granularity == 'cross' else branch.FRAMES[source], granularity, 2)]
