@@ -24,6 +24,7 @@ from configs.ablations import begin_from, cam_sta, fusions, reasoning, refine, s
 from stanet_jax import InputError
 from stanet_jax.evaluation import fixations, protocols, scoring
 from stanet_jax.evaluation.map_sources import open_map_folders, student_maps
+from stanet_jax.evaluation.results import SetResults
 from stanet_jax.evaluation.tables import COLUMNS, write_scores
 from stanet_jax.inference import predictor
 from stanet_jax.models import blenders, cgcn
@@ -106,8 +107,7 @@ def score(config, nets, folder, base):
         STAGES['pseudo_gt/coarse'].run(how, folder / 'cam')
         maps, scored, lines = open_map_folders({net: folder / 'cam' / 'test'}, videos)
         rows, mismatched = rows | scoring.score_all(maps, scored, rules, net), mismatched + lines
-    write_scores(folder / 'scores.json', {'protocol': 'stavis', 'set': name, 'data': config.data.root, 'of': str(nets),
-                                              'mismatched': mismatched, 'rows': rows})
+    write_scores(folder / 'scores.json', SetResults('stavis', name, config.data.root, str(nets), mismatched, rows))
 
 
 def gather(table, base, workdir):

@@ -60,8 +60,8 @@ def main():
         for workers in (1, args.workers):
             start = time.perf_counter()
             found = scoring.score_all(maps, videos, rules, f'{workers} processes', workers=workers)['model']
-            rate = found['frames'] / (time.perf_counter() - start)
-            scores.append(list(found['scores'].values()))
+            rate = found.frames / (time.perf_counter() - start)
+            scores.append(list(found.scores.values()))
             lines.append(f'{workers:>10}{rate:10.1f}{rate / workers:8.1f}{DIEM / rate / 3600:16.1f}')
     np.testing.assert_allclose(*scores, atol=1e-4)
     print('\n'.join(lines))

@@ -1,4 +1,5 @@
-"""What of the fixation sets is in a folder, and what is missing; the first fixation maps of each video are read, nothing is written."""
+"""Checks a folder of fixation sets for what is missing; the first fixation maps of each video are read, nothing is written."""
+import os
 import pathlib
 
 from stanet_jax import InputError
@@ -6,8 +7,8 @@ from stanet_jax.data.check import SHOWN, some
 from stanet_jax.evaluation import fixations
 
 
-def check_sets(root):
-    """What is said of a folder of fixation sets, lines, and whether any video can be scored."""
+def check_sets(root: str | os.PathLike) -> tuple[list[str], bool]:
+    """A report on a folder of fixation sets, as lines, and whether any video in it can be scored."""
     names, lines, any_used = fixations.list_folders(pathlib.Path(root) / 'annotations'), [f'fixation sets in {root}'], False
     for name in names:
         try:
@@ -23,12 +24,13 @@ def check_sets(root):
         for what, lack in (('frames (a checkpoint cannot be scored on them)', lambda v: not (v.images / 'img_00001.jpg').exists()),
                            ('sound', lambda v: not v.sound.exists()), ('fixations', lacks_fixations),
                            ('some density maps', lambda v: len(list((v.notes / 'maps').glob('eyeMap_*'))) < v.frames)):
-            of = [v.name for v in videos if lack(v)]
-            lines += [f'    without {what} ({len(of)}): {some(of)}'] if of else []
+            lacking = [v.name for v in videos if lack(v)]
+            lines += [f'    without {what} ({len(lacking)}): {some(lacking)}'] if lacking else []
     return lines, any_used
 
 
-def lacks_fixations(video):
+def lacks_fixations(video: fixations.Video) -> bool:
+    """Whether none of the first 20 frames of a video has fixations that can be read."""
     try:
         return all(video.fixations(k) is None for k in range(min(video.frames, 20)))
     except InputError:

@@ -1,41 +1,55 @@
-"""Raw gaze of the DIEM project to a fixation set: who looked where, frame by frame, as `fixation_sets` reads it.
+"""Makes a fixation set, as `fixations` reads it, from the raw gaze of the DIEM project.
 
-    python -m stanet_jax.data.diem --root=DIEM --out=fixations --blur=20                            sigma of the density in pixels
-    python -m stanet_jax.data.diem --root=DIEM --out=fixations --blur=1 --pixels_per_degree=35      in degrees of visual angle
+    stanet data diem --root=DIEM --out=fixations --blur=20                            sigma of the density in pixels
+    stanet data diem --root=DIEM --out=fixations --blur=1 --pixels_per_degree=35      in degrees of visual angle
 
 DIEM has a folder for each video: `<video>/event_data/*.txt`, a file for each observer, and `<video>/video/<video>.*`. The lines are
 
     frame  left_x left_y left_dilation left_event  right_x right_y right_dilation right_event
 
-with frames counted from 1, 30 a second, pixels of a screen on which the video was shown in the middle, and events -1 (lost), 0 (blink),
-1 (fixation), 2 (saccade). A video that is there already is left; one that cannot be read is skipped, counted and reported.
+with frames counted from 1, 30 a second, coordinates in pixels of the screen in whose middle the video was shown, and events -1 (lost),
+0 (blink), 1 (fixation), 2 (saccade). A video that is converted already is kept; one that cannot be read is skipped and reported.
 """
+import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 import scipy.io
 import scipy.ndimage
 import tqdm
+from jaxtyping import Float, Int
 
 from stanet_jax import InputError
-from stanet_jax.evaluation import fixations
-from stanet_jax.evaluation.fixations import count_points
+from stanet_jax.evaluation.fixations import count_points, list_folders
 from stanet_jax.media.video import decode, open_media, video_stream
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1
 
 
-def read_gaze(path):
-    """The fixations of one observer: frames int [n], counted from 0, and points float [n, 2], (y, x) in pixels of the screen.
+class Gaze(NamedTuple):
+    """The fixations of one observer of a video.
 
-    The point of a frame is the mean of the eyes that fixate in it; frames in which neither does are left out.
+    Attributes:
+        frames: the frame of each, counted from 0.
+        points: (y, x) in pixels of the screen.
+    """
+    frames: Int[np.ndarray, ' n']
+    points: Float[np.ndarray, 'n 2']
+
+
+def read_gaze(path: str | os.PathLike) -> Gaze:
+    """The fixations of one observer from a file of `event_data`.
+
+    The point of a frame is the mean of the eyes that fixate in it; frames in which neither eye does are left out.
 
     Raises:
-        InputError: no such file, or lines of other than nine numbers.
+        InputError: no such file, or a line does not hold nine numbers.
     """
     try:
         lines = np.loadtxt(path, ndmin=2)
@@ -47,43 +61,49 @@ def read_gaze(path):
     fixates = (eyes[..., 3] == FIXATION) & np.isfinite(eyes[..., :2]).all(axis=-1)
     chosen = fixates.any(axis=1)
     points = np.where(fixates[..., None], eyes[..., 1::-1], 0).sum(axis=1)[chosen] / fixates[chosen].sum(axis=1)[:, None]
-    return lines[chosen, 0].astype(int) - 1, points
+    return Gaze(lines[chosen, 0].astype(int) - 1, points)
 
 
-def on_video(points, shape, screen=SCREEN):
-    """Points [n, 2], (y, x) on the screen -> those that are on it and on the video of (h, w) in its middle, in the video's pixels."""
+def on_video(points: Float[np.ndarray, 'n 2'], shape: tuple[int, int], screen: tuple[int, int] = SCREEN) -> Float[np.ndarray, 'k 2']:
+    """Those of the points, (y, x) on the screen, that fall on the video of `shape` (h, w) in its middle, in pixels of the video."""
     moved = points - (np.array(screen) - shape) / 2
     inside = [(values >= 0) & (values <= np.array(size) - 1) for values, size in ((points, screen), (moved, shape))]
     return moved[np.all(inside, axis=(0, 2))]
 
 
-def density_map(points, shape, sigma):
-    """Where points [n, 2], (y, x), are dense: a Gaussian of `sigma` pixels about each, over the maximum; zeros without points."""
-    density = scipy.ndimage.gaussian_filter(np.float64(fixations.count_points(points, shape)), sigma, mode='constant')
+def density_map(points: Float[np.ndarray, 'n 2'], shape: tuple[int, int], sigma: float) -> Float[np.ndarray, 'h w']:
+    """The density of points (y, x): a Gaussian of `sigma` pixels about each, summed and divided by the maximum; zeros without points."""
+    density = scipy.ndimage.gaussian_filter(count_points(points, shape).astype(np.float64), sigma, mode='constant')
     return density / max(density.max(), 1e-300)
 
 
-def write_video(name, observers, frames, shape, sigma, out, screen=SCREEN):
-    """Writes `fixMap_%05d.mat` and `maps/eyeMap_%05d.png` of every frame into `out/<name>`, which appears when all are there.
+def write_video(name: str, observers: Sequence[Gaze], frames: int, shape: tuple[int, int], sigma: float, out: pathlib.Path,
+                screen: tuple[int, int] = SCREEN) -> None:
+    """Writes `fixMap_%05d.mat` and `maps/eyeMap_%05d.png` of every frame into `out/<name>`, which appears when all are written.
 
     Args:
-        observers: list of what `read_gaze` gives; frames: how many the video has; shape: (h, w); sigma: of the density, in pixels;
-            screen: (h, w) of what it was shown on.
+        name: of the video.
+        observers: the gaze of each.
+        frames: number of the video's frames.
+        shape: (h, w) of its frames.
+        sigma: of the density, in pixels.
+        out: folder of the set's annotations.
+        screen: (h, w) of the screen that the video was shown on.
     """
     scratch = out / f'.{name}'
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / 'maps').mkdir(parents=True)
     for k in range(frames):
-        points = on_video(np.concatenate([points[which == k] for which, points in observers]), shape, screen)
-        fixations = count_points(points, shape) > 0
-        scipy.io.savemat(scratch / f'fixMap_{k + 1:05d}.mat', {'eyeMap': np.uint8(fixations), 'observers': points}, do_compression=True)
+        points = on_video(np.concatenate([gaze.points[gaze.frames == k] for gaze in observers]), shape, screen)
+        fixated = count_points(points, shape) > 0
+        scipy.io.savemat(scratch / f'fixMap_{k + 1:05d}.mat', {'eyeMap': np.uint8(fixated), 'observers': points}, do_compression=True)
         density = np.uint8(np.round(255 * density_map(points, shape, sigma)))
         PIL.Image.fromarray(density).save(scratch / 'maps' / f'eyeMap_{k + 1:05d}.png')
     scratch.rename(out / name)
 
 
-def size_of(path):
-    """(frames, (h, w)) of a video file, by decoding it."""
+def size_of(path: str | os.PathLike) -> tuple[int, tuple[int, int]]:
+    """The number of frames of a video file, which is decoded to count them, and their shape (h, w)."""
     with open_media(path) as container:
         stream = video_stream(container)
         if stream is None:
@@ -92,9 +112,16 @@ def size_of(path):
         return count, (stream.codec_context.height, stream.codec_context.width)
 
 
-def convert(root, out, sigma, screen=SCREEN):
-    """Writes every video of DIEM's folder that is not in `out/annotations/DIEM` yet; -> lines on those that were skipped."""
-    folders = {name: path for name, path in fixations.list_folders(pathlib.Path(root)).items() if (path / 'event_data').is_dir()}
+def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, screen: tuple[int, int] = SCREEN) -> list[str]:
+    """Writes every video of DIEM's folder `root` that is not in `out/annotations/DIEM` yet, and returns a line on each that is skipped.
+
+    Args:
+        sigma: of the density, in pixels.
+        screen: (h, w) of the screen that the videos were shown on.
+    Raises:
+        InputError: `root` is not DIEM's folder.
+    """
+    folders = {name: path for name, path in list_folders(pathlib.Path(root)).items() if (path / 'event_data').is_dir()}
     if not folders:
         raise InputError(f'--root={root}: holds no <video>/event_data; give the folder of DIEM\'s videos')
     target, skipped = pathlib.Path(out) / 'annotations' / 'DIEM', []

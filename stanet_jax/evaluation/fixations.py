@@ -9,32 +9,52 @@
 Without fold lists every video is in the set. In Python frames count from 0: frame k is img_{k + 1}.
 """
 import dataclasses
+import os
 import pathlib
 import re
 import unicodedata
 import zlib
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
 import PIL.Image
 import scipy.io
+from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.media.sound import read_sound
 
-FPS = 25.0  # of a video that no fold list tells of
+FPS = 25.0  # frames a second of a video that is in no fold list
+
+
+@runtime_checkable
+class GazeVideo(Protocol):
+    """A video whose fixations are known, so that maps of it can be scored: a `Video`, or what has these members of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def frames(self) -> int: ...
+
+    def fixations(self, k: int) -> Bool[np.ndarray, 'h w'] | None: ...
+
+    def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None: ...
+
+    def density(self, k: int) -> Float[np.ndarray, 'h w'] | None: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """One video of a set; its files are read when they are asked for.
+    """One video of a set, whose files are read when they are asked for.
 
     Attributes:
-        name: as on disk; accents composed, so that a name is equal whichever system wrote it.
-        frames: how many it has.
+        name: as on disk, with composed accents, so that names are equal whichever system wrote them.
+        frames: number of frames.
         fps: frames a second.
         images, notes: folders of its frames and of its annotations.
-        sound: its wav, whether or not there is one.
+        sound: path of its wav file, whether or not there is one.
     """
     name: str
     frames: int
@@ -43,25 +63,25 @@ class Video:
     notes: pathlib.Path
     sound: pathlib.Path
 
-    def frame(self, k):
-        """Frame k, uint8 RGB [h, w, 3]; InputError where it is missing or broken."""
+    def frame(self, k: int) -> UInt8[np.ndarray, 'h w 3']:
+        """Frame k in RGB; InputError where it is missing or broken."""
         path = self.images / f'img_{k + 1:05d}.jpg'
         if not path.exists():
             raise InputError(f'{path}: no such frame; fetch the set\'s video_frames again')
         return read_image(path, 'RGB')
 
-    def wave(self):
-        """The sound, float32 [n], mono, 16 kHz; None for a silent video."""
+    def wave(self) -> Float[np.ndarray, ' n'] | None:
+        """The sound, mono, 16 kHz; None for a silent video."""
         return read_sound(self.sound) if self.sound.exists() else None
 
-    def density(self, k):
-        """The density of frame k, float32 [h, w], 0 to 255; None where it is missing."""
+    def density(self, k: int) -> Float[np.ndarray, 'h w'] | None:
+        """The fixation density of frame k, from 0 to 255; None where the file is missing."""
         paths = (self.notes / 'maps' / f'eyeMap_{k + 1:05d}{suffix}' for suffix in ('.jpg', '.png'))
         path = next((path for path in paths if path.exists()), None)
         return None if path is None else read_image(path, 'L').astype(np.float32)
 
-    def fixations(self, k):
-        """Where at least one observer looks in frame k, bool [h, w]; None where the file is missing."""
+    def fixations(self, k: int) -> Bool[np.ndarray, 'h w'] | None:
+        """Whether at least one observer fixates each pixel of frame k; None where the file is missing."""
         content = self._mat(k)
         if content is None:
             return None
@@ -70,20 +90,20 @@ class Video:
             raise InputError(f'{self._mat_path(k)}: holds no map eyeMap; fetch the set\'s annotations again')
         return fixations > 0
 
-    def observers(self, k):
-        """Where each observer looks in frame k, float [n, 2] (y, x) in pixels; None where that is not known."""
+    def observers(self, k: int) -> Num[np.ndarray, 'n 2'] | None:
+        """The fixation of each observer in frame k, (y, x) in pixels; None where they are not known."""
         content = self._mat(k)
         return None if content is None else content.get('observers')
 
-    def counts(self, k):
-        """How many look at each pixel in frame k, int [h, w]: of the observers where they are known, else 1 where anybody looks."""
+    def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None:
+        """How many observers fixate each pixel of frame k; where they are not known, `fixations`."""
         fixations, points = self.fixations(k), self.observers(k)
         return fixations if fixations is None or points is None else count_points(points, fixations.shape)
 
-    def _mat_path(self, k):
+    def _mat_path(self, k: int) -> pathlib.Path:
         return self.notes / f'fixMap_{k + 1:05d}.mat'
 
-    def _mat(self, k):
+    def _mat(self, k: int) -> dict[str, Any] | None:
         path = self._mat_path(k)
         if not path.exists():
             return None
@@ -93,24 +113,28 @@ class Video:
             raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
 
 
-def read_mat(path):
-    """The variables of a .mat file of either format, {name: array}: up to v7, and v7.3, which is HDF5 with the axes the other way round."""
+def read_mat(path: str | os.PathLike) -> dict[str, Any]:
+    """The variables of a .mat file, {name: array}, of either format: up to v7, or v7.3, which is HDF5 with the axes in reverse order."""
     try:
         return scipy.io.loadmat(path)
     except NotImplementedError:
         with h5py.File(path) as file:
-            return {name: np.asarray(of).T for name, of in file.items() if isinstance(of, h5py.Dataset)}
+            return {name: np.asarray(data).T for name, data in file.items() if isinstance(data, h5py.Dataset)}
 
 
-def count_points(points, shape):
-    """To how many of the points [n, 2], (y, x) in pixels, each pixel of a frame of shape (h, w) is the nearest one: int [h, w]."""
+def count_points(points: Num[np.ndarray, 'n 2'], shape: tuple[int, int]) -> Int[np.ndarray, 'h w']:
+    """How many of the points, (y, x) in pixels, are nearest to each pixel of a frame of `shape` (h, w)."""
     counts, places = np.zeros(shape, int), np.round(points).astype(int)
     np.add.at(counts, tuple(np.clip(places, 0, np.array(shape) - 1).T), 1)
     return counts
 
 
-def read_image(path, mode):
-    """An image file: uint8 [h, w, 3] for mode RGB; [h, w] for mode L, uint8 unless it is deeper. InputError where it cannot be read."""
+def read_image(path: str | os.PathLike, mode: str) -> Num[np.ndarray, 'h w *channels']:
+    """An image file as an array: uint8 [h, w, 3] for mode 'RGB'; [h, w] for mode 'L', uint8 unless the file has 16 bits or floats.
+
+    Raises:
+        InputError: the file is missing or cannot be read as an image.
+    """
     try:
         with PIL.Image.open(path) as image:
             deep = mode == 'L' and image.mode[0] in 'IF'  # 16 bits or floats, which conversion would clip
@@ -119,25 +143,29 @@ def read_image(path, mode):
         raise InputError(f'{path}: cannot be read as an image ({error}); fetch or make it again') from None
 
 
-def normalise_name(name):
-    """A video's name as it is compared: accents composed; bytes that are no UTF-8 replaced."""
+def normalise_name(name: str) -> str:
+    """A video's name as names are compared: with composed accents, and bytes that are not UTF-8 replaced."""
     return unicodedata.normalize('NFC', name).encode('utf-8', 'replace').decode()
 
 
-def list_folders(path):
-    """The folders in a folder, `{plain name: path}`, sorted; hidden ones are left out."""
+def list_folders(path: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The folders in a folder without the hidden ones, sorted: {`normalise_name` of it: path}; empty where there is no such folder."""
     inside = sorted(path.iterdir()) if path.is_dir() else []
     return {normalise_name(folder.name): folder for folder in inside if folder.is_dir() and not folder.name.startswith('.')}
 
 
-def highest_number(folder, pattern):
-    """The highest number in the names of the files in a folder that match; 0 without any."""
+def highest_number(folder: pathlib.Path, pattern: str) -> int:
+    """The highest number, the first group of `pattern`, in the names of a folder's files that match it; 0 where none matches."""
     names = (re.fullmatch(pattern, path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     return max((int(name[1]) for name in names if name), default=0)
 
 
-def read_fold_lists(root, name):
-    """The test lists of a set as `{plain video name: (frames, fps)}`; empty without lists."""
+def read_fold_lists(root: pathlib.Path, name: str) -> dict[str, tuple[int, float]]:
+    """The test lists of a set together, {video's name: (frames, frames a second)}; empty where there are none.
+
+    Raises:
+        InputError: a line is not `<video> <frames> <fps>`.
+    """
     listed = {}
     for path in [root / 'fold_lists' / f'{name}_list_test{fold}_fps.txt' for fold in ('', '_1', '_2', '_3')]:
         if path.exists():
@@ -150,8 +178,21 @@ def read_fold_lists(root, name):
     return listed
 
 
-def open_set(root, name=''):
-    """A fixation set: (its name, the list of its videos, the list of lines about what is listed but missing).
+class FixationSet(NamedTuple):
+    """A fixation set on disk.
+
+    Attributes:
+        name: the set's name.
+        videos: those that its fold lists name, or else all; in that order.
+        missing: lines on videos that are listed but have no annotations.
+    """
+    name: str
+    videos: list[Video]
+    missing: list[str]
+
+
+def open_set(root: str | os.PathLike, name: str = '') -> FixationSet:
+    """Finds the videos of a fixation set.
 
     Args:
         root: the folder that holds `annotations`.
@@ -166,18 +207,18 @@ def open_set(root, name=''):
     if name not in sets and (name or len(sets) > 1):
         raise InputError(f'--set={name}: {root} holds {", ".join(sets)}; give one of them')
     name = name or next(iter(sets))
-    there, listed = list_folders(sets[name]), read_fold_lists(root, name)
+    annotated, listed = list_folders(sets[name]), read_fold_lists(root, name)
     images, sounds = list_folders(root / 'video_frames' / name), list_folders(root / 'video_audio' / name)
     videos, missing = [], []
-    for video in listed or there:
-        if video not in there:
+    for video in listed or annotated:
+        if video not in annotated:
             missing.append(f'{video}: in the fold list, but without annotations')
             continue
-        notes = there[video]
+        notes = annotated[video]
         pictures, sound = images.get(video, root / 'video_frames' / name / video), sounds.get(video, root / 'video_audio' / name / video)
         frames = max(highest_number(pictures, r'img_(\d+)\.jpg'), highest_number(notes, r'fixMap_(\d+)\.mat'))
         count, fps = listed.get(video, (frames, FPS))
         videos.append(Video(video, min(count, frames), fps, pictures, notes, sound / f'{sound.name}.wav'))
     if not videos:
         raise InputError(f'{sets[name]}: holds none of the set\'s videos; fetch its annotations')
-    return name, videos, missing
+    return FixationSet(name, videos, missing)

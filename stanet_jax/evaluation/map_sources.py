@@ -1,41 +1,65 @@
-"""Where the maps that are scored come from: a folder of files, or students."""
+"""Sources of the maps that are scored: folders of files, and students."""
 import functools
+import os
 import pathlib
 import re
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
+from jaxtyping import Float, Num, UInt8
 
 from stanet_jax import InputError
-from stanet_jax.evaluation import fixations
-from stanet_jax.evaluation.scoring import score_all
-from stanet_jax.media.moments import moments_of_frames
+from stanet_jax.arrays import AnyArray
+from stanet_jax.evaluation import fixations, protocols
+from stanet_jax.evaluation.fixations import GazeVideo
+from stanet_jax.evaluation.results import SetScores
+from stanet_jax.evaluation.scoring import ScoreCache, score_all
+from stanet_jax.media.moments import Moment, moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
 
-SOUNDS = ('own', 'muted', 'other')  # that a student hears: the video's, none, another video's
+SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
 
-# --------------------------------------------------------------------------------------------------------- where maps are from
+# --------------------------------------------------------------------------------------------------------- folders of files
 
 
-def find_map_files(folder, frames, first):
-    """A video's maps in order of their numbers: `<folder>/maps/eyeMap_%05d.png` (or jpg), or whatever images are in the folder.
+def find_map_files(folder: pathlib.Path, frames: int, first: int) -> Sequence[pathlib.Path | None]:
+    """The files of a video's maps, in the order of their numbers.
 
-    Where there are fewer than `frames`, and their numbers, from 1, are those of the frames from `first` (counted from 0) on or from an
-    earlier one, None stands for the ones before.
+    They are `<folder>/maps/eyeMap_%05d.png` (or jpg), or else all images in the folder. Frames before `first`, counted from 0, are not
+    scored and may lack a map: if there are fewer files than `frames`, and their numbers, counted from 1, are those of the last frames,
+    the list begins with None for each frame that has none.
     """
     inside = [path for path in (folder / 'maps').glob('eyeMap_*') if path.suffix in ('.png', '.jpg')]
     inside = inside or [path for path in folder.iterdir() if path.suffix.lower() in ('.png', '.jpg', '.jpeg')]
-    found = sorted(inside, key=lambda path: [int(x) if x.isdecimal() else x for x in re.split(r'(\d+)', path.name)])
-    numbers, start = [int((re.findall(r'\d+', path.stem) or [0])[-1]) for path in found], frames - len(found)
-    return [None] * start + found if 0 < start <= first and numbers == list(range(start + 1, frames + 1)) else found
+    files = sorted(inside, key=lambda path: [int(x) if x.isdecimal() else x for x in re.split(r'(\d+)', path.name)])
+    numbers, start = [int((re.findall(r'\d+', path.stem) or [0])[-1]) for path in files], frames - len(files)
+    return [*[None] * start, *files] if 0 < start <= first and numbers == list(range(start + 1, frames + 1)) else files
 
 
-def match_maps(folder, videos, first=0):
-    """A folder of maps and the videos of a set: ({video name: files}, lines that tell what does not match)."""
+class MatchedMaps(NamedTuple):
+    """The maps of a folder that belong to videos of a set.
+
+    Attributes:
+        files: {video's name: the files of its maps, None for a frame that needs none}.
+        mismatched: lines on videos without a map for each frame, and on maps of no video.
+    """
+    files: dict[str, Sequence[pathlib.Path | None]]
+    mismatched: list[str]
+
+
+def match_maps(folder: str | os.PathLike, videos: Sequence[GazeVideo], first: int = 0) -> MatchedMaps:
+    """Finds the maps of a set's videos in a folder; frames before `first` need none.
+
+    Raises:
+        InputError: no such folder, or no video has all its maps there.
+    """
     if not pathlib.Path(folder).is_dir():
         raise InputError(f'--maps={folder}: no such folder; give the one that holds <video>/maps/eyeMap_%05d.png')
-    there, files, lines = fixations.list_folders(pathlib.Path(folder)), {}, []
+    there = fixations.list_folders(pathlib.Path(folder))
+    files, lines = {}, []
     for video in videos:
         found = find_map_files(there[video.name], video.frames, first) if video.name in there else []
         if len(found) == video.frames:
@@ -46,53 +70,102 @@ def match_maps(folder, videos, first=0):
     lines += [f'{name}: maps, but not in the set' for name in there if name not in known]
     if not files:
         raise InputError(f'--maps={folder}: the maps of no video match the set; the first: {lines[0]}')
-    return files, lines
+    return MatchedMaps(files, lines)
 
 
-def open_map_folders(folders, videos, first=0):
-    """The maps of folders {name: folder} as `score_all` takes them, the videos that each has all maps of, and lines on what does not match.
+class FolderMaps(NamedTuple):
+    """The maps of one or several folders, ready to be scored.
 
-    Frames before `first` are not scored and need no map.
+    Attributes:
+        maps_of_video: reads them, as `scoring.score_all` takes it.
+        videos: those that have all their maps in every folder.
+        mismatched: lines on what does not match, of all folders.
     """
-    found = {name: match_maps(folder, videos, first) for name, folder in folders.items()}
-    files, lines = {name: of for name, (of, _) in found.items()}, [line for _, of in found.values() for line in of]
-    there = [video for video in videos if all(video.name in of for of in files.values())]
-    return functools.partial(read_maps, files), there, lines
+    maps_of_video: Callable[[GazeVideo], Iterator[dict[str, Num[np.ndarray, 'h w'] | None]]]
+    videos: list[Any]
+    mismatched: list[str]
 
 
-def read_maps(files, video):
-    """Yields {name: map} of each frame of a video, from `files` {name: {video's name: paths}}; None where there is no path."""
-    for paths in zip(*(of[video.name] for of in files.values()), strict=True):
+def open_map_folders(folders: Mapping[str, str | os.PathLike], videos: Sequence[GazeVideo], first: int = 0) -> FolderMaps:
+    """Opens folders of maps {name: folder}; frames before `first` are not scored and need no map. InputError as `match_maps`."""
+    matched = {name: match_maps(folder, videos, first) for name, folder in folders.items()}
+    files = {name: maps.files for name, maps in matched.items()}
+    complete = [video for video in videos if all(video.name in of_folder for of_folder in files.values())]
+    return FolderMaps(functools.partial(read_maps, files), complete, [line for maps in matched.values() for line in maps.mismatched])
+
+
+def read_maps(files: Mapping[str, Mapping[str, Sequence[pathlib.Path | None]]],
+              video: GazeVideo) -> Iterator[dict[str, Num[np.ndarray, 'h w'] | None]]:
+    """Yields {name: map} for each frame of a video from `files` {name: {video's name: paths}}; None where there is no path."""
+    for paths in zip(*(of_folder[video.name] for of_folder in files.values()), strict=True):
         yield {name: path and fixations.read_image(path, 'L') for name, path in zip(files, paths, strict=True)}
 
 
-def student_maps(predictor, videos, sound='own'):
-    """What students make of a video's frames, for `score_all`; a few frames at a time are in memory.
+# ----------------------------------------------------------------------------------------------------------------- students
+
+
+@runtime_checkable
+class FilmVideo(Protocol):
+    """A video whose frames and sound are known, so that students can see and hear it: a `fixations.Video`, for one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    def frame(self, k: int) -> UInt8[np.ndarray, 'h w 3']: ...
+
+    def wave(self) -> Float[np.ndarray, ' n'] | None: ...
+
+
+# Gives {name: map} for each frame of a video, in order.
+StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w']]]]
+
+
+@runtime_checkable
+class Students(Protocol):
+    """Students that make maps, as `inference.predictor.Predictor`, which is not imported here for the sake of start-up time."""
+
+    @property
+    def side(self) -> int: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def predict_blocks(self, moments: Iterator[Moment], fps: float) -> Iterable[tuple[list[Moment], Mapping[str, AnyArray]]]: ...
+
+
+def student_maps(students: Students, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
+    """The maps that students predict for a video, as `scoring.score_all` takes them; a few frames at a time are in memory.
 
     Args:
-        predictor: a `predictor.Predictor`.
-        videos: the set's.
-        sound: 'own'; 'muted', as if the video had none; 'other', that of the next video in the list.
-    Returns:
-        `video -> generator of {name: map [side, side]}`, the names those of the predictor.
+        students: whose maps, by their `names`, are given.
+        videos: those of the set.
+        sound: what the students hear: 'own', the video's sound; 'muted', nothing, as if the video had no sound; 'other', the sound of
+            the next video of the set.
     """
-    following = {video.name: after for video, after in zip(videos, videos[1:] + videos[:1], strict=True)}
+    following = {video.name: after for video, after in zip(videos, [*videos[1:], *videos[:1]], strict=True)}
 
     def moments(video):
         wave = {'own': video.wave, 'other': following[video.name].wave, 'muted': lambda: None}[sound]()
-        return moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, predictor.side)
+        return moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side)
 
     def maps_of_video(video):
-        for block, maps in predictor.predict_blocks(moments(video), video.fps):
-            maps = {name: np.asarray(of) for name, of in maps.items()}
-            yield from ({name: of[k] for name, of in maps.items()} for k in range(len(block)))
+        for block, predicted in students.predict_blocks(moments(video), video.fps):
+            maps = {name: np.asarray(of_block) for name, of_block in predicted.items()}
+            yield from ({name: of_block[k] for name, of_block in maps.items()} for k in range(len(block)))
     return maps_of_video
 
 
-def save_maps(maps_of_video, name, folder, first, video):
-    """Yields what `maps_of_video` gives and writes the maps of the name as `<folder>/<video>/pred_sal_%06d.jpg`, min-maxed, 8 bit.
+def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first: int,
+              video: FilmVideo) -> Iterator[Mapping[str, Float[np.ndarray, 'h w']]]:
+    """Yields the maps of a video's frames and writes those of one name as `<folder>/<video>/pred_sal_%06d.jpg`, min-maxed, 8 bit.
 
-    Those before frame `first`, which are not scored, are left out; the video's folder appears when all are there.
+    Frames before `first`, which are not scored, are not written. The video's folder appears when all maps are written.
     """
     scratch = folder / f'.{video.name}'
     shutil.rmtree(scratch, ignore_errors=True)
@@ -107,20 +180,30 @@ def save_maps(maps_of_video, name, folder, first, video):
     scratch.rename(folder / video.name)
 
 
-def score_students(predictor, videos, protocol, kept=None, save=''):
-    """The rows of students, {name: see `score`}: what they predict with their own, no and, where there are several videos, foreign sound.
+def score_students(students: Students, videos: Sequence[fixations.Video], protocol: protocols.Protocol, cache: ScoreCache | None = None,
+                   save: str | os.PathLike = '') -> dict[str, SetScores]:
+    """Scores students with the videos' own sound, without sound and, where there are several videos, with another video's.
 
-    The rows of one are named by the sound. Of three there are each student's and both fusions', and STA's and the final one's without
-    their sound. `save`: folder for the maps of the last name, with the videos' own sound, see `save_maps`; '' for none.
+    Rows of a single student are named by the sound. Of three students there are a row for each, for both fusions, and, without their own
+    sound, for STA and the final fusion.
+
+    Args:
+        students, videos: see `student_maps`.
+        protocol, cache: see `scoring.score_all`.
+        save: folder for the maps of the last of the students' `names`, predicted with the own sound, see `save_maps`; '' for none.
+    Returns:
+        {name of the row: scores}
     """
     rows = {}
     for sound in SOUNDS[:2 + (len(videos) > 1)]:
-        chosen = predictor.names if sound == 'own' else dict.fromkeys((predictor.names[0], predictor.names[-1]))
-        maps = student_maps(predictor, videos, sound)
+        chosen = students.names if sound == 'own' else dict.fromkeys((students.names[0], students.names[-1]))
+        maps_of_video = student_maps(students, videos, sound)
         if save and sound == 'own':
-            maps = functools.partial(save_maps, maps, predictor.names[-1], pathlib.Path(save), protocol.first)
-        found = score_all(lambda video, maps=maps, chosen=chosen: ({name: of[name] for name in chosen} for of in maps(video)),
-                          videos, protocol, sound, kept)
-        for name, row in found.items():
-            rows[sound if len(predictor.names) == 1 else name if sound == 'own' else f'{name}, {sound} sound'] = row
+            maps_of_video = functools.partial(save_maps, maps_of_video, students.names[-1], pathlib.Path(save), protocol.first)
+
+        def chosen_maps(video, maps_of_video=maps_of_video, chosen=chosen):
+            return ({name: maps[name] for name in chosen} for maps in maps_of_video(video))
+
+        for name, row in score_all(chosen_maps, videos, protocol, sound, cache).items():
+            rows[sound if len(students.names) == 1 else name if sound == 'own' else f'{name}, {sound} sound'] = row
     return rows

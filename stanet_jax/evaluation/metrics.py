@@ -1,8 +1,8 @@
-"""How well a saliency map tells where people looked: six scores, as the MIT saliency benchmark's MATLAB functions define them.
+"""All metrics: six of saliency maps, as the MIT saliency benchmark's MATLAB functions define them, and those of label maps.
 
-`auc_judd`, `shuffled_auc`, `nss`, `cc`, `sim` and `kl_div` score one map, in float64. `score_batch` behind them scores many under
-`jit`, in the type of what it is given; `targets` makes its arrays of the fixated pixels. A saliency map of another size than
-the ground truth is resized to it (`resize`). What is undefined is NaN:
+`auc_judd`, `shuffled_auc`, `nss`, `cc`, `sim` and `kl_div` score one saliency map, in float64. `score_batch`, which they call, scores
+many under `jit`, in the type of the maps; `targets` makes its arrays from the fixated pixels. `counts` and `score_counts` are the same
+after pysaliency. A map of another size than the ground truth is resized to it (`resize`). A score that is undefined is NaN:
 
     no fixations            auc_judd, shuffled_auc, nss
     no negatives            shuffled_auc
@@ -10,61 +10,75 @@ the ground truth is resized to it (`resize`). What is undefined is NaN:
     a density of zero mass  cc, sim, kl_div
     a value below zero      kl_div
 
-`mean_iou`, `boundary_scores` and `confusion_ratio` compare labels to true ones, in NumPy.
+`mean_iou`, `ious`, `confusion_matrix`, `confusion_ratio`, `boundary_scores`, `boundary_counts` and `boundary_f1` compare labels with the
+true ones, in NumPy; they are defined in `eps.metrics`, and `resize` and `resize_matrix` in `evaluation.resizing`.
 """
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 
-from stanet_jax.evaluation.resizing import resize
+from stanet_jax.arrays import AnyArray
+from stanet_jax.eps.metrics import boundary_counts, boundary_f1, boundary_scores, confusion_matrix, confusion_ratio, ious, mean_iou
+from stanet_jax.evaluation.resizing import resize, resize_matrix
+
+__all__ = ['METRICS', 'auc_judd', 'boundary_counts', 'boundary_f1', 'boundary_scores', 'cc', 'confusion_matrix', 'confusion_ratio',
+           'counts', 'draw', 'ious', 'kl_div', 'mean_iou', 'nss', 'resize', 'resize_matrix', 'score_batch', 'score_counts',
+           'shuffled_auc', 'sim', 'targets']
 
 METRICS = ('auc_judd', 'shuffled_auc', 'nss', 'cc', 'sim', 'kl_div')
 EPS = 2.0 ** -52  # MATLAB's
-CHUNK = 32  # fixations that are compared with all pixels in one pass over them
+CHUNK = 32  # fixations that are compared with all pixels in one pass over the map
 
 # ------------------------------------------------------------------------------------------------------------ single maps
 
 
-def auc_judd(saliency, fixations):
+def auc_judd(saliency: ArrayLike, fixations: ArrayLike) -> float:
     """AUC-Judd: the area under the ROC curve with thresholds at the fixated values, ties in expectation.
 
-    Mann-Whitney with ties counted half, plus `E[fp_N]/(2N)`: the random order of ties that MATLAB's noise makes, averaged exactly.
+    It is the Mann-Whitney statistic with ties counted half, plus `E[fp_N]/(2N)`: MATLAB breaks ties in a random order by adding noise,
+    and this is the exact mean over all orders.
 
     Args:
         saliency: [h', w'], any finite numbers.
         fixations: [h, w], binary.
     Returns:
-        A float; NaN without fixations (and where every pixel is fixated).
+        The area; NaN without fixations and where every pixel is fixated.
     Raises:
         ValueError: an argument is not two-dimensional or not finite.
     """
     return _score('auc_judd', saliency, fixations=fixations)
 
 
-def shuffled_auc(saliency, fixations, negatives, splits=100, step=0.1, seed=0):
-    """Shuffled AUC: fixated pixels against others' fixations, at thresholds 0, step, 2 step ... of the min-max normalised map.
+def shuffled_auc(saliency: ArrayLike, fixations: ArrayLike, negatives: ArrayLike, splits: int = 100, step: float = 0.1,
+                 seed: int = 0) -> float:
+    """Shuffled AUC: fixated pixels against fixations of other frames, at thresholds 0, step, 2 step ... of the min-max normalised map.
 
     Args:
         saliency: [h', w'], any finite numbers.
         fixations: [h, w], binary; N pixels.
         negatives: [h, w], binary. Each split draws min(N, negatives) of them without replacement.
-        splits: how many draws the score is averaged over.
-        step: of the thresholds; a pixel counts at or above.
+        splits: number of draws that the score is averaged over.
+        step: between thresholds; a pixel counts where its value is at or above one.
         seed: of the draws.
     Returns:
-        A float; NaN without fixations, without negatives and for a constant map.
+        The area; NaN without fixations, without negatives and for a constant map.
     Raises:
-        ValueError: an argument is not two-dimensional or not finite, the shapes of the binary maps differ, splits or step make no sense.
+        ValueError: an argument is not two-dimensional or not finite, the shapes of the binary maps differ, or splits or step are out of
+            range.
     """
     if splits < 1 or not 0 < step <= 1:
         raise ValueError(f'splits={splits} must be 1 or more, step={step} above 0 and 1 at most')
     return _score('shuffled_auc', saliency, fixations=fixations, negatives=negatives, splits=splits, step=step, seed=seed)
 
 
-def nss(saliency, fixations):
+def nss(saliency: ArrayLike, fixations: ArrayLike) -> float:
     """Normalised scanpath saliency: the map minus its mean, over its sample deviation (n - 1), averaged over fixated pixels.
 
     Arguments, result and errors as `auc_judd`; NaN without fixations and for a constant map.
@@ -72,12 +86,12 @@ def nss(saliency, fixations):
     return _score('nss', saliency, fixations=fixations)
 
 
-def cc(saliency, density):
+def cc(saliency: ArrayLike, density: ArrayLike) -> float:
     """Pearson's correlation of saliency [h', w'] and density [h, w]; NaN where either is constant. Errors as `auc_judd`."""
     return _score('cc', saliency, density=density)
 
 
-def sim(saliency, density):
+def sim(saliency: ArrayLike, density: ArrayLike) -> float:
     """Similarity: each map min-max normalised, then divided by its sum, then the sum of the smaller.
 
     Arguments, NaN and errors as `cc`.
@@ -85,14 +99,14 @@ def sim(saliency, density):
     return _score('sim', saliency, density=density)
 
 
-def kl_div(saliency, density):
+def kl_div(saliency: ArrayLike, density: ArrayLike) -> float:
     """Kullback-Leibler divergence: `sum q log(eps + q/(p + eps))`, q density, p saliency, each divided by its sum, eps = 2^-52.
 
     Args:
-        saliency: [h', w'], non-negative. Where resizing it overshoots below zero it counts as zero.
+        saliency: [h', w'], non-negative. Values below zero that resizing makes count as zero.
         density: [h, w], non-negative.
     Returns:
-        A float, natural logarithm; NaN for a density of zero mass and where a value of either is below zero.
+        The divergence, natural logarithm; NaN for a density of zero mass and where a value of either is below zero.
     Raises:
         ValueError: as `auc_judd`.
     """
@@ -131,8 +145,8 @@ def _fit(saliency, shape):
 # ----------------------------------------------------------------------------------------------------------- batches of maps
 
 
-def draw(count, n, splits, seed):
-    """Which of `count` negatives each split draws, n of them without replacement: bool [splits, count]."""
+def draw(count: int | np.integer, n: int | np.integer, splits: int, seed: int | Sequence[int]) -> Bool[np.ndarray, 'splits count']:
+    """Which of `count` negatives each split draws, n of them without replacement; `seed` is one of `np.random.default_rng`."""
     # Floyd's algorithm for all splits at once: its time does not grow with count.
     last = np.arange(count - n, count)
     picks = np.random.default_rng(seed).integers(0, last[:, None] + 1, (n, splits))
@@ -142,18 +156,19 @@ def draw(count, n, splits, seed):
     return drawn.reshape(splits, count)
 
 
-def targets(fixated, negatives, splits=100, seeds=None, shape=None):
-    """What `score_batch` needs of fixations and negatives, on the host.
+def targets(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' _']], splits: int = 100,
+            seeds: Sequence[int | Sequence[int]] | None = None, shape: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
+    """The fixations and negatives of b frames as arguments of `score_batch`, made on the host.
 
     Args:
-        fixated: list of b arrays, the flat indices of each frame's fixated pixels.
-        negatives: list of b arrays, likewise.
+        fixated: the flat indices of each frame's fixated pixels.
+        negatives: those of each frame's negatives.
         splits: see `shuffled_auc`.
-        seeds: list of b seeds of the draws; by default 0 to b - 1.
-        shape: (h, w) of the frames; not needed here, as `counts` does.
+        seeds: of each frame's draws, see `draw`; by default 0 to b - 1.
+        shape: unused; protocols call this function and `counts`, which needs it, alike.
     Returns:
         A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 to powers of two (so that few sizes are
-        compiled), and `weights` float64 [b, m], how often a negative is drawn: each row that has both sums to 1.
+        compiled), and `weights` float64 [b, m], how often a negative is drawn: the weights of a frame that has both sum to 1.
     """
     weights = []
     for points, others, seed in zip(fixated, negatives, range(len(fixated)) if seeds is None else seeds, strict=True):
@@ -171,20 +186,20 @@ def _pad(rows, fill, dtype):
 
 
 @functools.partial(jax.jit, static_argnames=('step', 'metrics'))
-def score_batch(saliency, density, points, negatives, weights, signed, step=0.1, metrics=METRICS):
-    """The scores of b maps; see the functions of one map.
+def score_batch(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b h w'], points: Int[AnyArray, 'b k'],
+                negatives: Int[AnyArray, 'b m'], weights: Float[AnyArray, 'b m'], signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
+                step: float = 0.1, metrics: tuple[str, ...] = METRICS) -> dict[str, Float[AnyArray, ' b']]:
+    """The scores of b maps by name; for their definitions see the functions of one map.
 
-    In float32 they are within 1e-5 of float64's, if no value lies just at one of the thresholds of `shuffled_auc`.
+    In float32 they are within 1e-5 of those in float64, unless a value lies just at one of the thresholds of `shuffled_auc`.
 
     Args:
-        saliency: [b, h, w], at the ground truth's size; a constant map has to be so to the bit.
-        density: [b, h, w].
-        points, negatives, weights: [b, k], [b, m], [b, m], see `targets`.
-        signed: bool, or [b]: whether the map had negative values before it was resized, where `kl_div` is undefined.
+        saliency: at the ground truth's size; a constant map has to be constant to the bit.
+        density: of the fixations.
+        points, negatives, weights: see `targets`.
+        signed: whether the maps, or each of them, had negative values before they were resized, for which `kl_div` is undefined.
         step: see `shuffled_auc`.
         metrics: names of the scores, those of `METRICS` or some of them.
-    Returns:
-        A dict of [b] arrays.
     Raises:
         ValueError: the shapes do not fit.
     """
@@ -210,32 +225,31 @@ def score_batch(saliency, density, points, negatives, weights, signed, step=0.1,
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
 
 
-def counts(fixated, negatives, shape, **_):
-    """What `score_counts` needs, on the host.
+def counts(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' hw']], shape: tuple[int, int],
+           **_: Any) -> dict[str, Float[np.ndarray, 'b hw']]:
+    """The fixations and negatives of b frames of `shape` (h, w) as arguments of `score_counts`, made on the host.
 
     Args:
-        fixated: list of b arrays of flat indices, one as often as it is fixated.
-        negatives: list of b arrays [h w], how often each pixel is a negative.
-        shape: (h, w).
+        fixated: the flat indices of each frame's fixated pixels, a pixel as often as it is fixated.
+        negatives: how often each pixel is a negative, for each frame.
     Returns:
-        A dict of `fixations` and `negatives` float32 [b, h w], how often each pixel occurs.
+        A dict of `fixations` and `negatives`, how often each pixel is one.
     """
-    fixations = [np.bincount(places, minlength=shape[0] * shape[1]) for places in fixated]
-    return {'fixations': np.float32(fixations), 'negatives': np.float32(negatives)}
+    fixations = [np.bincount(pixels, minlength=shape[0] * shape[1]) for pixels in fixated]
+    return {'fixations': np.asarray(fixations, np.float32), 'negatives': np.asarray(negatives, np.float32)}
 
 
 @functools.partial(jax.jit, static_argnames='metrics')
-def score_counts(saliency, density, fixations, negatives, signed, metrics=METRICS):
-    """The scores of b maps as pysaliency has them: `score_batch`, but for these differences.
+def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b h w'], fixations: Float[AnyArray, 'b hw'],
+                 negatives: Float[AnyArray, 'b hw'], signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
+                 metrics: tuple[str, ...] = METRICS) -> dict[str, Float[AnyArray, ' b']]:
+    """The scores of b maps by name, as pysaliency defines them; they differ from those of `score_batch` as follows.
 
-    AUC is the exact Mann-Whitney statistic, ties half won, of fixations against all pixels (`auc_judd`) or against all negatives
-    (`shuffled_auc`), so that a constant map has 0.5; a pixel counts as often as it is fixated; `sim` takes the maps as they are (moved up
-    where they have values below zero), each over its sum; `nss` divides by the population's deviation (n).
+    AUC is the exact Mann-Whitney statistic, ties counted half, of fixations against all pixels (`auc_judd`) or against all negatives
+    (`shuffled_auc`), so that a constant map has 0.5; a pixel counts as often as it is fixated; `sim` divides the maps by their sums
+    without min-max (a map with negative values is first raised to have its minimum at zero); `nss` divides by the population deviation (n).
 
-    Args:
-        saliency, density: [b, h, w]; fixations, negatives: [b, h w], see `counts`; signed, metrics: see `score_batch`.
-    Returns:
-        A dict of [b] arrays, NaN where a score is undefined.
+    `fixations` and `negatives` are those of `counts`; the other arguments are as in `score_batch`.
     """
     b = len(saliency)
     p, q = saliency.reshape(b, -1), density.reshape(b, -1)
@@ -254,12 +268,12 @@ def score_counts(saliency, density, fixations, negatives, signed, metrics=METRIC
 
 def _mann_whitney(s, positive, negative):
     """The share of pairs that the positive wins, ties half: s [b, p] values, positive and negative [b, p], how often each occurs."""
-    def of(s, positive, negative):
+    def share(s, positive, negative):
         order = jnp.argsort(s)
         values, below = s[order], jnp.pad(jnp.cumsum(negative[order]), (1, 0))
         wins = sum(below[jnp.searchsorted(values, s, side, method='sort')] for side in ('left', 'right')) / 2
         return jnp.sum(wins * positive) / (positive.sum() * negative.sum())
-    return jax.vmap(of)(s, positive, negative)
+    return jax.vmap(share)(s, positive, negative)
 
 
 def _total(x):
@@ -272,11 +286,11 @@ def _min_max(x):
     return (x - low) / jnp.where(high > low, high - low, 1), (high == low)[:, 0]
 
 
-def _exact_min_max(x, of):
-    """Values x [b, n] of maps [b, p], normalised by a true division: of one by a broadcast number XLA makes a product with its
-    inverse, which puts the highest value, and those of 8-bit maps, below a threshold that they are at."""
-    low = of.min(1, keepdims=True)
-    return (x - low) / jax.lax.optimization_barrier(jnp.broadcast_to(of.max(1, keepdims=True) - low, x.shape))
+def _exact_min_max(x, maps):
+    """Values x [b, n] of maps [b, p], min-max normalised by a true division: XLA replaces a division by a broadcast number with a
+    product with its inverse, which puts the highest value, and values of 8-bit maps, just below a threshold that they are at."""
+    low = maps.min(1, keepdims=True)
+    return (x - low) / jax.lax.optimization_barrier(jnp.broadcast_to(maps.max(1, keepdims=True) - low, x.shape))
 
 
 def _distribution(x):
@@ -285,7 +299,7 @@ def _distribution(x):
 
 
 def _auc_judd(s, fixated, n):
-    """s [b, p], fixated [b, k] with inf where there is none, n [b] fixations."""
+    """Of maps s [b, p], values at their fixations [b, k], padded with inf, and the numbers of fixations n [b]."""
     def compare(total, values):  # an unrolled loop over the values, as XLA then keeps a pixel in its register
         ranks = sum((s > v[:, None]).astype(jnp.int32) + (s >= v[:, None]) for v in values)
         return total + ranks.sum(1).astype(s.dtype), None
@@ -302,7 +316,7 @@ def _auc_judd(s, fixated, n):
 
 
 def _shuffled_auc(fixated, valid, negatives, weights, step):
-    """Values at the fixated pixels [b, k] and at the negatives [b, m]. The trapezoids are linear in fp, so the draws' mean will do."""
+    """Of values at the fixated pixels [b, k] and at the negatives [b, m]. The area is linear in fp, so fp is averaged over the draws."""
     thresholds = jnp.asarray(np.arange(math.floor(1 / step + 1e-9), -1, -1) * step, fixated.dtype)
     tp = ((fixated[..., None] >= thresholds) & valid[..., None]).sum(1) / valid.sum(1, keepdims=True)
     fp = ((negatives[..., None] >= thresholds) * weights[..., None]).sum(1)

@@ -1,30 +1,31 @@
-"""Named protocols of evaluation: which frames are scored, what is done to a map before, which pixels are negatives, how to average.
+"""Named protocols of evaluation: which frames are scored, how a map is prepared, which pixels are negatives, how scores are averaged.
 
-A score carries its protocol's name, as the same maps get other numbers under another one.
+The same maps get other numbers under another protocol, so a score is always given with its protocol's name.
 """
 import dataclasses
 import functools
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Num
 
 from stanet_jax import scam
+from stanet_jax.arrays import AnyArray
 from stanet_jax.evaluation import metrics, resizing
 
 SIGMA, REACH = 2, 6  # of the blur: 13 x 13 pixels
 
+# ------------------------------------------------------------------------------------------------------- preparation of maps
+
 
 @functools.partial(jax.jit, static_argnames='shape')
-def blur_and_resize(maps, shape):
-    """Min-max, Gaussian blur of sigma 2 over 13x13 pixels with symmetric border, bicubic resize.
+def blur_and_resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> Float[AnyArray, 'b h2 w2']:
+    """Min-max, Gaussian blur of sigma 2 over 13x13 pixels with symmetric border, bicubic resize to `shape`; zeros for a constant map.
 
-    Args:
-        maps: [b, h', w'], at the size they were predicted at.
-        shape: (h, w) of the ground truth.
-    Returns:
-        [b, h, w]; zeros for a constant map.
+    The blur is at the size at which the maps are predicted.
     """
     h, w = maps.shape[1:]
     maps = scam.min_max(maps)
@@ -36,14 +37,14 @@ def blur_and_resize(maps, shape):
     return resizing.resize(sum(k * columns[:, :, i:i + w] for i, k in enumerate(kernel)), shape)
 
 
-def resize(maps, shape):
-    """Bicubic resize (`resizing.resize`) of [b, h', w'] to (h, w); a constant map stays so to the bit."""
+def resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> Float[AnyArray, 'b h2 w2']:
+    """Bicubic resize (`resizing.resize`) to `shape`, after which a constant map is constant to the bit."""
     return _keep_flat(maps, resizing.resize(maps, shape))
 
 
 @functools.partial(jax.jit, static_argnames='shape')
-def bilinear_and_min_max(maps, shape):
-    """Bilinear resize of [b, h', w'] to (h, w), taking four pixels also where it shrinks, as OpenCV does; min-max."""
+def bilinear_and_min_max(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> Float[AnyArray, 'b h2 w2']:
+    """Bilinear resize to `shape`, without antialiasing where it shrinks, as in OpenCV; then min-max."""
     return scam.min_max(_keep_flat(maps, jax.image.resize(maps, (len(maps), *shape), 'bilinear', antialias=False)))
 
 
@@ -52,30 +53,54 @@ def _keep_flat(maps, resized):
     return jnp.where(low == high, low, resized)
 
 
-def rescale(places, old, new):
-    """Flat indices of pixels of a frame of shape `old`, in a frame of shape `new`: (y h_new / h_old, x w_new / w_old), rounded down."""
+# ----------------------------------------------------------------------------------------------- negatives of shuffled AUC
+
+
+class VideoFixations(typing.NamedTuple):
+    """The fixations of a video.
+
+    Attributes:
+        fixated: for each frame the flat indices of its fixated pixels.
+        shape: (h, w) of the frames.
+    """
+    fixated: list[Int[np.ndarray, ' n']]
+    shape: tuple[int, int]
+
+
+@typing.runtime_checkable
+class SetFixations(typing.Protocol):
+    """The fixations of all videos of a set, by number: a list, or `scoring.FixationCache`, which reads a video when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> VideoFixations: ...
+
+    def __iter__(self) -> Iterator[VideoFixations]: ...
+
+
+def rescale(places: Int[np.ndarray, ' n'], old: tuple[int, int], new: tuple[int, int]) -> Int[np.ndarray, ' n']:
+    """Flat indices of pixels in a frame of shape `old`, moved to a frame of shape `new`: (y h_new / h_old, x w_new / w_old), floored."""
     y, x = np.divmod(places, old[1])
     return places if old == new else y * new[0] // old[0] * new[1] + x * new[1] // old[1]
 
 
-def other_frames(fixations, number):
-    """Negatives out of the same video: where anybody looks in another frame, this frame's pixels removed.
+def other_frames(fixations: SetFixations, number: int) -> Callable[[int], Int[np.ndarray, ' n']]:
+    """Negatives from the same video: pixels that are fixated in another frame, but not in this one.
 
     Args:
-        fixations: a sequence with an item for each video of the set: a list of the flat indices of each frame's fixated pixels, and the
-            shape (h, w) of its frames.
-        number: of the video.
+        fixations: of every video of the set.
+        number: of the video that is scored.
     Returns:
-        A function of the frame's index that gives its negatives' flat indices.
+        A function from the index of a frame to the flat indices of its negatives.
     """
-    # A pixel of this frame alone is removed again: the union over all frames will do.
+    # The union over all frames suffices: what is fixated in this frame alone is removed again.
     fixated, _ = fixations[number]
     union = np.unique(np.concatenate(fixated))
     return lambda k: np.setdiff1d(union, fixated[k], assume_unique=True)
 
 
-def ten_frames(fixations, number, count=10):
-    """Negatives out of ten random other frames of the whole set, rescaled to this frame's size; see `other_frames`."""
+def ten_frames(fixations: SetFixations, number: int, count: int = 10) -> Callable[[int], Int[np.ndarray, ' n']]:
+    """Negatives from ten random other frames of the whole set, rescaled to this frame's size; see `other_frames`."""
     ends = np.cumsum([len(fixated) for fixated, _ in fixations])
     shape = fixations[number][1]
 
@@ -85,41 +110,55 @@ def ten_frames(fixations, number, count=10):
         picks += picks >= here
         found = [np.zeros(0, int)]
         for pick in picks:
-            video = np.searchsorted(ends, pick, 'right')
+            video = int(np.searchsorted(ends, pick, 'right'))
             fixated, size = fixations[video]
             found.append(rescale(fixated[pick - ends[video]], size, shape))
         return np.unique(np.concatenate(found))
     return negatives
 
 
-def other_images(fixations, number):
-    """All fixations of all other frames of the set, rescaled: as `other_frames`, but the function gives how often each pixel occurs."""
+def other_images(fixations: SetFixations, number: int) -> Callable[[int], Int[np.ndarray, ' hw']]:
+    """Negatives from all other frames of the set, rescaled, with repetition.
+
+    As `other_frames`, but the function gives how often each pixel of the frame is a negative.
+    """
     own, shape = fixations[number]
     every = np.concatenate([rescale(places, size, shape) for fixated, size in fixations for places in fixated])
     counts = np.bincount(every, minlength=shape[0] * shape[1])
     return lambda k: counts - np.bincount(own[k], minlength=counts.size)
 
 
-def no_negatives(fixations, number):
-    """None at all, where shuffled AUC is not scored; see `other_frames`."""
+def no_negatives(fixations: SetFixations, number: int) -> Callable[[int], Int[np.ndarray, ' n']]:
+    """No negatives, for a protocol without shuffled AUC; see `other_frames`."""
     return lambda k: np.zeros(0, int)
 
 
-def mean(scores):
-    """The mean of an array of scores without its NaNs; NaN where there is nothing else."""
+# -------------------------------------------------------------------------------------------------------------- averages
+
+
+def mean(scores: Float[np.ndarray, ' n']) -> float:
+    """The mean of the scores that are not NaN; NaN where all are."""
     defined = scores[~np.isnan(scores)]
     return float(defined.mean()) if defined.size else float('nan')
 
 
-def frames_to_video_to_set(means, counts):
-    """The mean over videos. means, counts: each video's mean over the frames whose score is defined, and how many these are. -> float"""
+def frames_to_video_to_set(means: Sequence[float], counts: Sequence[int]) -> float:
+    """The mean over videos of each video's mean.
+
+    Args:
+        means: for each video the mean over the frames where the score is defined, or NaN.
+        counts: the number of these frames.
+    """
     return mean(np.array(means, float))
 
 
-def all_frames(means, counts):
-    """The mean over all frames of all videos; see `frames_to_video_to_set`."""
+def all_frames(means: Sequence[float], counts: Sequence[int]) -> float:
+    """The mean over all frames of all videos; arguments as those of `frames_to_video_to_set`."""
     defined = np.array(counts) > 0
     return float(np.average(np.array(means, float)[defined], weights=np.array(counts)[defined])) if defined.any() else float('nan')
+
+
+# ------------------------------------------------------------------------------------------------------------- protocols
 
 
 WITHOUT_SHUFFLED = tuple(name for name in metrics.METRICS if name != 'shuffled_auc')
@@ -127,38 +166,38 @@ WITHOUT_SHUFFLED = tuple(name for name in metrics.METRICS if name != 'shuffled_a
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """See the module's functions for the stages.
+    """How a set is scored; its functions are those of this module and of `metrics`.
 
     Attributes:
         name: its key in `PROTOCOLS`.
-        first: the first frame that is scored, from 0.
-        prepare: `(maps [b, h', w'], shape (h, w)) -> [b, h, w]`, what is scored.
-        negatives: `(fixations, number) -> (k -> indices)`, see `other_frames`.
-        average: `(means, counts) -> float`, see `frames_to_video_to_set`.
-        targets, score: what is made of fixations and negatives, and the scores by it: `metrics.targets` and `metrics.score_batch`, after
-            MIT's MATLAB functions, or `metrics.counts` and `metrics.score_counts`, after pysaliency.
-        repeated: whether a pixel counts as often as it was fixated, or once.
-        normalised: whether `prepare` min-maxes, so that no map has values below zero, where `kl_div` would be undefined.
+        first: the first frame that is scored, counted from 0.
+        prepare: `(maps, shape) -> maps` of that shape (h, w), which are scored.
+        negatives: see `other_frames`.
+        average: see `frames_to_video_to_set`.
+        targets, score: how fixations and negatives become arrays, and the function that scores with these: `metrics.targets` and
+            `metrics.score_batch`, after MIT's MATLAB functions, or `metrics.counts` and `metrics.score_counts`, after pysaliency.
+        repeated: whether a pixel counts as often as it is fixated, or once.
+        normalised: whether `prepare` min-maxes, so that no map has negative values, for which `kl_div` would be undefined.
         metrics: names of the scores.
     """
     name: str
     first: int = 0
-    prepare: Callable = resize
-    negatives: Callable = other_frames
-    average: Callable = frames_to_video_to_set
-    targets: Callable = metrics.targets
-    score: Callable = metrics.score_batch
+    prepare: Callable[[Float[AnyArray, 'b h w'], tuple[int, int]], Float[AnyArray, 'b h2 w2']] = resize
+    negatives: Callable[[SetFixations, int], Callable[[int], Int[np.ndarray, ' n']]] = other_frames
+    average: Callable[[Sequence[float], Sequence[int]], float] = frames_to_video_to_set
+    targets: Callable[..., dict[str, Num[np.ndarray, 'b _']]] = metrics.targets
+    score: Callable[..., dict[str, Float[AnyArray, ' b']]] = metrics.score_batch
     repeated: bool = False
     normalised: bool = False
-    metrics: tuple = metrics.METRICS
+    metrics: tuple[str, ...] = metrics.METRICS
 
 
-PROTOCOLS = {of.name: of for of in (
-    # Of the papers' tables (Tsiami et al., STAViS, CVPR 2020).
+PROTOCOLS = {protocol.name: protocol for protocol in (
+    # The papers' tables (Tsiami et al., STAViS, CVPR 2020).
     Protocol('stavis', first=8, prepare=blur_and_resize, normalised=True),
-    # Of the DHF1K benchmark (Wang et al., CVPR 2018).
+    # The DHF1K benchmark (Wang et al., CVPR 2018).
     Protocol('dhf1k', negatives=ten_frames, average=all_frames),
-    # Of the MIT/Tuebingen benchmark (Kuemmerer et al., ECCV 2018); every frame is an image.
+    # The MIT/Tuebingen benchmark (Kuemmerer et al., ECCV 2018); every frame is an image.
     Protocol('mit', negatives=other_images, average=all_frames, targets=metrics.counts, score=metrics.score_counts, repeated=True),
-    # Of the NTIRE challenge on video saliency prediction.
+    # The NTIRE challenge on video saliency prediction.
     Protocol('ntire', prepare=bilinear_and_min_max, normalised=True, negatives=no_negatives, metrics=WITHOUT_SHUFFLED))}

@@ -1,60 +1,73 @@
-"""Rows to read other rows by: half of the observers against the other half, a Gaussian, the training set's mean."""
+"""References that other scores are compared to: half of the observers against the other half, a Gaussian, the training set's mean."""
 import dataclasses
+import functools
 import itertools
+import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.ndimage
+from jaxtyping import Bool, Float, Int
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import fixations
 from stanet_jax.evaluation.fixations import count_points
+from stanet_jax.evaluation.protocols import Protocol
+from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import score
 
-REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # rows to read others by
-
-
-# -------------------------------------------------------------------------------------------------------- ceiling and floors
+REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # names of their rows
 
 
 @dataclasses.dataclass(frozen=True)
 class HalfOfObservers:
-    """A video as every second observer saw it, from observer `first` (0 or 1) on; density: Gaussian, sigma 5 % of the height."""
+    """A video with the fixations of every second observer, whose density is blurred by a Gaussian with sigma 5 % of the height.
+
+    Attributes:
+        video: with all observers.
+        first: 0 or 1, the first observer that counts.
+    """
     video: fixations.Video
     first: int
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """The video's name."""
         return self.video.name
 
     @property
-    def frames(self):
+    def frames(self) -> int:
+        """The number of the video's frames."""
         return self.video.frames
 
-    def counts(self, k):
-        """How many of them look at each pixel in frame k, int [h, w]; None where that is not known."""
+    def counts(self, k: int) -> Int[np.ndarray, 'h w'] | None:
+        """How many of these observers fixate each pixel of frame k; None where the observers are not known."""
         points, fixations = self.video.observers(k), self.video.fixations(k)
         if points is None or fixations is None:
             return None
         return count_points(points[self.first::2], fixations.shape)
 
-    def fixations(self, k):
+    def fixations(self, k: int) -> Bool[np.ndarray, 'h w'] | None:
+        """Whether one of these observers fixates each pixel of frame k; None where the observers are not known."""
         counts = self.counts(k)
         return None if counts is None else counts > 0
 
-    def density(self, k):
+    def density(self, k: int) -> Float[np.ndarray, 'h w'] | None:
+        """The blurred `counts` of frame k; None where the observers are not known."""
         counts = self.counts(k)
         return None if counts is None else scipy.ndimage.gaussian_filter(np.float64(counts), 0.05 * len(counts), mode='constant')
 
-    def maps(self):
-        """The densities of all frames, as maps to score; zeros where there is none."""
+    def maps(self) -> Iterator[Float[np.ndarray, 'h w']]:
+        """Yields the density of each frame as a map to score; zeros where there is none."""
         shape = next((counts.shape for counts in map(self.counts, range(self.frames)) if counts is not None), (1, 1))
         for k in range(self.frames):
             density = self.density(k)
             yield np.zeros(shape) if density is None else density
 
 
-def knows_observers(video):
+def knows_observers(video: fixations.Video) -> bool:
+    """Whether the first frame of a video that has fixations also has those of each observer."""
     try:
         first = next((k for k in range(video.frames) if video.fixations(k) is not None), None)
         return first is not None and video.observers(first) is not None
@@ -62,14 +75,18 @@ def knows_observers(video):
         return False
 
 
-def centre_prior(side=64):
-    """A Gaussian at the centre, its sigma a quarter of each side of the frame that it is resized to; [side, side]."""
+def centre_prior(side: int = 64) -> Float[np.ndarray, 'side side']:
+    """A Gaussian at the centre, with sigma a quarter of the height and of the width of the frame that it is resized to."""
     bell = np.exp(-((np.arange(side) + 0.5) / side - 0.5)**2 / (2 * 0.25**2))
     return np.outer(bell, bell)
 
 
-def reference_rows(root, videos, protocol):
-    """The rows to read others by, {name: results}: `ceiling` where observers are known, `centre_prior`, `mean_map` where there is one."""
+def reference_rows(root: str | os.PathLike, videos: Sequence[fixations.Video], protocol: Protocol) -> dict[str, SetScores]:
+    """The scores of the references, {name: scores}.
+
+    `ceiling`, one half of the observers as a map for the other, is there where observers are known, `centre_prior` always, and `mean_map`
+    where the folder `root` of the sets holds `train_mean_density.png`.
+    """
     rows, observed = {}, [video for video in videos if knows_observers(video)]
     if observed:
         others = [HalfOfObservers(video, 1) for video in observed]
@@ -78,5 +95,9 @@ def reference_rows(root, videos, protocol):
     if (pathlib.Path(root) / 'train_mean_density.png').exists():
         fixed['mean_map'] = fixations.read_image(pathlib.Path(root) / 'train_mean_density.png', 'L')
     for name, map_ in fixed.items():
-        rows[name] = score(lambda video, map_=map_: itertools.repeat(map_, video.frames), videos, protocol, name)
+        rows[name] = score(functools.partial(_repeat, map_), videos, protocol, name)
     return rows
+
+
+def _repeat(map_, video):
+    return itertools.repeat(map_, video.frames)

@@ -2,15 +2,17 @@
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-# ------------------------------------------------------------------------------------------------------------------ resize
+from stanet_jax.arrays import AnyArray
 
 
 @functools.lru_cache(256)
-def resize_matrix(size, new):
-    """Weights float64 [new, size] of MATLAB's `imresize` along one axis: bicubic (a = -0.5), widened when shrinking, symmetric border."""
+def resize_matrix(size: int, new: int) -> Float[np.ndarray, 'new size']:
+    """The weights of MATLAB's `imresize` along one axis: bicubic (a = -0.5), widened when shrinking, symmetric border."""
     scale = new / size
     shrink = min(scale, 1)
     centre = (np.arange(new) + 0.5) / scale - 0.5
@@ -25,8 +27,8 @@ def resize_matrix(size, new):
     return matrix
 
 
-def resize(maps, shape):
-    """Maps [..., h', w'] to `shape` (h, w) as MATLAB's `imresize` does; untouched where that is their size."""
+def resize(maps: Float[AnyArray, '*lead h w'], shape: tuple[int, int]) -> Float[jax.Array, '*lead h2 w2']:
+    """Maps resized to `shape` (h, w) as by MATLAB's `imresize`; untouched where that is their size."""
     maps = jnp.asarray(maps)
     for axis, new in zip((-2, -1), shape, strict=True):
         if maps.shape[axis] != new:

@@ -1,93 +1,137 @@
-"""Scores the maps of many videos under a protocol: frame by frame, in batches, by several processes, going on where it was interrupted."""
+"""Scores the maps of many videos under a protocol: frame by frame, in batches, by several processes, resumed where it was interrupted."""
 import concurrent.futures
+import dataclasses
 import functools
 import itertools
 import json
 import multiprocessing
 import os
 import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import tqdm
+from jaxtyping import Float, Num, Shaped
 
 from stanet_jax import InputError
+from stanet_jax.arrays import AnyArray
 from stanet_jax.evaluation import protocols
+from stanet_jax.evaluation.fixations import GazeVideo
+from stanet_jax.evaluation.protocols import Protocol, VideoFixations
+from stanet_jax.evaluation.results import FailedVideo, SetScores, VideoScores
 from stanet_jax.workdir import replace_text
 
-BATCH = 4  # maps that are scored at once; more fall out of a CPU's cache and take twice as long
+BATCH = 4  # maps that are scored at once; more do not fit a CPU's cache and take twice as long
+
+FrameMaps = Mapping[str, Num[AnyArray, 'h w'] | None]  # {kind: map} of a frame; None where it is not scored
+MapsOfVideo = Callable[[Any], Iterable[FrameMaps]]  # gives those of each frame of a video, in order; may raise InputError
+
+# ----------------------------------------------------------------------------------------------------------- sets of videos
 
 
-def score(maps_of_video, videos, protocol, name='maps'):
-    """Scores the maps of many videos; one that cannot be read is listed and left out.
+def score(maps_of_video: Callable[[Any], Iterable[Num[AnyArray, 'h w']]], videos: Sequence[GazeVideo], protocol: Protocol,
+          name: str = 'maps') -> SetScores:
+    """Scores one map for each frame of many videos.
+
+    A video that cannot be read, or whose maps cannot, is listed as failed and left out of the means.
 
     Args:
-        maps_of_video: `video -> iterable of maps [h', w']`, one for each frame from the first on, drawn one after the other; it
-            may raise InputError.
-        videos: list of `fixations.Video`, or what has its `name`, `frames`, `fixations(k)` and `density(k)`.
-        protocol: a `protocols.Protocol`.
-        name: what the progress line calls it.
-    Returns:
-        A dict of `frames`, how many were scored; `scores` and `undefined`, by metric, the mean and how many frames it leaves out;
-        `videos`, a list of the same by video; `failed`, a list of {video, why}.
+        maps_of_video: gives the maps of a video, one for each frame from the first on, which are drawn one after the other; it may
+            raise InputError.
+        videos: of the set.
+        protocol: one of `protocols.PROTOCOLS`.
+        name: shown on the progress line.
     Raises:
-        InputError: not one video could be scored.
+        InputError: not one video can be scored.
     """
     return score_all(lambda video: ({name: map_} for map_ in maps_of_video(video)), videos, protocol, name)[name]
 
 
-def score_all(maps_of_video, videos, protocol, name, kept=None, workers=1):
-    """`score` of several sources at once: `maps_of_video` gives {source: map} of each frame -> {source: results}.
+def score_all(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, name: str, cache: 'ScoreCache | None' = None,
+              workers: int = 1) -> dict[str, SetScores]:
+    """Scores several kinds of maps at once: {kind: scores}.
 
-    `kept`: a `ScoreCache`, from which what is done is taken and to which it is added; `workers`: processes that score videos side by side,
-    to which `maps_of_video` is then pickled.
+    Args:
+        maps_of_video: gives {kind: map} for each frame of a video; frames before the protocol's first need no map.
+        videos, protocol, name: as for `score`.
+        cache: scores of earlier sessions are taken from it and new ones are added.
+        workers: processes that score videos side by side; `maps_of_video` is pickled for them.
+    Raises:
+        InputError: not one video can be scored.
     """
-    rows, failed = kept.rows(name) if kept else {}, []
-    todo = [number for number, video in enumerate(videos) if video.name not in rows]
+    scored, failed = cache.rows(name) if cache else {}, []
+    todo = [number for number, video in enumerate(videos) if video.name not in scored]
     frames = [max(video.frames - protocol.first, 0) for video in videos]
     done = sum(frames) - sum(frames[number] for number in todo)
     with tqdm.tqdm(total=sum(frames), initial=done, desc=name, unit='frame', mininterval=1) as progress:
-        beside = workers > 1 and len(todo) > 1
-        if beside:
-            found = score_in_processes(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
+        parallel = workers > 1 and len(todo) > 1
+        if parallel:
+            outcomes = score_in_processes(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
         else:
             fixations = FixationCache(videos, protocol.repeated)
-            found = (score_one(maps_of_video, videos, protocol, fixations, number, progress.update) for number in todo)
-        for number, of, why in found:
-            if of is None:
-                failed.append({'video': videos[number].name, 'why': why})
+            outcomes = (score_one(maps_of_video, videos, protocol, fixations, number, progress.update) for number in todo)
+        for number, rows, why in outcomes:
+            video = videos[number].name
+            if rows is None:
+                failed.append(FailedVideo(video, why))
             else:
-                rows[videos[number].name] = of
-                if kept:
-                    kept.add(name, videos[number].name, of)
-            if beside:
+                scored[video] = rows
+                if cache:
+                    cache.add(name, video, rows)
+            if parallel:
                 progress.update(frames[number])
-    if not rows:
-        raise InputError(f'{name}: no video could be scored; the first one: {failed[0]["why"] if failed else "there is none"}')
-    rows = [rows[video.name] for video in videos if video.name in rows]
-    return {source: {**set_row([of[source] for of in rows], protocol), 'failed': failed, 'videos': [of[source] for of in rows]}
-            for source in rows[0]}
+    if not scored:
+        raise InputError(f'{name}: no video could be scored; the first one: {failed[0].why if failed else "there is none"}')
+    in_order = [scored[video.name] for video in videos if video.name in scored]
+    return {kind: set_row([rows[kind] for rows in in_order], failed, protocol) for kind in in_order[0]}
 
 
-def score_one(maps_of_video, videos, protocol, fixations, number, tick):
-    """(number, {source: row of the video}, '') or, where it cannot be scored, (number, None, why); `tick(n)` is told of n frames done."""
+def set_row(rows: list[VideoScores], failed: list[FailedVideo], protocol: Protocol) -> SetScores:
+    """The scores of a set, by the protocol's average of its videos' scores."""
+    def average(metric):
+        return protocol.average([row.scores[metric] for row in rows], [row.frames - row.undefined[metric] for row in rows])
+    return SetScores(frames=sum(row.frames for row in rows), scores={metric: average(metric) for metric in protocol.metrics},
+                     undefined={metric: sum(row.undefined[metric] for row in rows) for metric in protocol.metrics},
+                     failed=failed, videos=rows)
+
+
+class Outcome(NamedTuple):
+    """What became of one video of a list.
+
+    Attributes:
+        number: the video's place in the list.
+        rows: {kind of maps: scores}; None where the video cannot be scored.
+        why: the reason where it cannot, else ''.
+    """
+    number: int
+    rows: dict[str, VideoScores] | None
+    why: str = ''
+
+
+def score_one(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, fixations: 'FixationCache', number: int,
+              tick: Callable[[int], Any]) -> Outcome:
+    """Scores the video at place `number` of `videos`; `tick(n)` is called after each n frames."""
+    video = videos[number]
     try:
-        tables = score_video(maps_of_video(videos[number]), videos[number], protocol, fixations, number, tick)
-        return number, {source: video_row(videos[number], table) for source, table in tables.items()}, ''
+        tables = score_video(maps_of_video(video), video, protocol, fixations, number, tick)
+        return Outcome(number, {kind: video_row(video.name, table) for kind, table in tables.items()})
     except (InputError, OSError) as error:
-        return number, None, str(error)
+        return Outcome(number, None, str(error))
 
 
-def score_in_processes(maps_of_video, videos, protocol, todo, workers):
-    """Yields what `score_one` gives, by several processes, as it is done."""
-    context = multiprocessing.get_context('spawn')  # JAX does not outlive a fork
+def score_in_processes(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, todo: Sequence[int],
+                       workers: int) -> Iterator[Outcome]:
+    """Scores the videos at the places `todo` of `videos` by several processes, in the order in which they are done."""
+    context = multiprocessing.get_context('spawn')  # JAX does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (maps_of_video, videos, protocol.name)) as pool:
         for job in concurrent.futures.as_completed([pool.submit(_score, number) for number in todo]):
             yield job.result()
 
 
 def _begin(maps_of_video, videos, name):
-    """Sets a worker up: what its jobs have in common, and one thread of the CPU, whatever accelerator there is."""
+    """Sets a worker up with what its jobs have in common, on one thread of the CPU, whatever accelerator there is."""
     jax.config.update('jax_platforms', 'cpu')
     os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
     protocol = protocols.PROTOCOLS[name]
@@ -101,53 +145,57 @@ def _score(number):
 
 
 class ScoreCache:
-    """The rows of videos that are scored, a line for each in a file, so that an interrupted evaluation goes on.
+    """The scores of videos that are done, in a file with a line for each, so that an interrupted evaluation is resumed."""
 
-    Lines of another evaluation than `of`, a dict that tells which, are thrown away.
-    """
+    def __init__(self, path: str | os.PathLike, evaluation: Mapping[str, Any]):
+        """Reads the scores of the same evaluation from a file, if it is there; those of any other are discarded.
 
-    def __init__(self, path, of):
-        self.path, self._head, self._lines, self._begun = pathlib.Path(path), json.dumps(of), [], False
+        Args:
+            path: of the file.
+            evaluation: what identifies the evaluation, as JSON can hold it.
+        """
+        self.path, self._head, self._lines, self._begun = pathlib.Path(path), json.dumps(evaluation), [], False
         if self.path.exists():
             first, *lines = self.path.read_text().splitlines() or ['']
             if first == self._head:
                 self._lines = [json.loads(line) for line in lines if line.endswith('}')]  # a kill may leave half a line
                 print(f'{self.path}: goes on after {len(self._lines)} videos')
 
-    def rows(self, name):
-        return {line['video']: line['rows'] for line in self._lines if line['name'] == name}
+    def rows(self, name: str) -> dict[str, dict[str, VideoScores]]:
+        """The scores that were added under a name before, {video: {kind of maps: scores}}."""
+        return {line['video']: {kind: VideoScores(**row) for kind, row in line['rows'].items()}
+                for line in self._lines if line['name'] == name}
 
-    def add(self, name, video, rows):
+    def add(self, name: str, video: str, rows: Mapping[str, VideoScores]) -> None:
+        """Adds the scores {kind of maps: scores} of a video under a name."""
         if not self._begun:
             replace_text(self.path, '\n'.join([self._head, *map(json.dumps, self._lines)]) + '\n')
             self._begun = True
+        line = {'name': name, 'video': video, 'rows': {kind: dataclasses.asdict(row) for kind, row in rows.items()}}
         with open(self.path, 'a') as file:
-            file.write(json.dumps({'name': name, 'video': video, 'rows': rows}) + '\n')
+            file.write(json.dumps(line) + '\n')
 
 
-def video_row(video, table):
-    """A video's row of its frames' scores {metric: [n]}: `video`, its name, and `frames`, `scores`, `undefined` as `score` has them."""
-    return {'video': video.name, 'frames': len(table['nss']), 'scores': {metric: protocols.mean(x) for metric, x in table.items()},
-            'undefined': {metric: int(np.isnan(x).sum()) for metric, x in table.items()}}
+# --------------------------------------------------------------------------------------------------------------- one video
 
 
-def set_row(rows, protocol):
-    """`frames`, `scores`, `undefined` of a set, see `score`, of its videos' rows."""
-    def scores(metric):
-        return protocol.average([row['scores'][metric] for row in rows], [row['frames'] - row['undefined'][metric] for row in rows])
-    return {'frames': sum(row['frames'] for row in rows), 'scores': {metric: scores(metric) for metric in protocol.metrics},
-            'undefined': {metric: sum(row['undefined'][metric] for row in rows) for metric in protocol.metrics}}
+def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol, fixations: 'FixationCache', number: int,
+                tick: Callable[[int], Any]) -> dict[str, dict[str, Float[np.ndarray, ' n']]]:
+    """The scores of each frame of a video from the protocol's first on, {kind of maps: {metric: scores}}.
 
-
-def score_video(maps, video, protocol, fixations, number, tick):
-    """The scores of a video's frames from the protocol's first on, {source: {metric: [n]}}, of {source: map} of each of its frames.
-
-    Its `number` in `fixations` seeds the draws; `tick(n)` is told of n frames done.
+    Args:
+        maps: {kind: map} of each frame of the video.
+        fixations: of the set, in which the video has the place `number`, which also seeds the draws of negatives.
+        tick: called with n after each n frames.
+    Raises:
+        InputError: the video is too short for the protocol, has no fixations, or its maps are not one for each frame, of one size and
+            finite.
     """
     if video.frames <= protocol.first:
         raise InputError(f'{video.name}: has {video.frames} frames; the protocol scores from frame {protocol.first + 1} on')
     fixated, shape = fixations.read(number)
-    negatives, results, count = protocol.negatives(fixations, number), {}, 0
+    negatives, count = protocol.negatives(fixations, number), 0
+    scores_of: dict[str, list[dict[str, AnyArray]]] = {}
     maps = itertools.islice(maps, protocol.first, None)
     while batch := list(itertools.islice(maps, BATCH)):
         start, count = protocol.first + count, count + len(batch)
@@ -156,71 +204,89 @@ def score_video(maps, video, protocol, fixations, number, tick):
         # The last batch is filled up, so that one size is compiled.
         frames = [start + min(i, len(batch) - 1) for i in range(BATCH)]
         density = np.stack([read_density(video, k, shape) for k in frames])
-        rows = protocol.targets([fixated[k] for k in frames], [negatives(k) for k in frames], shape=shape,
-                                seeds=[(number, k) for k in frames])
-        for source in batch[0]:
-            of = [maps_of_frame[source] for maps_of_frame in batch]
-            of = stack_maps(of + of[-1:] * (BATCH - len(batch)), video)
-            # What is not negative is below zero only where resizing overshoots.
-            signed = (of.min(axis=(1, 2)) < 0) & (not protocol.normalised)
-            scores = protocol.score(protocol.prepare(of, shape), density, **rows, signed=signed, metrics=protocol.metrics)
-            results.setdefault(source, []).append({metric: x[:len(batch)] for metric, x in scores.items()})
+        targets = protocol.targets([fixated[k] for k in frames], [negatives(k) for k in frames], shape=shape,
+                                   seeds=[(number, k) for k in frames])
+        for kind in batch[0]:
+            given = [maps_of_frame[kind] for maps_of_frame in batch]
+            stack = stack_maps(given + given[-1:] * (BATCH - len(batch)), video.name)
+            # A map that is not negative falls below zero only where resizing overshoots.
+            signed = (stack.min(axis=(1, 2)) < 0) & (not protocol.normalised)
+            scores = protocol.score(protocol.prepare(stack, shape), density, **targets, signed=signed, metrics=protocol.metrics)
+            scores_of.setdefault(kind, []).append({metric: x[:len(batch)] for metric, x in scores.items()})
         tick(len(batch))
     if protocol.first + count != video.frames:
         raise InputError(f'{video.name}: the number of maps is not {video.frames}, that of its frames')
-    return {source: {metric: np.concatenate([r[metric] for r in of]).astype(np.float64) for metric in protocol.metrics}
-            for source, of in results.items()}
+    return {kind: {metric: np.concatenate([scores[metric] for scores in batches]).astype(np.float64) for metric in protocol.metrics}
+            for kind, batches in scores_of.items()}
 
 
-def stack_maps(maps, video):
-    maps = [np.asarray(m, np.float32) for m in maps]
-    if maps[0].ndim != 2 or any(m.shape != maps[0].shape for m in maps) or not all(np.isfinite(m).all() for m in maps):
-        raise InputError(f'{video.name}: its maps must be [h, w] of one size and finite; make them again')
-    return np.stack(maps)
+def video_row(video: str, table: Mapping[str, Float[np.ndarray, ' n']]) -> VideoScores:
+    """The scores of the video of that name, from {metric: its frames' scores}."""
+    return VideoScores(video=video, frames=len(table['nss']), scores={metric: protocols.mean(x) for metric, x in table.items()},
+                       undefined={metric: int(np.isnan(x).sum()) for metric, x in table.items()})
 
 
-class FixationCache:
-    """What `read_fixations` gives of each video of a set, as a sequence; read when it is asked for, and kept."""
+def stack_maps(maps: Sequence[Shaped[AnyArray, '...'] | None], video: str) -> Float[np.ndarray, 'b h w']:
+    """The maps as one array; InputError, which names the video, where they are not [h, w] of one size and finite."""
+    arrays = [np.asarray(m, np.float32) for m in maps]
+    if arrays[0].ndim != 2 or any(m.shape != arrays[0].shape for m in arrays) or not all(np.isfinite(m).all() for m in arrays):
+        raise InputError(f'{video}: its maps must be [h, w] of one size and finite; make them again')
+    return np.stack(arrays)
 
-    def __init__(self, videos, repeated):
+
+class FixationCache(Sequence[VideoFixations]):
+    """The fixations of each video of a set, read when they are asked for, and kept."""
+
+    def __init__(self, videos: Sequence[GazeVideo], repeated: bool):
+        """`repeated`: see `read_fixations`."""
         self._videos = videos
-        self.read = functools.cache(lambda number: read_fixations(videos[number], repeated))
+        self._read = functools.cache(lambda number: read_fixations(videos[number], repeated))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._videos)
 
-    def __getitem__(self, number):
-        """As `read`, but of a video that cannot be read, which is reported when it is scored, there are no frames."""
+    def __getitem__(self, number: int) -> VideoFixations:
+        """As `read`, but without any frames for a video that cannot be read, as the failure is reported when that video is scored."""
         if number >= len(self):
             raise IndexError(number)
         try:
             return self.read(number)
         except (InputError, OSError):
-            return [], (1, 1)
+            return VideoFixations([], (1, 1))
+
+    def read(self, number: int) -> VideoFixations:
+        """The fixations of a video; InputError or OSError where they cannot be read."""
+        return self._read(number)
 
 
-def read_fixations(video, repeated=False):
-    """The flat indices of each frame's fixated pixels, a list, none where they are missing; and the shape (h, w) of the frames.
+def read_fixations(video: GazeVideo, repeated: bool = False) -> VideoFixations:
+    """The fixations of all frames of a video; of a frame without a file there are none.
 
-    With `repeated` a pixel comes as often as it was fixated.
+    Args:
+        repeated: whether a pixel comes as often as it is fixated, or once.
+    Raises:
+        InputError: the frames differ in size, or none has fixations.
     """
     fixated, shape = [], None
     for k in range(video.frames):
         fixations = video.counts(k) if repeated else video.fixations(k)
-        if fixations is not None and shape not in (None, fixations.shape):
+        if fixations is None:
+            fixated.append(np.zeros(0, np.int64))
+            continue
+        if shape not in (None, fixations.shape):
             raise InputError(f'{video.name}, frame {k + 1}: fixations of {fixations.shape} after some of {shape}; fetch it again')
-        shape = shape if fixations is None else fixations.shape
-        places = np.zeros(0, np.int64) if fixations is None else np.flatnonzero(fixations)
-        fixated.append(np.repeat(places, fixations.ravel()[places]) if repeated and len(places) else places)
+        shape, pixels = fixations.shape, np.flatnonzero(fixations)
+        fixated.append(np.repeat(pixels, fixations.ravel()[pixels]) if repeated and len(pixels) else pixels)
     if shape is None:
         raise InputError(f'{video.name}: has no fixations at all; fetch its annotations')
-    return fixated, shape
+    return VideoFixations(fixated, shape)
 
 
-def read_density(video, k, shape):
+def read_density(video: GazeVideo, k: int, shape: tuple[int, int]) -> Float[np.ndarray, 'h w']:
+    """The density of frame k; zeros, for which scores are undefined, where it is missing; InputError where its shape is not `shape`."""
     density = video.density(k)
     if density is None:
-        return np.zeros(shape, np.float32)  # zero mass: undefined
+        return np.zeros(shape, np.float32)
     if density.shape != shape:
         raise InputError(f'{video.name}, frame {k + 1}: density of {density.shape}, fixations of {shape}; fetch it again')
-    return np.float32(density)
+    return density.astype(np.float32)

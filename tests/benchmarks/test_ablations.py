@@ -10,7 +10,9 @@ from ml_collections import ConfigDict
 from benchmarks import ablations
 from configs import scam_coarse, stanet
 from stanet_jax.evaluation import metrics
+from stanet_jax.evaluation.results import SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import write_scores
+from stanet_jax.models.branch import parse_net
 from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, Stage, plan, stage_configs
 from stanet_jax.stages import classifiers, students
 from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs
@@ -31,7 +33,7 @@ def test_a_variant_makes_its_nets(table, variant):
         model = students.make_student(config, net) if student else make_classifier(config, net, classes)
         given = net_inputs(example_batch(config, net, classes, 2))
         (answer, _), variables = jax.eval_shape(lambda key, of=model, given=given: of.init_with_output(key, **given), jax.random.key(0))
-        nodes = (config.fragments + 1,) if '_' in net else ()
+        nodes = (config.fragments + 1,) if parse_net(net).granularity else ()
         assert answer.shape == ((2, *nodes, 32, 32) if student else (2, classes))
         begun = config.start_from[net]
         assert isinstance(begun, str) or set(begun) <= set(variables['params'])  # parts that the net has
@@ -80,8 +82,8 @@ def test_operations_by_hand(side):
 
 
 def row(cc, undefined=0):
-    return {'frames': 10, 'failed': [], 'videos': [{}] * 2, 'scores': {metric: cc for metric in metrics.METRICS},
-            'undefined': {metric: undefined for metric in metrics.METRICS}}
+    scores = {'frames': 10, 'scores': dict.fromkeys(metrics.METRICS, cc), 'undefined': dict.fromkeys(metrics.METRICS, undefined)}
+    return SetScores(**scores, failed=[], videos=[VideoScores(video, **scores) for video in ('a', 'b')])
 
 
 @pytest.fixture
@@ -94,7 +96,8 @@ def base(tmp_path):
         open_workdir(planned, folders[stage])
     (folder / 'scores').mkdir()
     rows = {STUDENT_ROWS[name]: row(0.1 * (k + 1)) for k, name in enumerate(('STA', 'STA_short', 'STA_long', 'product', 'final'))}
-    (folder / 'scores' / 'scores.json').write_text(json.dumps({'rows': {**rows, 'selective, coarse': row(0.6, undefined=5)}}))
+    write_scores(folder / 'scores' / 'scores.json', SetResults('stavis', 'none', '', '', [], {
+        **rows, 'selective, coarse': row(0.6, undefined=5)}))
     (folder / 'coarse' / 'accuracy.json').write_text(json.dumps({'nets': {'SA': {'all': {'frames': 0.9}}}}))
     return folder
 
@@ -114,8 +117,7 @@ def trained(monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         done.append(nets)
         rows = {net: row(0.4) for net in config.nets}
-        write_scores(folder / 'scores.json', {'protocol': 'stavis', 'set': 'none', 'mismatched': [], 'rows': {
-            net: {**of, 'videos': []} for net, of in rows.items()}})
+        write_scores(folder / 'scores.json', SetResults('stavis', 'none', '', '', [], rows))
 
     monkeypatch.setattr(ablations, 'STAGES', {stage: Stage(train) for stage in STAGES})
     monkeypatch.setattr(ablations, 'score', score)

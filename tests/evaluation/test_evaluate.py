@@ -20,6 +20,7 @@ from stanet_jax.evaluation.fixations import open_set
 from stanet_jax.evaluation.map_sources import match_maps, open_map_folders, score_students, student_maps
 from stanet_jax.evaluation.references import HalfOfObservers, reference_rows
 from stanet_jax.evaluation.resizing import resize, resize_matrix
+from stanet_jax.evaluation.results import FailedVideo, SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import format_scores, write_scores
 from stanet_jax.media.sound import audio_window, log_spectrogram
 from stanet_jax.media.video import resize_frame
@@ -117,7 +118,7 @@ def test_protocols_differ_where_they_should(made):
     rng = np.random.default_rng(3)
     maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
     found = {name: scoring.score(lambda video: iter(maps[video.name]), videos, rules) for name, rules in protocols.PROTOCOLS.items()}
-    assert {name: of['frames'] for name, of in found.items()} == {'stavis': 24, 'dhf1k': 48, 'mit': 48, 'ntire': 48}
+    assert {name: of.frames for name, of in found.items()} == {'stavis': 24, 'dhf1k': 48, 'mit': 48, 'ntire': 48}
     counts = np.stack([[video.counts(k) for k in range(16)] for video in videos])
     assert counts.max() > 1
     expected = []
@@ -128,15 +129,15 @@ def test_protocols_differ_where_they_should(made):
             pairs = [plain_pairs(s, n, of) for of in (np.ones_like(n), others)]
             p, q = s / s.sum(), np.float64(video.density(k)) / video.density(k).sum()
             expected.append([*pairs, ((s - s.mean()) / s.std() * n).sum() / n.sum(), np.minimum(p, q).sum()])
-    scores = found['mit']['scores']
+    scores = found['mit'].scores
     np.testing.assert_allclose([scores[m] for m in ('auc_judd', 'shuffled_auc', 'nss', 'sim')], np.mean(expected, 0), atol=1e-4)
     judd = [plain.auc_judd(np.float64(DHF1K.prepare(maps[video.name][k][None].astype(np.float32), (48, 48))[0]), counts[v, k] > 0)
             for v, video in enumerate(videos) for k in range(16)]
-    np.testing.assert_allclose(found['dhf1k']['scores']['auc_judd'], np.mean(judd), atol=1e-4)
-    assert 'shuffled_auc' not in found['ntire']['scores'] and found['ntire']['scores'].keys() == found['ntire']['undefined'].keys()
+    np.testing.assert_allclose(found['dhf1k'].scores['auc_judd'], np.mean(judd), atol=1e-4)
+    assert 'shuffled_auc' not in found['ntire'].scores and found['ntire'].scores.keys() == found['ntire'].undefined.keys()
     constant = scoring.score(lambda video: np.full((16, 8, 8), 0.3), videos, MIT)
-    np.testing.assert_allclose([constant['scores'][m] for m in ('auc_judd', 'shuffled_auc')], 0.5, atol=1e-6)
-    assert not any(constant['undefined'][m] for m in ('auc_judd', 'shuffled_auc', 'sim')) and constant['undefined']['nss'] == 48
+    np.testing.assert_allclose([constant.scores[m] for m in ('auc_judd', 'shuffled_auc')], 0.5, atol=1e-6)
+    assert not any(constant.undefined[m] for m in ('auc_judd', 'shuffled_auc', 'sim')) and constant.undefined['nss'] == 48
 
 
 def plain_pairs(s, positive, negative):
@@ -153,9 +154,9 @@ def test_score_is_the_definition_frame_by_frame(made):
     rng = np.random.default_rng(1)
     maps = {video.name: scipy.ndimage.gaussian_filter(rng.random((16, 24, 32)), (0, 3, 3)) for video in videos}
     results = scoring.score(lambda video: iter(maps[video.name]), videos, STAVIS)
-    assert results['frames'] == 3 * 8 and not results['failed'] and not any(results['undefined'].values())
+    assert results.frames == 3 * 8 and not results.failed and not any(results.undefined.values())
     means = []
-    for number, (video, row) in enumerate(zip(videos, results['videos'], strict=True)):
+    for number, (video, row) in enumerate(zip(videos, results.videos, strict=True)):
         fixations, frames = np.stack([video.fixations(k) for k in range(16)]), []
         for k in range(8, 16):
             saliency, density = plain.prepare(maps[video.name][k], (48, 48)), np.float64(video.density(k))
@@ -164,10 +165,10 @@ def test_score_is_the_definition_frame_by_frame(made):
             frames.append([plain.auc_judd(saliency, fixations[k]), plain.shuffled_auc(saliency, fixations[k], negatives, drawn),
                            plain.nss(saliency, fixations[k]), plain.cc(saliency, density), plain.sim(saliency, density),
                            plain.kl_div(saliency, density)])
-        assert row['video'] == video.name and row['frames'] == 8
-        np.testing.assert_allclose(list(row['scores'].values()), np.mean(frames, 0), atol=2e-4)
+        assert row.video == video.name and row.frames == 8
+        np.testing.assert_allclose(list(row.scores.values()), np.mean(frames, 0), atol=2e-4)
         means.append(np.mean(frames, 0))
-    np.testing.assert_allclose([results['scores'][metric] for metric in metrics.METRICS], np.mean(means, 0), atol=2e-4)
+    np.testing.assert_allclose([results.scores[metric] for metric in metrics.METRICS], np.mean(means, 0), atol=2e-4)
 
 
 def test_undefined_frames_are_left_out_and_counted(world):
@@ -178,8 +179,8 @@ def test_undefined_frames_are_left_out_and_counted(world):
     maps = np.random.default_rng(0).random((16, 12, 12))
     maps[11] = 0.5
     results = scoring.score(lambda video: maps, videos[:1], STAVIS)
-    assert results['frames'] == 8 and np.isfinite(list(results['scores'].values())).all()
-    assert results['undefined'] == {'auc_judd': 1, 'shuffled_auc': 2, 'nss': 2, 'cc': 2, 'sim': 2, 'kl_div': 1}
+    assert results.frames == 8 and np.isfinite(list(results.scores.values())).all()
+    assert results.undefined == {'auc_judd': 1, 'shuffled_auc': 2, 'nss': 2, 'cc': 2, 'sim': 2, 'kl_div': 1}
 
 
 def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
@@ -190,9 +191,9 @@ def test_a_bad_video_is_listed_and_all_bad_is_an_error(world):
     def maps_of_video(video):
         return good[:16] if video is not videos[2] else good
     results = scoring.score(maps_of_video, videos, STAVIS)
-    assert [row['video'] for row in results['videos']] == [videos[0].name]
-    assert [f['video'] for f in results['failed']] == [videos[1].name, videos[2].name]
-    assert 'fixMap_00012.mat: cannot be read' in results['failed'][0]['why'] and 'is not 16' in results['failed'][1]['why']
+    assert [row.video for row in results.videos] == [videos[0].name]
+    assert [failed.video for failed in results.failed] == [videos[1].name, videos[2].name]
+    assert 'fixMap_00012.mat: cannot be read' in results.failed[0].why and 'is not 16' in results.failed[1].why
     few, gaps, sizes = good[:15], good[:16].copy(), [*good[:15], np.ones((3, 3))]
     gaps[9, 0, 0] = np.nan
     for wrong, text in ((few, 'is not 16'), (gaps, 'finite'), (sizes, 'of one size'), (good[:16, None], r'must be \[h, w\]')):
@@ -204,7 +205,7 @@ def test_references(made):
     _, videos, _ = fixations.open_set(made)
     rows = reference_rows(made, videos, STAVIS)
     assert list(rows) == ['ceiling', 'centre_prior', 'mean_map']
-    assert rows['ceiling']['scores']['nss'] > rows['centre_prior']['scores']['nss'] > 0
+    assert rows['ceiling'].scores['nss'] > rows['centre_prior'].scores['nss'] > 0
     half = HalfOfObservers(videos[0], 1)
     points = videos[0].observers(9)[1::2]
     np.testing.assert_array_equal(half.fixations(9), synthave.fixation_map(points, 48) > 0)
@@ -288,9 +289,9 @@ def test_maps_are_saved_under_the_names_that_the_release_of_stavis_reads(made, t
     maps, there, lines = open_map_folders({'maps': tmp_path}, videos, STAVIS.first)
     assert [video.name for video in there] == [video.name for video in videos[:2]] and lines == [f'{videos[2].name}: no maps']
     again = scoring.score_all(maps, there, STAVIS, 'maps')['maps']
-    assert again['frames'] == rows['b']['frames'] == 16 and rows['a']['scores'] != rows['b']['scores']
-    np.testing.assert_allclose(list(again['scores'].values()), list(rows['b']['scores'].values()), atol=0.05)
-    assert len(match_maps(tmp_path, videos[:2], 8)[0]) == 2
+    assert again.frames == rows['b'].frames == 16 and rows['a'].scores != rows['b'].scores
+    np.testing.assert_allclose(list(again.scores.values()), list(rows['b'].scores.values()), atol=0.05)
+    assert len(match_maps(tmp_path, videos[:2], 8).files) == 2
     with pytest.raises(InputError, match='8 maps for 16 frames'):  # under a protocol that scores all frames
         match_maps(tmp_path, videos[:2], 0)
 
@@ -324,10 +325,10 @@ def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
     maps, videos, _ = open_map_folders({'maps': tmp_path / 'maps'}, videos)
     (tmp_path / 'maps' / videos[1].name / 'maps' / 'eyeMap_00012.png').write_bytes(b'broken')
     expected = scoring.score_all(maps, videos, DHF1K, 'maps')
-    assert [of['video'] for of in expected['maps']['failed']] == [videos[1].name]
+    assert [failed.video for failed in expected['maps'].failed] == [videos[1].name]
     beside = scoring.score_all(maps, videos, DHF1K, 'maps', workers=2)
-    assert beside['maps']['failed'] == expected['maps']['failed']
-    np.testing.assert_allclose(*([list(of['maps']['scores'].values()) for of in (beside, expected)]), atol=1e-5)
+    assert beside['maps'].failed == expected['maps'].failed
+    np.testing.assert_allclose(*([list(of['maps'].scores.values()) for of in (beside, expected)]), atol=1e-5)
 
     which, seen = {'protocol': 'dhf1k'}, []
 
@@ -343,6 +344,8 @@ def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
     seen = []
     assert scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which)) == expected
     assert seen == [videos[1].name, videos[2].name]  # the one that failed is tried again
+    assert scoring.ScoreCache(tmp_path / 'x.partial', which).rows('maps') == {
+        row.video: {'maps': row} for row in expected['maps'].videos}
     assert not scoring.ScoreCache(tmp_path / 'x.partial', {'protocol': 'mit'}).rows('maps')
 
 
@@ -395,10 +398,15 @@ def test_the_script(world, tmp_path):
 
 def test_undefined_scores_are_null(tmp_path):
     empty = {'frames': 1, 'scores': dict.fromkeys(metrics.METRICS, float('nan')), 'undefined': dict.fromkeys(metrics.METRICS, 1)}
-    results = {'protocol': 'stavis', 'set': 'Ü', 'mismatched': [], 'rows': {'maps': {**empty, 'videos': [{'video': 'é, "b"', **empty}],
-                                                                                    'failed': []}}}
+    row = SetScores(**empty, failed=[FailedVideo('c', 'it is broken')], videos=[VideoScores('é, "b"', **empty)])
+    results = SetResults('stavis', 'Ü', 'sets', 'maps of mine', ['d: no maps'], {'maps': row})
     write_scores(tmp_path / 'x.json', results)
-    assert json.loads((tmp_path / 'x.json').read_text())['rows']['maps']['scores']['nss'] is None
+    written = json.loads((tmp_path / 'x.json').read_text())
+    assert written['rows']['maps']['scores']['nss'] is None
+    assert list(written) == ['protocol', 'set', 'data', 'of', 'mismatched', 'rows']
+    assert list(written['rows']['maps']) == ['frames', 'scores', 'undefined', 'failed', 'videos']
+    assert written['rows']['maps']['failed'] == [{'video': 'c', 'why': 'it is broken'}]
+    assert list(written['rows']['maps']['videos'][0]) == ['video', 'frames', 'scores', 'undefined']
     lines = list(csv.reader((tmp_path / 'x.csv').read_text().splitlines()))
     assert lines[2][3] == 'é, "b"' and lines[2][5:11] == [''] * 6
     assert 'nan' in format_scores(results)

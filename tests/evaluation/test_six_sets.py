@@ -73,20 +73,20 @@ def test_all_six_under_every_protocol(sets, tmp_path, protocol):
     assert results.keys() == SETS.keys() == json.loads((tmp_path / 'scores.json').read_text())['sets'].keys()
     rules, expected = protocols.PROTOCOLS[protocol], plain_scores(sets)[:, protocols.PROTOCOLS[protocol].first:]
     for name, result in results.items():
-        row = result['rows']['maps']
-        assert row['frames'] == 2 * (FRAMES - rules.first) and not row['failed'] and len(row['videos']) == 2
-        assert [line for line in result['mismatched']] == (['missing: in the fold list, but without annotations'] if name == 'AVAD' else [])
-        assert np.isfinite(list(row['scores'].values())).all() and row['scores'].keys() == {*rules.metrics}
-        assert [row['undefined'][m] for m in ('sim', 'cc', 'kl_div')] == [1, 1, 1]
-        assert row['undefined']['nss'] == 2 and row['undefined']['auc_judd'] == 1  # nobody fixates; the map is constant
+        row = result.rows['maps']
+        assert row.frames == 2 * (FRAMES - rules.first) and not row.failed and len(row.videos) == 2
+        assert result.mismatched == (['missing: in the fold list, but without annotations'] if name == 'AVAD' else [])
+        assert np.isfinite(list(row.scores.values())).all() and row.scores.keys() == {*rules.metrics}
+        assert [row.undefined[m] for m in ('sim', 'cc', 'kl_div')] == [1, 1, 1]
+        assert row.undefined['nss'] == 2 and row.undefined['auc_judd'] == 1  # nobody fixates; the map is constant
         if protocol in ('dhf1k', 'mit'):  # nothing is done to a map of the frame's size; all frames count alike
             wanted = np.nanmean(expected.reshape(-1, 3), axis=0)
-            np.testing.assert_allclose([row['scores'][m] for m in ('cc', 'sim', 'nss')], wanted, rtol=2e-3)
+            np.testing.assert_allclose([row.scores[m] for m in ('cc', 'sim', 'nss')], wanted, rtol=2e-3)
         if protocol == 'ntire':  # min-max changes none of the three; frames to videos to set
             wanted = np.nanmean(np.nanmean(expected, axis=1), axis=0)
-            np.testing.assert_allclose([row['scores'][m] for m in ('cc', 'sim', 'nss')], wanted, rtol=2e-3)
-        assert row['scores']['auc_judd'] > 0.85 and row['scores']['cc'] > 0.85
-    assert (protocol == 'ntire') == ('shuffled_auc' not in row['scores'])
+            np.testing.assert_allclose([row.scores[m] for m in ('cc', 'sim', 'nss')], wanted, rtol=2e-3)
+        assert row.scores['auc_judd'] > 0.85 and row.scores['cc'] > 0.85
+    assert (protocol == 'ntire') == ('shuffled_auc' not in row.scores)
 
 
 def test_what_the_check_says(sets):
