@@ -20,7 +20,7 @@ SELECTIONS = ('adaptive', 'naive', 'predefined', 'none')  # 'none': tags alone, 
 def make_net(config, net, classes):
     """EPS or DeepLab, as the config has it."""
     fields = {'classes': classes, 'encoder': config.encoder.name, 'batch_norm': config.batch_norm,
-              'dtype': compute_dtype(config)}
+              'dtype': compute_dtype(config.dtype)}
     return segmentation.EPS(**fields) if net == 'EPS' else segmentation.DeepLab(**fields, rates=tuple(config.rates), width=config.width)
 
 

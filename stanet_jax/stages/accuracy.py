@@ -1,82 +1,113 @@
-"""How often trained nets are right on held-out clips, by kind of clip, and pictures of what they look at."""
+"""The accuracy of trained classifiers on held-out clips, by kind of clip, and pictures of their class activation maps."""
 import functools
 import json
+import os
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
-from stanet_jax.data.batches import iterate_batches
+from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.data import fragments
+from stanet_jax.data.clips import Clips
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import overlay
-from stanet_jax.stages.examples import make_examples
+from stanet_jax.stages.examples import device_batches, make_examples, shown_batch
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import replace_text
 
+# ----------------------------------------------------------------------------------------------------------------- accuracy
 
-def make_tally_fn(source, model, clips, config, mesh, per_clip):
-    """`variables -> tallies by clip`: sums over `per_clip` frames of each clip, see `accuracy_by_kind`."""
-    n, c = len(clips), len(clips.categories)
+
+class Tallies(NamedTuple):
+    """Sums over the frames that a classifier was measured on, for each clip.
+
+    Attributes:
+        right: how many frames have the clip's tag as their best class.
+        frames: how many frames there are.
+        confidence: the classes' probabilities, summed over the frames.
+    """
+    right: Float[AnyArray, ' n']
+    frames: Float[AnyArray, ' n']
+    confidence: Float[AnyArray, 'n c']
+
+
+def make_tally_fn(model: nn.Module, examples: fragments.Examples, batch: int, mesh: Mesh) -> Callable[[Variables], Tallies]:
+    """`variables -> Tallies` of a classifier over the examples, `batch` at a time on the devices of the mesh."""
+    n, c = len(examples.clips), len(examples.clips.categories)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def tally(sums, variables, batch):
-        logits, _ = predict_tags(variables, batch, model=model)
+        logits = predict_tags(variables, batch, model=model).logits
         tag = (batch['tags'] * logits).sum(1)  # clips have one tag; its logit against the others'
         right = tag > jnp.where(batch['tags'] > 0, -jnp.inf, logits).max(1)
         mask = batch['mask'].astype(jnp.float32)
-        add = {'right': right * mask, 'frames': mask, 'confidence': jax.nn.softmax(logits) * mask[:, None]}
+        add = Tallies(right * mask, mask, jax.nn.softmax(logits) * mask[:, None])
         return jax.tree.map(lambda s, a: s.at[batch['clip']].add(a), sums, add)
 
-    examples = make_examples(config, source, clips, per_clip)
-
     def evaluate(variables):
-        sums = {'right': np.zeros(n, np.float32), 'frames': np.zeros(n, np.float32), 'confidence': np.zeros((n, c), np.float32)}
+        sums = Tallies(np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros((n, c), np.float32))
         sums = jax.device_put(sums, sharding.replicated(mesh))
-        for batch in iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch)):
-            sums = tally(sums, variables, sharding.put(batch, mesh))
+        for of in device_batches(examples, batch, mesh):
+            sums = tally(sums, variables, of)
         return jax.device_get(sums)
     return evaluate
 
 
-def accuracy_by_kind(tallies, clips):
-    """Tallies -> `{kind: {'frames': share of frames whose best class is the tag, 'clips': the same of clips' mean confidence,
-    'count': clips}}`, with all clips under `all`."""
+def accuracy_by_kind(tallies: Tallies, clips: Clips) -> dict[str, dict[str, float]]:
+    """The accuracies of a classifier by kind of clip, those of all clips under 'all'.
+
+    Each is a dict of `frames`, the share of frames whose best class is the tag; `clips`, the share of clips whose mean probabilities
+    are largest for the tag; and `count`, the number of clips.
+    """
     kinds = np.array([clip['kind'] for clip in clips.clips])
     tags = np.array([clip['tag'] for clip in clips.clips])
-    clip_right = tallies['confidence'].argmax(1) == tags
+    clip_right = tallies.confidence.argmax(1) == tags
     result = {}
     for kind in ['all', *dict.fromkeys(kinds)]:
         of = (kinds == kind) | (kind == 'all')
-        result[kind] = {'frames': float(tallies['right'][of].sum() / tallies['frames'][of].sum()),
+        result[kind] = {'frames': float(tallies.right[of].sum() / tallies.frames[of].sum()),
                         'clips': float(clip_right[of].mean()), 'count': int(of.sum())}
     return result
 
 
-def measure(config, workdir, splits, split=''):
-    """Measures every trained net on a split (the test split where there is one), by kind; draws what they look at.
+def measure(config: ConfigDict, workdir: str | os.PathLike, splits: Mapping[str, Clips], split: str = '') -> None:
+    """Measures every trained classifier of a run, by kind of clip, and draws class activation maps of a few clips.
 
-    Writes `accuracy.json` and `cams.png` into the workdir and prints the table.
+    Writes `accuracy.json` and `cams.png` into the run's folder and prints the table.
+
+    Args:
+        config: of the run.
+        workdir: its folder.
+        splits: clips by split.
+        split: which of them; by default 'test' where there is one, else 'validation'.
+    Raises:
+        InputError: there is no such split, or a net is not trained yet.
     """
     workdir = pathlib.Path(workdir)
     split = split or ('test' if 'test' in splits else 'validation')
     if split not in splits:
         raise InputError(f'--split={split}: the set holds {", ".join(splits)}')
     clips, mesh, results, shown = splits[split], sharding.make_mesh(), {}, {}
-    for source in config.nets:
-        if not (workdir / source / 'variables').exists():
-            raise InputError(f'{workdir}/{source}: not trained yet; run train.py with this config and workdir first')
-        variables = checkpoint.load_variables(workdir / source / 'variables')
-        model = make_classifier(config, source, len(clips.categories))
-        tallies = make_tally_fn(source, model, clips, config, mesh, config.data.frames_per_clip)(
-            jax.device_put(variables, sharding.replicated(mesh)))
-        results[source] = accuracy_by_kind(tallies, clips)
-        if jax.process_index() == 0 and source != 'A':
-            shown[source] = example_maps(config, source, model, variables, clips)
-            contact_sheet(workdir / source / 'cams.png', map_rows({source: shown[source]}, clips))
+    for net in config.nets:
+        if not (workdir / net / 'variables').exists():
+            raise InputError(f'{workdir}/{net}: not trained yet; run train.py with this config and workdir first')
+        variables = checkpoint.load_variables(workdir / net / 'variables')
+        model = make_classifier(config, net, len(clips.categories))
+        tally = make_tally_fn(model, make_examples(config, net, clips, config.data.frames_per_clip), config.batch, mesh)
+        results[net] = accuracy_by_kind(tally(jax.device_put(variables, sharding.replicated(mesh))), clips)
+        if jax.process_index() == 0 and net != 'A':
+            shown[net] = example_maps(model, variables, make_examples(config, net, clips, 1))
+            contact_sheet(workdir / net / 'cams.png', map_rows({net: shown[net]}, clips))
     if jax.process_index() == 0:
         replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
         print(accuracy_table(results, split))
@@ -85,8 +116,8 @@ def measure(config, workdir, splits, split=''):
             print(f'what they look at: {workdir / "cams.png"}')
 
 
-def accuracy_table(results, split):
-    """The nets' accuracies as text: a row for each kind, frames and clips."""
+def accuracy_table(results: Mapping[str, Mapping[str, Mapping[str, float]]], split: str) -> str:
+    """The accuracies {net: see `accuracy_by_kind`} as text: a row for each kind, a column of 'frames (clips)' for each net."""
     kinds = next(iter(results.values()))
     lines = [f'accuracy on {split}: frames (clips)', f'{"":18}{"clips":>6}' + ''.join(f'{net:>15}' for net in results)]
     for kind, first in kinds.items():
@@ -95,32 +126,44 @@ def accuracy_table(results, split):
     return '\n'.join(lines)
 
 
+# ----------------------------------------------------------------------------------------------------------------- pictures
+
+
 class ExampleMap(NamedTuple):
-    """A clip's index, its middle frame uint8 [h, w, 3], a net's confidence in the tag and its class activation map [h', w']."""
+    """A frame of a clip and what a classifier sees in it.
+
+    Attributes:
+        clip: index of the clip.
+        frame: RGB, see `examples.shown_frame`.
+        confidence: the net's, in the clip's tag.
+        cam: class activation map of the tag, in [0, 1].
+    """
     clip: int
-    frame: np.ndarray
+    frame: UInt8[np.ndarray, 'h w 3']
     confidence: float
-    cam: np.ndarray
+    cam: Float[np.ndarray, 'h2 w2']
 
 
-def example_maps(config, source, model, variables, clips, per_kind=2):
-    """What the net makes of a few clips' middle frames, `per_kind` of each kind: a list of ExampleMap."""
-    chosen = clips.of_each_kind(per_kind)
-    examples = make_examples(config, source, clips, 1)
-    examples = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
-    batch = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
+def example_maps(model: nn.Module, variables: Variables, examples: fragments.Examples, per_kind: int = 2) -> list[ExampleMap]:
+    """A classifier's maps of a few clips, `per_kind` of each kind, see `Clips.of_each_kind`."""
+    chosen = examples.clips.of_each_kind(per_kind)
+    batch = shown_batch(examples, chosen)
     logits, cams = jax.jit(functools.partial(predict_tags, model=model))(variables, batch)
     confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)
-    frames = batch['frames'][:, 0] if batch['frames'].ndim == 6 else batch['frames']  # the target's
-    return [ExampleMap(*of) for of in zip(chosen, frames[:, frames.shape[1] // 2], np.asarray(confidence), np.asarray(cams), strict=True)]
+    frames = batch['frames'][:, 0] if batch['frames'].ndim == 6 else batch['frames']  # of the target, without further fragments
+    middle = frames[:, frames.shape[1] // 2]
+    return [ExampleMap(*of) for of in zip(chosen, middle, confidence.tolist(), np.asarray(cams), strict=True)]
 
 
-def map_rows(shown, clips):
-    """{net: its ExampleMaps} as rows of (title, [(label, image)]) for `contact_sheet`: the frame, then each net's map over it."""
+def map_rows(shown: Mapping[str, Sequence[ExampleMap]], clips: Clips) -> list[tuple[str, list[tuple[str, np.ndarray]]]]:
+    """The maps {net: its ExampleMaps} as the rows of a `contact_sheet`: each clip's frame, then each net's map over it.
+
+    Rows are (title, [(label, RGB image)]).
+    """
     rows = []
     for examples in zip(*shown.values(), strict=True):
         clip, frame = clips.clips[examples[0].clip], examples[0].frame
         cells = [(clip['kind'], frame)]
-        cells += [(f'{source} {of.confidence:.2f}', overlay(of.frame, of.cam)) for source, of in zip(shown, examples, strict=True)]
+        cells += [(f'{net} {of.confidence:.2f}', overlay(of.frame, of.cam)) for net, of in zip(shown, examples, strict=True)]
         rows.append((clips.categories[clip['tag']], cells))
     return rows

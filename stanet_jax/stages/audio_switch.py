@@ -1,26 +1,33 @@
-"""The audio switch: does the sound tell what the picture shows? (CVPR Sec. 3.4, TPAMI Sec. 3.3)
+"""Stage: the audio switch, which says whether a clip's sound belongs to what its picture shows (CVPR Sec. 3.4, TPAMI Sec. 3.3).
 
-The label of (frame, second of sound) is 1 where the best class of an audio-only tagger is the clip's tag. The tagger is VGGSound's net
-with its 309 classes where its weights are given; otherwise one trained on the tags, cross-fitted: a clip is labelled by a tagger that
-never saw it. The switch is a net of SA's structure with one logit that learns the labels from picture and sound, so that it answers
-for untagged videos too.
+A frame with its second of sound has label 1 where the best class of an audio-only tagger is the clip's tag, else 0. The tagger is
+VGGSound's net with its 309 classes where its weights are given. Otherwise taggers are trained on the tags with cross-fitting: every
+training clip is labelled by a tagger that was trained without it. The switch is a net of SA's structure with one logit that learns
+these labels from picture and sound, so that it can answer for videos without tags.
 """
 import csv
 import functools
 import importlib.resources
 import json
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
+from jax.sharding import Mesh
+from jaxtyping import Bool, Int, Num
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
+from stanet_jax.arrays import Variables
 from stanet_jax.data import annotations, fragments
-from stanet_jax.data.batches import iterate_batches
+from stanet_jax.data.clips import Clips
+from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages import classifiers
-from stanet_jax.stages.examples import open_training_clips
+from stanet_jax.stages.examples import held_out_clips, open_training_clips, predict_examples
 from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, predict_tags, tag_loss
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.workdir import barrier, open_workdir, replace_text
@@ -28,48 +35,61 @@ from stanet_jax.workdir import barrier, open_workdir, replace_text
 FOLDS = 2
 
 
-def make_switch(config):
-    """A net of SA's structure with one logit, above 0 where the switch is open."""
+def make_switch(config: ConfigDict) -> Classifier:
+    """The switch's module: SA with one logit, which is above 0 where the switch is open."""
     return make_classifier(config, 'SA', 1)
 
 
 class BalancedDraw:
-    """`(index, rng) -> (clip, frame)`: at even indices a frame of label 0, at odd ones of label 1; without rng spread over them."""
+    """Draws training examples of the switch, half of each label: `(index, rng) -> (clip, frame)`.
 
-    def __init__(self, labels, size):
+    Even indices give frames of label 0, odd ones frames of label 1; without `rng` they are spread evenly over the frames of the label.
+    """
+
+    def __init__(self, labels: Sequence[Num[np.ndarray, ' _']], size: int):
+        """Takes the labels of the frames of each clip, in {0, 1}, and the number of examples of an epoch."""
         every = np.array([(clip, frame) for clip, row in enumerate(labels) for frame in range(len(row))])
         flat = np.concatenate(labels)
-        self._of, self._size = [every[flat == 0], every[flat == 1]], size
+        self._by_label, self._size = [every[flat == 0], every[flat == 1]], size
 
-    def __call__(self, index, rng=None):
-        choices = self._of[index % 2]
+    def __call__(self, index: int | np.integer, rng: np.random.Generator | None = None) -> tuple[int, int]:
+        """The (clip, frame) of example `index`."""
+        choices = self._by_label[index % 2]
         place = rng.integers(len(choices)) if rng is not None else index * len(choices) // self._size
-        return tuple(int(i) for i in choices[place])
+        clip, frame = choices[place]
+        return int(clip), int(frame)
 
 
 class LabelsAsTags:
-    """The switch's labels in the place of tags, as `fragments.Examples` takes annotations."""
+    """The switch's labels in place of tags, as annotations of `fragments.Examples`: `(clip, frame) -> {'tags': [label]}`."""
 
-    def __init__(self, labels):
+    def __init__(self, labels: Sequence[Num[np.ndarray, ' _']]):
+        """Takes the labels of the frames of each clip, in {0, 1}."""
         self._labels = labels
 
-    def __call__(self, clip, frame):
+    def __call__(self, clip: int, frame: int) -> dict[str, Num[np.ndarray, '1']]:
+        """The label of a frame, under `tags`."""
         return {'tags': self._labels[clip][frame:frame + 1]}
 
 
 # ------------------------------------------------------------------------------------------------------------------- labels
 
 
-def assign_folds(clips, seed):
-    """The fold of each clip, [n] in 0 ... FOLDS - 1: drawn at random, every tag dealt evenly, a video's clips all in one fold."""
-    tags = {clip['id']: clip['tag'] for clip in clips.clips}
-    drawn = sorted(np.random.default_rng(seed).permutation(sorted(tags)).tolist(), key=tags.get)
+def assign_folds(clips: Sequence[Mapping], seed: int) -> list[int]:
+    """The fold of each clip, from 0 to FOLDS - 1: random, with the clips of each tag spread evenly and a video's clips in one fold.
+
+    Args:
+        clips: dicts with `id`, of the video, and `tag`.
+        seed: of the draw.
+    """
+    tags = {clip['id']: clip['tag'] for clip in clips}
+    drawn = sorted(np.random.default_rng(seed).permutation(sorted(tags)).tolist(), key=lambda name: tags[name])
     place = {name: i for i, name in enumerate(drawn)}
-    return [place[clip['id']] % FOLDS for clip in clips.clips]
+    return [place[clip['id']] % FOLDS for clip in clips]
 
 
-def vggsound_table(categories):
-    """bool [c, 309]: by which classes of VGGSound's net each category of AVE is heard; `data/vggsound.csv` has them.
+def vggsound_table(categories: Sequence[str]) -> Bool[np.ndarray, 'c 309']:
+    """Which of the 309 classes of VGGSound's net stand for each category of AVE, as listed in `data/vggsound.csv`.
 
     Raises:
         InputError: a category that is not AVE's.
@@ -84,83 +104,103 @@ def vggsound_table(categories):
     return table
 
 
-def label_frames(config, workdir, splits, mesh):
-    """Writes `labels.jsonl` into the workdir: {split, id, labels} for each clip, a label for each frame."""
+def label_frames(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips], mesh: Mesh) -> None:
+    """Labels every frame of every clip and writes `labels.jsonl` into the workdir, unless it is there.
+
+    Each line is a clip: `split`, `id` and `labels`, one for each frame.
+    """
     path = workdir / 'labels.jsonl'
     if path.exists():
         print(f'labels: done already, in {path}')
         return
-    known = config.audio_encoder.name.startswith('vggsound') and config.audio_encoder.weights
-    answers = (labels_by_vggsound if known else labels_by_taggers)(config, workdir, splits, mesh)
+    vggsound = config.audio_encoder.name.startswith('vggsound') and config.audio_encoder.weights
+    labels = labels_by_vggsound(config, splits, mesh) if vggsound else labels_by_taggers(config, workdir, splits, mesh)
     lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}
-             for split, clips in splits.items() for clip, row in zip(clips.clips, answers[split], strict=True)]
+             for split, clips in splits.items() for clip, row in zip(clips.clips, labels[split], strict=True)]
     if jax.process_index() == 0:
         replace_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
     barrier('labels')
 
 
-def labels_by_vggsound(config, workdir, splits, mesh):
-    """The labels {split: [clip: int [t]]} by the classes of VGGSound's net."""
+def labels_by_vggsound(config: ConfigDict, splits: Mapping[str, Clips], mesh: Mesh) -> dict[str, list[Int[np.ndarray, ' _']]]:
+    """The labels {split: [clip: [frame]]} in {0, 1} by the classes of VGGSound's net, see `vggsound_table`."""
     loaded = checkpoint.load_variables(config.audio_encoder.weights)
     variables = {collection: {'audio_encoder': tree} for collection, tree in loaded.items()}
-    return {split: tagger_labels(config, variables, clips, mesh, split, vggsound_table(clips.categories))
-            for split, clips in splits.items()}
+    labels = {}
+    for split, clips in splits.items():
+        table = vggsound_table(clips.categories)
+        labels[split] = tagger_labels(make_classifier(config, 'A', table.shape[1]), variables, clips, table, batch=config.batch, mesh=mesh,
+                                      title=split)
+    return labels
 
 
-def labels_by_taggers(config, workdir, splits, mesh):
-    """The labels {split: [clip: int [t]]} by taggers that are trained on the tags, here in the workdir."""
+def labels_by_taggers(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips],
+                      mesh: Mesh) -> dict[str, list[Int[np.ndarray, ' _']]]:
+    """The labels {split: [clip: [frame]]} in {0, 1} by taggers that are trained on the tags, in `<workdir>/tagger<fold>`.
+
+    Training clips are labelled by the tagger that was trained on the other fold, all other clips by the first tagger.
+    """
     train = splits['train']
-    answers, of = {split: [None] * len(clips) for split, clips in splits.items()}, assign_folds(train, config.seed)
+    labels, folds = {split: [np.zeros(0, int)] * len(clips) for split, clips in splits.items()}, assign_folds(train.clips, config.seed)
+    one_class = np.eye(len(train.categories), dtype=bool)
     for fold in range(FOLDS):
-        seen = {**splits, 'train': train.only([i for i in range(len(train)) if of[i] != fold])}
+        seen = {**splits, 'train': train.only([i for i in range(len(train)) if folds[i] != fold])}
         folder = workdir / f'tagger{fold}'
         classifiers.train_net(config, 'A', seen, folder, mesh)
         variables = checkpoint.load_variables(folder / 'A' / 'variables')
         for split, clips in splits.items():
-            # Held-out clips were seen by no tagger: the first one answers.
-            mine = [i for i in range(len(clips)) if of[i] == fold] if split == 'train' else range(len(clips)) if fold == 0 else []
-            one_class = np.eye(len(clips.categories), dtype=bool)
-            found = tagger_labels(config, variables, clips.only(mine), mesh, f'{split}, fold {fold}', one_class)
-            for i, row in zip(mine, found, strict=True):
-                answers[split][i] = row
-    return answers
+            chosen = [i for i in range(len(clips)) if (folds[i] == fold if split == 'train' else fold == 0)]
+            rows = tagger_labels(make_classifier(config, 'A', len(one_class)), variables, clips.only(chosen), one_class,
+                                 batch=config.batch, mesh=mesh, title=f'{split}, fold {fold}')
+            for i, row in zip(chosen, rows, strict=True):
+                labels[split][i] = row
+    return labels
 
 
-def tagger_labels(config, variables, clips, mesh, name, table):
-    """Whether the tagger's best class is one of the tag's, `table` bool [tags, classes], for each frame of each clip: a list of int [t]."""
+def tagger_labels(model: nn.Module, variables: Variables, clips: Clips, table: Bool[np.ndarray, 'c k'], *, batch: int, mesh: Mesh,
+                  title: str) -> list[Int[np.ndarray, ' _']]:
+    """Whether the best class of an audio-only tagger is one of the tag's, 1 or 0, for each frame of each clip; 0 without sound.
+
+    Args:
+        model: the tagger, a net 'A' of k classes.
+        variables: of the tagger.
+        clips: to be labelled.
+        table: which of the k classes stand for each of the c tags.
+        batch: how many frames are computed at a time.
+        mesh: the devices, see `sharding.make_mesh`.
+        title: of the progress bar.
+    """
     if not len(clips):
         return []
-    model = make_classifier(config, 'A', table.shape[1])
     longest = max(clip['frames'] for clip in clips.clips)
     examples = fragments.Examples(clips, longest, sound=True, draw=functools.partial(every_frame, clips, longest))
 
-    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def right(variables, batch):
         best = model.apply(variables, audio=batch['audio'])[0].argmax(axis=1)
         return ((batch['tags'] > 0) & jnp.asarray(table.T)[best]).any(axis=1) & (batch['phi'] > 0)
 
-    variables = jax.device_put(variables, sharding.replicated(mesh))
-    batches = iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
-    answers = [right(variables, sharding.put(batch, mesh)) for batch in
-               tqdm.tqdm(batches, f'Labels, {name}', -(-len(examples) // config.batch), unit='batch', mininterval=1)]
-    answers = np.concatenate([np.asarray(a)[:config.batch] for a in answers])[:len(examples)].reshape(len(clips), longest)
-    return [row[:clip['frames']].astype(int) for row, clip in zip(answers, clips.clips, strict=True)]
+    labels = predict_examples(right, variables, examples, batch=batch, mesh=mesh, title=f'Labels, {title}').reshape(len(clips), longest)
+    return [row[:clip['frames']].astype(int) for row, clip in zip(labels, clips.clips, strict=True)]
 
 
-def every_frame(clips, longest, index, rng=None):
-    """Each frame of each clip in order, shorter clips filled up to the longest one with their last frame."""
-    clip, frame = divmod(index, longest)
+def every_frame(clips: Clips, longest: int, index: int | np.integer, rng: np.random.Generator | None = None) -> tuple[int, int]:
+    """The (clip, frame) of example `index` when each clip has `longest` examples: all its frames in order, then the last one repeated."""
+    clip, frame = divmod(int(index), longest)
     return clip, min(frame, clips.clips[clip]['frames'] - 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- net
 
 
-def run(config, workdir):
-    """Trains the taggers, labels every frame, trains the switch; measures it on held-out clips and, on SynthAVE, against the truth."""
+def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Labels every frame and trains the switch on the labels; measures it on held-out clips, see `report_agreement`.
+
+    What is done is skipped.
+    """
     classifiers.check(config, ('A', 'switch'))
     workdir = open_workdir(config, workdir)
-    (splits, held_out), mesh = open_training_clips(config), sharding.make_mesh()
+    splits, mesh = open_training_clips(config), sharding.make_mesh()
+    held_out = held_out_clips(splits)
     label_frames(config, workdir, splits, mesh)
     model = make_switch(config)
     labels = {split: annotations.labels(workdir, clips) for split, clips in splits.items()}
@@ -171,55 +211,65 @@ def run(config, workdir):
     examples = fragments.Examples(splits['train'], config.data.frames_per_clip, 1, True, LabelsAsTags(labels['train']),
                                   BalancedDraw(labels['train'], size), least_crop=config.data.least_crop)
 
-    def evaluate(variables):
+    def evaluate(variables: Variables) -> dict[str, float]:
         if not held_out:
             return {}
-        found = predict_switch(config, model, variables, held_out, mesh, config.held_out_frames)
-        return {'accuracy': agreement(found, labels[held_out.split])['all']}
+        answers = predict_switch(model, variables, held_out, per_clip=config.held_out_frames, batch=config.batch, mesh=mesh)
+        return {'accuracy': agreement(answers, labels[held_out.split])['all']}
 
     loop.train(workdir / 'switch', 'switch', config, mesh, examples=examples, evaluate=evaluate,
-                   initial=lambda: initial_variables(config, 'switch', model, example_batch(config, 'SA', 1, 1), workdir),
-                   loss_fn=functools.partial(tag_loss, model=model, jitter=tuple(config.jitter)))
+               initial=lambda: initial_variables(config, 'switch', model, example_batch(config, 'SA', 1, 1), workdir),
+               loss_fn=functools.partial(tag_loss, model=model, jitter=tuple(config.jitter)))
     if held_out:
         report_agreement(config, workdir, splits, labels, mesh)
 
 
-def predict_switch(config, model, variables, clips, mesh, per_clip):
-    """The switch's answer for some frames of each clip: {(clip, frame): 0 or 1}."""
+def predict_switch(model: nn.Module, variables: Variables, clips: Clips, *, per_clip: int, batch: int,
+                   mesh: Mesh) -> dict[tuple[int, int], int]:
+    """The switch's answers {(clip, frame): 1 where it is open, else 0} for `per_clip` frames of each clip, `batch` at a time."""
     examples = fragments.Examples(clips, per_clip, 1, True)
 
-    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def opens(variables, batch):
-        return predict_tags(variables, {**batch, 'tags': jnp.ones((len(batch['phi']), 1))}, model=model)[0][:, 0] > 0
+        return predict_tags(variables, {**batch, 'tags': jnp.ones((len(batch['phi']), 1))}, model=model).logits[:, 0] > 0
 
-    batches = iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
-    open_ = np.concatenate([np.asarray(opens(variables, sharding.put(b, mesh)))[:config.batch] for b in batches])
-    return {fragments.target_frame(clips, per_clip, i): int(open_[i]) for i in range(len(examples))}
+    answers = predict_examples(opens, variables, examples, batch=batch, mesh=mesh)
+    return {fragments.target_frame(clips, per_clip, i): int(answer) for i, answer in enumerate(answers)}
 
 
-def agreement(found, labels, kinds=None):
-    """The share of frames in `found` {(clip, frame): answer} that agree with `labels`, by kind of clip and in `all`."""
-    hits = {}
-    for (clip, frame), answer in found.items():
+def agreement(answers: Mapping[tuple[int, int], int], labels: Sequence[Sequence[float] | Num[np.ndarray, ' _']],
+              kinds: Sequence[str] | None = None) -> dict[str, float]:
+    """The share of answers that equal the labels: over all frames, under 'all', and over the clips of each kind.
+
+    Args:
+        answers: {(clip, frame): 0 or 1}.
+        labels: of each frame of each clip.
+        kinds: of each clip; None for 'all' alone.
+    """
+    hits: dict[str, list[bool]] = {}
+    for (clip, frame), answer in answers.items():
         for kind in {'all', kinds[clip] if kinds else 'all'}:
             hits.setdefault(kind, []).append(answer == labels[clip][frame])
     return {kind: float(np.mean(hits[kind])) for kind in ['all', *dict.fromkeys(kinds or [])] if kind in hits}
 
 
-def report_agreement(config, workdir, splits, labels, mesh):
-    """Prints and writes to `accuracy.json` how often net and labels agree, and where the truth is known, how often each is right."""
+def report_agreement(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips],
+                     labels: Mapping[str, Sequence[Num[np.ndarray, ' _']]], mesh: Mesh) -> None:
+    """Prints how often the trained switch and the labels agree on the test (or validation) split, and writes `accuracy.json`.
+
+    On SynthAVE, where it is known whether the sound belongs to the picture, also how often switch and labels are right.
+    """
     split = 'test' if 'test' in splits else 'validation'
     clips, model = splits[split], make_switch(config)
     kinds = [clip['kind'] for clip in clips.clips]
-    variables = jax.device_put(checkpoint.load_variables(workdir / 'switch' / 'variables'), sharding.replicated(mesh))
-    found = predict_switch(config, model, variables, clips, mesh, config.data.frames_per_clip)
-    result = {'net agrees with labels': agreement(found, labels[split], kinds)}
+    variables = checkpoint.load_variables(workdir / 'switch' / 'variables')
+    answers = predict_switch(model, variables, clips, per_clip=config.data.frames_per_clip, batch=config.batch, mesh=mesh)
+    result = {'net agrees with labels': agreement(answers, labels[split], kinds)}
     truth = pathlib.Path(config.data.root) / 'truth.jsonl'
     if truth.exists():
         known = {line['id']: line['switch'] for line in annotations.read_lines(truth, 'make the set again')}
         right = [[known[clip['id']]] * clip['frames'] for clip in clips.clips]
-        result['net is right'] = agreement(found, right, kinds)
-        result['labels are right'] = agreement({(c, f): labels[split][c][f] for c, f in found}, right, kinds)
+        result['net is right'] = agreement(answers, right, kinds)
+        result['labels are right'] = agreement({(c, f): int(labels[split][c][f]) for c, f in answers}, right, kinds)
     if jax.process_index() == 0:
         replace_text(workdir / 'accuracy.json', json.dumps({'split': split, **result}, indent=2) + '\n')
         print(f'audio switch on {split}, share of frames')

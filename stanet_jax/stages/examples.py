@@ -1,39 +1,106 @@
-"""The clips and fragments that a stage learns from or is measured on."""
+"""The clips that a stage reads, and the examples that its nets learn from, are measured on or are shown with."""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
 import jax
+import numpy as np
+import tqdm
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
+from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import fragments, sets
 from stanet_jax.data.annotations import Annotations
+from stanet_jax.data.batches import iterate_batches
+from stanet_jax.data.clips import Clips
 from stanet_jax.models import branch
+from stanet_jax.training import sharding
 from stanet_jax.workdir import barrier
 
+# -------------------------------------------------------------------------------------------------------------------- clips
 
-def make_examples(config, source, clips, per_clip):
-    """The fragments that the net `source` learns from or is measured on: cropped to `config.boxes`, with `config.switch`'s labels."""
-    source, _, granularity = source.partition('_')
+
+def open_clips(config: ConfigDict, side: int = 0) -> dict[str, Clips]:
+    """The clips of the config's data set by split, see `sets.open_splits`; all processes of a run prepare them together.
+
+    Frames are `side` pixels wide and high, by default `config.data.side`.
+    """
+    data, part = config.data, (jax.process_index(), jax.process_count())
+    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, part, barrier)
+
+
+def open_training_clips(config: ConfigDict) -> dict[str, Clips]:
+    """As `open_clips`; InputError where there is no training split."""
+    splits = open_clips(config)
+    if 'train' not in splits:
+        raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
+    return splits
+
+
+def held_out_clips(splits: Mapping[str, Clips]) -> Clips | None:
+    """The clips that a training is measured on: the validation split, else the test split, else None."""
+    return splits.get('validation') or splits.get('test')
+
+
+# ----------------------------------------------------------------------------------------------------------------- examples
+
+
+def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int) -> fragments.Examples:
+    """The fragments that a classifier learns from or is measured on, `per_clip` of each clip.
+
+    They are cropped to the boxes of `config.boxes`; SA also gets the audio switch's labels of `config.switch`.
+    """
+    source, granularity = branch.parse_net(net)
     switch = config.switch if source == 'SA' else ''
     annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
     return fragments.Examples(clips, per_clip, branch.FRAMES[source], source in branch.SOUND, annotations,
                               least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 
-def warn_about_short_clips(config, net, clips):
-    """Says, once for a training, where the fragments of `net` cannot be what the paper takes."""
-    source, _, granularity = net.partition('_')
-    short = fragments.describe_shortage(clips, branch.FRAMES[source], granularity, config.get('fragments', 0))
+def warn_about_short_clips(net: str, clips: Clips, count: int) -> None:
+    """Prints, on process 0, where clips are too short or too few for the `count` further fragments that a net takes (TPAMI Sec. 4)."""
+    source, granularity = branch.parse_net(net)
+    short = fragments.describe_shortage(clips, branch.FRAMES[source], granularity, count)
     if short and jax.process_index() == 0:
         print(f'{net}: {short}')
 
 
-def open_training_clips(config):
-    """`open_clips`, with some to train on, and those that are held out: the validation part, else the test part, else None."""
-    splits = open_clips(config)
-    if 'train' not in splits:
-        raise InputError(f'{config.data.root}: no clip to train on; see what was skipped above')
-    return splits, splits.get('validation') or splits.get('test')
+def device_batches(examples: fragments.Examples, batch: int, mesh: Mesh) -> Iterator[dict[str, AnyArray]]:
+    """Yields batches of one pass over the examples, in order and without augmentation, split over the devices of the mesh.
+
+    The last batch is filled up with examples whose `mask` is False.
+    """
+    for local in iterate_batches(examples, batch=batch, slots=sharding.slots(batch)):
+        yield sharding.put(local, mesh)
 
 
-def open_clips(config, side=0):
-    """The clips of the config's set, see `sets.open_splits`; prepared by all processes together, at `side` pixels or the config's."""
-    data, part = config.data, (jax.process_index(), jax.process_count())
-    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, part, barrier)
+def predict_examples(predict: Callable[[Variables, dict[str, AnyArray]], AnyArray], variables: Variables, examples: fragments.Examples,
+                     *, batch: int, mesh: Mesh, title: str = '') -> np.ndarray:
+    """`predict(variables, batch)` of every example, in order, along the first axis.
+
+    Args:
+        predict: a pure function, which is compiled here.
+        variables: of a net.
+        examples: one pass over them is made.
+        batch: how many examples are computed at a time.
+        mesh: the devices, see `sharding.make_mesh`.
+        title: of the progress bar; '' for none.
+    """
+    compiled, variables = jax.jit(predict, out_shardings=sharding.replicated(mesh)), jax.device_put(variables, sharding.replicated(mesh))
+    batches = tqdm.tqdm(device_batches(examples, batch, mesh), title, -(-len(examples) // batch), unit='batch', mininterval=1,
+                        disable=not title)
+    return np.concatenate([np.asarray(compiled(variables, of))[:batch] for of in batches])[:len(examples)]
+
+
+# ----------------------------------------------------------------------------------------------------------------- pictures
+
+
+def shown_frame(clips: Clips, clip: int) -> int:
+    """The frame of a clip that pictures show, at five eighths of its length; counted from 0."""
+    return clips.clips[clip]['frames'] * 5 // 8
+
+
+def shown_batch(examples: fragments.Examples, chosen: Sequence[int]) -> dict[str, np.ndarray]:
+    """A batch of the chosen clips, each at its `shown_frame`."""
+    found = [examples.at(clip, shown_frame(examples.clips, clip)) for clip in chosen]
+    return {name: np.stack([example[name] for example in found]) for name in found[0]}

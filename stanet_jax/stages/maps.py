@@ -1,33 +1,40 @@
-"""Pseudo-fixations: SCAM of every frame of a data set (CVPR Sec. 3.1, 3.2; TPAMI Sec. 3.1, 3.2, 4).
+"""Stage: pseudo-fixations, the SCAM maps of every frame of a data set (CVPR Sec. 3.1, 3.2; TPAMI Sec. 3.1, 3.2, 4).
 
-One stage makes one kind of map; what its sources are and where they look is the config's to say:
+A run makes one kind of map; its config names the sources and the boxes that they are cropped to:
 
-    coarse   S, SA and ST on whole frames; SCAM, a mean over neighbouring frames, and the tightest box around what stands out
-    fine     nets that were trained on the boxes' crops, on these crops; SCAM pasted back into the frame
-    plus     the fine nets, and S+, SA+ and ST+ on whole frames
+    coarse   S, SA and ST on whole frames; SCAM, a mean over neighbouring frames, and the tightest box around the salient region
+    fine     S, SA and ST trained on the crops of these boxes, on these crops; SCAM pasted back into the frame
+    plus     the fine nets on the crops, and S+, SA+ and ST+ on whole frames
 
 and writes
 
     <workdir>/<split>/<clip>/maps/eyeMap_%05d.png     8 bit, one for each frame, scaled to its maximum
     <workdir>/<split>/manifest.jsonl                  a line for each frame: sources, weights, box
 
-A clip's folder appears when all of it is there; what a kill interrupts is done again, the rest is left.
+A clip's folder appears when it is complete. After an interruption the clips that are missing are made, the others are kept.
 """
 import functools
 import hashlib
 import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
+from jaxtyping import Bool, Float, Int, Num, UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax import scam
+from stanet_jax.arrays import AnyArray
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
+from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages.examples import open_clips
-from stanet_jax.stages.source_maps import iterate_source_maps, load_nets, make_source_maps_fn
+from stanet_jax.stages.source_maps import ClipSources, SourceMaps, iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config, replace_text, write_missing
 
@@ -35,32 +42,36 @@ FUSIONS = ('selective', 'average')  # Eq. 2 and Eq. 22
 
 
 class FusedMaps(NamedTuple):
-    """The maps of a clip's t frames.
+    """The fused maps of the t frames of a clip.
 
     Attributes:
-        maps: uint8 [t, side, side]; boxes: int32 [t, 4], the tightest around what stands out, in pixels.
-        weights: [t, s], of the sources.
-        empty: [t], frames whose sources are all filtered out. Their maps are zeros; their boxes are of their neighbours.
+        maps: pseudo-fixations, from 0 to 255; zeros where `empty`.
+        boxes: (y0, x0, y1, x1) of the tightest box around the salient region, in pixels; taken from the neighbours where `empty`.
+        weights: of the s sources.
+        empty: whether all sources were filtered out.
     """
-    maps: Any
-    boxes: Any
-    weights: Any
-    empty: Any
+    maps: UInt8[AnyArray, 't side side']
+    boxes: Int[AnyArray, 't 4']
+    weights: Float[AnyArray, 't s']
+    empty: Bool[AnyArray, ' t']
 
 
-def fuse(plain, plus, boxes, tags, valid, *, fusion, reach, side):
-    """A clip's maps: SCAM, pasted at its boxes, the mean over `t - reach ... t + reach`, min-max; and the tightest boxes around them.
+def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArray, 't 4'], tags: Num[AnyArray, ' c'],
+         valid: Bool[AnyArray, ' t'], *, fusion: str, reach: int, side: int) -> FusedMaps:
+    """Fuses the maps of a clip's sources to one map for each frame, and finds the tightest box around each.
+
+    The sources' maps are fused, pasted into the frame at their boxes, averaged over the frames `t - reach ... t + reach` and scaled to
+    their range.
 
     Args:
-        plain: SourceMaps [t, s, ...] that were cut at `boxes`, or None.
-        plus: SourceMaps of further sources (Eq. 8), which saw whole frames: every map is then pasted before SCAM; or None.
-        boxes: [t, 4] in pixels; tags: [c].
-        valid: [t], False at what only fills the clip up to a length.
+        plain: S, SA and ST, which saw the crops of `boxes`; or None.
+        plus: S+, SA+ and ST+, which saw whole frames (TPAMI Eq. 8); or None. With these, maps are pasted before they are fused.
+        boxes: (y0, x0, y1, x1) in pixels.
+        tags: multi-hot.
+        valid: False at frames that only pad the clip to a fixed length.
         fusion: 'selective' (Eq. 2) or 'average' (Eq. 22).
-        reach: of the mean; 0 for none.
-        side: of the frame, in pixels.
-    Returns:
-        FusedMaps
+        reach: frames on each side that are averaged over; 0 for none.
+        side: of the frames, in pixels.
     """
     sources = [] if plain is None else [plain]
     if plus is not None:
@@ -84,24 +95,28 @@ def fuse(plain, plus, boxes, tags, valid, *, fusion, reach, side):
 # -------------------------------------------------------------------------------------------------------------------- stage
 
 
-def check(config):
-    """Refuses a config whose fields cannot be meant, with the field's name."""
+def check(config: ConfigDict) -> None:
+    """Checks the fields of a config of this stage.
+
+    Raises:
+        InputError: a field has a value that is not allowed; the message names the field.
+    """
     require('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}')
     require('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more')
     require('stretch', config.stretch, config.stretch > 0, 'must be above 0')
-    require('splits', config.splits, set(config.splits) <= {'train', 'validation', 'test'} and config.splits,
+    require('splits', config.splits, bool(config.splits) and set(config.splits) <= {'train', 'validation', 'test'},
             'must name splits out of train, validation, test')
     require('plus_sources', config.plus_sources, set(config.plus_sources) <= set(PLUS_NETS),
             f'must name sources out of {", ".join(PLUS_NETS)}')
-    require('sources', config.sources, set(config.sources) <= {'S', 'SA', 'ST', 'STA'} and (config.sources or config.plus_nets),
+    require('sources', config.sources, set(config.sources) <= {'S', 'SA', 'ST', 'STA'} and bool(config.sources or config.plus_nets),
             'must name sources out of S, SA, ST, STA')
 
 
-def run(config, workdir):
-    """Makes the maps of every clip of `config.splits`, on all devices; each process does its share of the clips. What is done is left.
+def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Makes the maps of every clip of `config.splits` that has none yet, each process a share of the clips.
 
-    Reads the run of the nets, that of the nets of SCAM+ where `config.plus_nets` names one, the switch's labels and the stage of the
-    boxes; see `configs/pseudo_gt.py`.
+    Reads the runs of the nets, `config.nets` and for SCAM+ `config.plus_nets`; the audio switch's labels, `config.switch`; and the boxes
+    of another run of this stage, `config.boxes`. See `configs/pseudo_gt.py`.
     """
     check(config)
     side = read_config(config.nets).data.side
@@ -109,41 +124,54 @@ def run(config, workdir):
     classes = len(next(iter(data.values())).categories)
     nets, plus = load_nets(config.nets, config.sources, classes), load_nets(config.plus_nets, config.plus_sources, classes)
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-    source_maps_fn, made, empty = make_source_maps_fn(nets, plus), 0, 0
+    source_maps_fn, counts = make_source_maps_fn(nets, plus), []
     for split, clips in ((split, data[split]) for split in config.splits if split in data):
         sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), plus=plus,
                                        source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers)
         fuse_clip = make_fuse_fn(clips, config.fusion, config.reach)
-        counts = write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash)
-        made, empty = made + counts[0], empty + counts[1]
-    print(f'{workdir}: {made} maps made, {empty} of them empty, as no source was sure of the tag')
+        counts.append(write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash))
+    print(f'{workdir}: {sum(of.made for of in counts)} maps made, {sum(of.empty for of in counts)} of them empty, as no source was sure '
+          'of the tag')
 
 
-def write_split(out, clips, sources_of, fuse_clip, sources, run_hash):
-    """Writes the maps of one split that are not in `out` yet; -> how many frames' maps were made, and how many of them are empty.
+class MapCounts(NamedTuple):
+    """How many maps were made, and how many of these are empty because all sources were filtered out."""
+    made: int
+    empty: int
+
+
+def write_split(out: pathlib.Path, clips: Clips, sources_of: Callable[[Sequence[int]], Iterator[tuple[int, ClipSources]]],
+                fuse_clip: Callable[[ClipSources], FusedMaps], sources: Sequence[str], run_hash: str) -> MapCounts:
+    """Writes the maps of one split that are missing, and its manifest.
 
     Args:
-        sources_of: `chosen -> iterator of (clip, ClipSources)`; fuse_clip: `ClipSources -> FusedMaps`.
-        sources: names of the sources; run_hash: of the config, for the manifest.
+        out: folder of the split.
+        clips: of the split.
+        sources_of: yields (clip, its sources' maps) of chosen clips, see `iterate_source_maps`.
+        fuse_clip: see `make_fuse_fn`.
+        sources: their names.
+        run_hash: of the config, for the manifest.
+    Returns:
+        How many maps were made.
     """
-    names, counts = clip_names(clips), np.zeros(2, int)
+    names, counts = clip_names(clips), []
 
     def make(missing):
         for clip, seen in sources_of(missing):
             made, frames = fuse_clip(seen), range(clips.clips[clip]['frames'])
             rows = [{**manifest_row(clips, clip, k, seen, made, sources), 'clip': names[clip], 'config': run_hash} for k in frames]
-            counts[:] += len(rows), made.empty.sum()
+            counts.append(MapCounts(len(rows), int(made.empty.sum())))
             yield clip, functools.partial(write_maps, made.maps, rows)
 
     write_missing(out, names, [clip['frames'] for clip in clips.clips], make, 'frame')
     if jax.process_index() == 0:
         replace_text(out / 'manifest.jsonl', ''.join((out / name / 'frames.jsonl').read_text() for name in names))
     barrier(f'{out} listed')
-    return counts
+    return MapCounts(sum(of.made for of in counts), sum(of.empty for of in counts))
 
 
-def make_fuse_fn(clips, fusion, reach):
-    """`ClipSources -> FusedMaps`; clips are filled up to the longest one, so that one size is compiled."""
+def make_fuse_fn(clips: Clips, fusion: str, reach: int) -> Callable[[ClipSources], FusedMaps]:
+    """`ClipSources -> FusedMaps` for clips of a split, see `fuse`; clips are padded to the longest one, so that it is compiled once."""
     fused = jax.jit(functools.partial(fuse, fusion=fusion, reach=reach, side=clips.side))
     longest = max(clip['frames'] for clip in clips.clips)
 
@@ -155,8 +183,12 @@ def make_fuse_fn(clips, fusion, reach):
     return fuse_clip
 
 
-def manifest_row(clips, clip, k, seen, made, sources):
-    """A frame's row of the manifest; `frame` counts from 1, as the files do, `box` is (y0, x0, y1, x1) in shares of the frame."""
+def manifest_row(clips: Clips, clip: int, k: int, seen: ClipSources, made: FusedMaps, sources: Sequence[str]) -> dict[str, Any]:
+    """The line of the manifest on frame k of a clip.
+
+    `frame` counts from 1, as the files do; `box` is (y0, x0, y1, x1) in shares of the frame; `sources` has the `confidence` in the tag and
+    the `weight` of each source.
+    """
     info = clips.clips[clip]
     tag = info['tag']
     confidence = np.concatenate([of.confidence[k, :, tag] for of in (seen.plain, seen.plus) if of is not None])
@@ -166,8 +198,8 @@ def manifest_row(clips, clip, k, seen, made, sources):
             'box': [round(float(x), 5) for x in made.boxes[k] / clips.side], 'empty': bool(made.empty[k])}
 
 
-def write_maps(maps, rows, folder):
-    """Writes a clip's maps uint8 [t, h, w] and its rows of the manifest into its folder."""
+def write_maps(maps: UInt8[np.ndarray, 't h w'], rows: Sequence[Mapping[str, Any]], folder: pathlib.Path) -> None:
+    """Writes a clip's maps as PNG files and its lines of the manifest as `frames.jsonl` into a new folder."""
     map_path(folder.parent, folder.name, 0).parent.mkdir(parents=True)
     for t, map_ in enumerate(maps):
         PIL.Image.fromarray(map_).save(map_path(folder.parent, folder.name, t), compress_level=1)

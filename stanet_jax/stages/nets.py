@@ -1,34 +1,44 @@
-"""The nets S, SA, ST and S+, SA+, ST+ as a config has them: how they are made, what they take, what they begin from."""
+"""The classifiers S, SA, ST and S+, SA+, ST+ of a config: their modules, their inputs, their loss and their initial variables."""
 import functools
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Float
+from ml_collections import ConfigDict
 
 from stanet_jax import losses, scam
+from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import augmentation
 from stanet_jax.models import branch, classifiers
 from stanet_jax.training import checkpoint
 
+# --------------------------------------------------------------------------------------------------------- nets and their inputs
 
-def make_classifier(config, source, classes):
-    """The net `source` ('S', 'SA', 'ST', or one of `classifiers.PLUS_NETS`) as the config has it."""
-    source, _, granularity = source.partition('_')
-    fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config),
-              config.sa_fuse)
+
+def make_classifier(config: ConfigDict, net: str, classes: int) -> classifiers.Classifier:
+    """The module of the net 'A', 'S', 'SA', 'ST', 'STA' or one of `classifiers.PLUS_NETS`, with the fields of the config."""
+    source, granularity = branch.parse_net(net)
+    fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm,
+              compute_dtype(config.dtype), config.sa_fuse)
     return classifiers.ClassifierPlus(*fields, config.blender.to_dict()) if granularity else classifiers.Classifier(*fields)
 
 
-def compute_dtype(config):
-    """The type to compute in; 'auto' is bfloat16 on accelerators."""
+def compute_dtype(name: str) -> DTypeLike:
+    """The type to compute in: 'float32', 'bfloat16', or 'auto', which is bfloat16 on accelerators and float32 on CPUs."""
     auto = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
-    return {'auto': auto, 'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[config.dtype]
+    return {'auto': auto, 'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[name]
 
 
-def example_batch(config, net, classes, batch):
-    """Zeros in the shapes of a batch for a net, as `batches.iterate_batches` gives them."""
-    source, _, granularity = net.partition('_')
+def example_batch(config: ConfigDict, net: str, classes: int, batch: int) -> dict[str, np.ndarray]:
+    """A batch of `batch` examples of a net as `batches.iterate_batches` yields it, its frames, sounds and tags all zeros."""
+    source, granularity = branch.parse_net(net)
     side, lead = config.data.side, (batch, config.fragments + 1) if granularity else (batch,)
     result = {'tags': np.zeros((batch, classes), np.float32), 'clip': np.zeros(batch, np.int32), 'mask': np.ones(batch, bool)}
     if branch.FRAMES[source]:
@@ -38,62 +48,96 @@ def example_batch(config, net, classes, batch):
     return result
 
 
-def net_inputs(batch, key=None, jitter=None):
-    """A batch's arrays as the net takes them: frames normalised and, with a key, jittered before."""
+def net_inputs(batch: Mapping[str, AnyArray], key: jax.Array | None = None, jitter: Sequence[float] = ()) -> dict[str, Any]:
+    """The keyword arguments `frames`, `audio` and `phi` that a net takes of a batch, as far as the batch has them.
+
+    Frames are normalised. With a random key they are jittered before, see `augmentation.jitter`; all fragments of an example change alike.
+    """
     result = {k: batch[k] for k in ('frames', 'audio', 'phi') if k in batch}
     if 'frames' in result:
         frames = result['frames']
-        if key is not None:  # all fragments of an example alike
+        if key is not None:
             frames = augmentation.jitter(frames.reshape(len(frames), -1, *frames.shape[-3:]), key, jitter).reshape(frames.shape)
         result['frames'] = augmentation.normalise(frames)
     return result
 
 
-def tag_loss(variables, batch, key, *, model, jitter):
-    """Eq. 7 of each example [b] and the new batch statistics, from augmented frames."""
+def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, *, model: nn.Module,
+             jitter: Sequence[float]) -> tuple[Float[AnyArray, ' b'], Variables]:
+    """The multi-label soft-margin loss of each example (TPAMI Eq. 7) on jittered frames, and the new batch statistics."""
     (logits, _), updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
                                        mutable=['batch_stats'])
     return losses.multilabel_soft_margin(logits, batch['tags']), updated.get('batch_stats', {})
 
 
-def predict_tags(variables, batch, *, model):
-    """Logits [b, c] and the class activation map of the tags [b, h, w] (None for a net without maps)."""
+class TagPrediction(NamedTuple):
+    """What a classifier predicts for a batch whose tags are known.
+
+    Attributes:
+        logits: of the classes.
+        cam: class activation map of the tags (TPAMI Eq. 1), in [0, 1]; None for a net without maps.
+    """
+    logits: Float[AnyArray, 'b c']
+    cam: Float[AnyArray, 'b h w'] | None
+
+
+def predict_tags(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module) -> TagPrediction:
+    """The logits of a classifier, and its class activation map of `batch['tags']`."""
     logits, out = model.apply(variables, **net_inputs(batch))
-    return logits, scam.class_activation(out['maps'], batch['tags']) if 'maps' in out else None
+    return TagPrediction(logits, scam.class_activation(out['maps'], batch['tags']) if 'maps' in out else None)
 
 
-def initial_variables(config, name, model, batch, workdir):
-    """Fresh variables of the net `name`, of which the config may begin some from trained nets.
+# -------------------------------------------------------------------------------------------------------- initial variables
 
-    `config.start_from[name]` is the folder of a trained net of the same shape, or a dict of a folder for each part; a net of this
-    run (`S`) is meant by its name alone. `config.encoder.weights` and `config.audio_encoder.weights` are folders of encoders' own.
+
+def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Mapping[str, AnyArray],
+                      workdir: str | os.PathLike) -> Variables:
+    """Variables to train a net from: drawn with `config.seed`, some of them then replaced by trained ones.
+
+    `config.start_from[net]` is the folder of a trained net of the same structure, or {part: folder of a net that has this part}; a net
+    of this run is given by its name alone, as 'S'. `config.encoder.weights` and `config.audio_encoder.weights` are folders of an
+    encoder's weights; `start_from` has precedence.
+
+    Args:
+        config: of the run.
+        net: name of the net.
+        model: its module.
+        batch: an example, for the shapes of the inputs.
+        workdir: folder of the run.
+    Raises:
+        InputError: weights are missing or do not fit.
     """
     variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(config.seed), **net_inputs(batch))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
-    given = config.start_from.get(name, {})
+    given = config.start_from.get(net, {})
     parts = {part: given for part in variables['params']} if isinstance(given, str) else given
     for part in variables['params']:
         if parts.get(part):
             folder = pathlib.Path(workdir) / parts[part] if parts[part] in branch.FRAMES else pathlib.Path(parts[part])
             trained = checkpoint.load_variables(folder / 'variables')
             variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
-            if part == 'encoder' and name in ('SA', 'ST') and not isinstance(given, str):
-                gain = 1.5 if name == 'ST' or config.sa_fuse == 'gate' else 1.0
+            if part == 'encoder' and net in ('SA', 'ST') and not isinstance(given, str):
+                gain = 1.5 if net == 'ST' or config.sa_fuse == 'gate' else 1.0
                 fused, plain = (of['params']['classifier'] for of in (variables, trained))
                 variables['params']['classifier'] = begin_classifier(fused, plain, gain)
-            if part == 'encoder' and name in classifiers.PLUS_NETS and not isinstance(given, str):
+            if part == 'encoder' and net in classifiers.PLUS_NETS and not isinstance(given, str):
                 variables = begin_plus(variables, trained, folder)
         elif part in ('encoder', 'audio_encoder') and config[part].weights:
             variables = checkpoint.replace_part(variables, part, checkpoint.load_variables(config[part].weights), config[part].weights)
     return variables
 
 
-def begin_plus(variables, trained, folder):
-    """S+, SA+ or ST+ such that the net begins by answering about as S, SA or ST does: its nodes are the maps of that net's classes.
+def begin_plus(variables: Variables, trained: Variables, folder: str | os.PathLike) -> Variables:
+    """Initial variables of S+, SA+ or ST+ with which the net answers about as the trained S, SA or ST: its nodes are that net's maps.
 
-    C-GCN's gates close on what is below 0 and saturate at what is far above, so the maps are halved and moved up by 2, to where C-GCN
-    can tell a class that shows from one that does not; its query and key begin alike, so that a place attends to its likes; the
-    classifier brings the answer back to the maps' scale.
+    C-GCN's gates close on negative values and saturate at large ones, so the maps are halved and raised by 2, to where C-GCN tells
+    classes that are present from others; its query and key begin equal, so that a place attends to similar places; the classifier
+    undoes the scaling.
+
+    Args:
+        variables: of S+, SA+ or ST+, drawn at random.
+        trained: of S, SA or ST.
+        folder: where these are from, for error messages.
     """
     plain, bias = trained['params']['classifier'], np.zeros_like(variables['params']['classifier']['bias'])
     one = np.eye(bias.size, dtype=np.float32)[None, None]
@@ -106,11 +150,16 @@ def begin_plus(variables, trained, folder):
     return variables
 
 
-def begin_classifier(fused, plain, gain):
-    """The classifier of SA or ST such that the net begins by answering about as S does.
+def begin_classifier(fused: Mapping[str, AnyArray], plain: Mapping[str, AnyArray], gain: float) -> dict[str, AnyArray]:
+    """Initial weights of the classifier of SA or ST with which the net answers about as the trained S.
 
-    What `fused` takes begins with s, or with what stands for it: `relu(sigmoid(gate) s + s)`, which an untaught gate makes 1.5 s. S's
-    kernel over this `gain` goes there, zeros to the rest.
+    The first channels that this classifier takes are S's features s times a gain: `relu(sigmoid(gate) s + s)` is 1.5 s for an
+    untrained gate. S's kernel over the gain is put there, zeros on the other channels.
+
+    Args:
+        fused: `kernel` and `bias` of the classifier of SA or ST.
+        plain: those of S.
+        gain: see above.
     """
     kernel = plain['kernel'] / np.float32(gain)
     rest = fused['kernel'].shape[2] - kernel.shape[2]

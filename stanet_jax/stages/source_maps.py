@@ -1,16 +1,23 @@
-"""What every source makes of every frame: class activation maps and confidences, for whole clips."""
+"""The class activation maps and confidences of all sources (S, SA, ST and S+, SA+, ST+) for every frame of a clip."""
 import functools
+import os
 import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Num
+from ml_collections import ConfigDict
 
 from stanet_jax import scam
+from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import augmentation
+from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches, stretches
 from stanet_jax.models import branch
+from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import read_config
@@ -19,20 +26,24 @@ from stanet_jax.workdir import read_config
 
 
 class SourceMaps(NamedTuple):
-    """Class activation maps [b, n, s, h', w'] in [0, 1] of the tag, and confidences [b, n, s, c], of s sources and n frames each."""
-    cams: Any
-    confidence: Any
+    """What s sources predict for frames, which are n of each of b clips, or t of one.
+
+    Attributes:
+        cams: class activation maps of the clip's tag, in [0, 1].
+        confidence: probabilities of the c classes.
+    """
+    cams: Float[AnyArray, '*frames s h w']
+    confidence: Float[AnyArray, '*frames s c']
 
 
-def source_maps(variables, batch, *, models):
-    """Every source's view of stretches of n frames, each cropped to its box.
+def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Classifier]) -> SourceMaps:
+    """The maps of S, SA and ST for stretches of n frames, each frame cropped to its box.
 
     Args:
-        variables: {source: variables}; models: {source: Classifier}.
-        batch: `frames` uint8 [b, n + 2, h, w, 3], n frames and one more at each end; `boxes` [b, n, 4], (y0, x0, y1, x1) in pixels;
-            `tags` [b, c]; `audio` [b, n, 257, T] and `phi` [b, n].
-    Returns:
-        SourceMaps
+        variables: by source.
+        batch: see `stretches.read_stretch`: `frames` uint8 [b, n + 2, h, w, 3], the n frames and one more at each end; `boxes`
+            [b, n, 4], (y0, x0, y1, x1) in pixels; `tags` [b, c]; `audio` [b, n, 257, 98]; and `phi` [b, n], the audio switch.
+        models: by source.
     """
     b, n = batch['boxes'].shape[:2]
     shape = batch['frames'].shape[2:4]
@@ -44,32 +55,31 @@ def source_maps(variables, batch, *, models):
 
     frames = jax.vmap(triples)(batch['frames'], batch['boxes']).reshape(b * n, 3, *shape, 3)
     tags = jnp.repeat(batch['tags'], n, axis=0)
-    cams, confidences = [], []
+    cams, logits = [], []
     for source, model in models.items():
         example = {'frames': frames if branch.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
                    'audio': batch['audio'].reshape(b * n, *batch['audio'].shape[2:]), 'phi': batch['phi'].reshape(b * n)}
-        logits, cam = predict_tags(variables[source], example, model=model)
-        cams.append(cam)
-        confidences.append(jax.nn.softmax(logits))
-    return SourceMaps(jnp.stack(cams, 1).reshape(b, n, len(models), *cams[0].shape[1:]),
-                      jnp.stack(confidences, 1).reshape(b, n, len(models), -1))
+        predicted = predict_tags(variables[source], example, model=model)
+        cams.append(predicted.cam)
+        logits.append(predicted.logits)
+    return _stack_sources(cams, logits, n)
 
 
-def plus_maps(variables, batch, *, models, side):
-    """The views of S+, SA+ and ST+ of whole clips; each net encodes a frame once, however many fragments it is in.
+def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Any], side: int) -> SourceMaps:
+    """The maps of S+, SA+ and ST+ for whole clips; a net encodes each frame once, however many fragments it is in.
 
     Args:
-        variables: {net: variables}; models: {net: ClassifierPlus}.
-        batch: as `source_maps` takes it, n frames being all of a clip, and, see `read_companions`, `length` [b], `places` {net: [b, n, m]},
-            `cross_frames` [b, m, 3, h, w, 3], `cross_audio` [b, m, 257, T] and `cross_phi` [b, m].
-        side: of the frames that the nets were trained on; others are resized.
-    Returns:
-        As `source_maps`.
+        variables: by net.
+        batch: as of `source_maps`, with all n frames of a clip, and, see `stretches.read_companions`: `length` [b]; `places`
+            {net: [b, n, m]}, the moments of the m further fragments of each frame; `cross_frames` uint8 [b, m, 3, h, w, 3],
+            `cross_audio` [b, m, 257, 98] and `cross_phi` [b, m], fragments of other clips of the tag.
+        models: {net: ClassifierPlus}.
+        side: of the frames that the nets were trained on, in pixels; other frames are resized.
     """
     b, n = batch['phi'].shape
-    last, cams, confidences = batch['length'] - 1, [], []
+    last, cams, scores = batch['length'] - 1, [], []
     for net, model in models.items():
-        source, _, granularity = net.partition('_')
+        source, granularity = branch.parse_net(net)
         reach, apply = jnp.arange(branch.FRAMES[source]) - branch.FRAMES[source] // 2, functools.partial(model.apply, variables[net])
 
         def nodes_of(seen, heard, phi, apply=apply):  # [b, k, t, h', w', f], [b, k, d], [b, k] -> [b, k, h', w', c]
@@ -77,7 +87,7 @@ def plus_maps(variables, batch, *, models, side):
             nodes = apply(*flat, method='node')
             return nodes.reshape(*seen.shape[:2], *nodes.shape[1:])
 
-        def see(frames, apply=apply):  # [b, ..., h, w, 3] -> C5
+        def encode(frames, apply=apply):  # [b, ..., h, w, 3] -> C5
             x = augmentation.normalise(frames)
             x = x if x.shape[-2] == side else jax.image.resize(x, (*x.shape[:-3], side, side, 3), 'linear')
             return apply(x, method='encode_frames')['C5']
@@ -87,54 +97,71 @@ def plus_maps(variables, batch, *, models, side):
 
         # The nodes of all moments from one before the first, whose frames are all the first, to one after the last.
         moments = jnp.broadcast_to(jnp.arange(-1, n + 1), (b, n + 2))
-        seen = at(see(batch['frames'][:, 1:-1]), moments[..., None] + reach)
+        seen = at(encode(batch['frames'][:, 1:-1]), moments[..., None] + reach)
         sound = (at(apply(batch['audio'], method='encode_audio'), moments), at(batch['phi'], moments)) if source == 'SA' else (None, None)
         nodes = nodes_of(seen, *sound)
         targets = nodes[:, 1:-1, None]
         if granularity == 'cross':
-            seen = see(batch['cross_frames'][:, :, 1 + reach])
+            seen = encode(batch['cross_frames'][:, :, 1 + reach])
             sound = (apply(batch['cross_audio'], method='encode_audio'), batch['cross_phi']) if source == 'SA' else (None, None)
-            found = nodes_of(seen, *sound)[:, None]
-            found = jnp.broadcast_to(found, (b, n, *found.shape[2:]))
+            companions = nodes_of(seen, *sound)[:, None]
+            companions = jnp.broadcast_to(companions, (b, n, *companions.shape[2:]))
         else:
-            found = at(nodes, batch['places'][net] + 1, last + 2)
-        every = jnp.concatenate([targets, found], axis=2)
+            companions = at(nodes, batch['places'][net] + 1, last + 2)
+        every = jnp.concatenate([targets, companions], axis=2)
         logits, out = apply(every.reshape(b * n, *every.shape[2:]), method='reason')
         cams.append(scam.class_activation(out['maps'], jnp.repeat(batch['tags'], n, axis=0)))
-        confidences.append(jax.nn.softmax(logits))
-    return SourceMaps(jnp.stack(cams, 1).reshape(b, n, len(models), *cams[0].shape[1:]),
-                      jnp.stack(confidences, 1).reshape(b, n, len(models), -1))
+        scores.append(logits)
+    return _stack_sources(cams, scores, n)
+
+
+def _stack_sources(cams, logits, n):
+    """SourceMaps of b clips, from each source's maps [b n, h, w] and logits [b n, c]."""
+    cams, confidence = jnp.stack(cams, 1), jnp.stack([jax.nn.softmax(of) for of in logits], 1)
+    return SourceMaps(*(x.reshape(-1, n, *x.shape[1:]) for x in (cams, confidence)))
+
+
+# --------------------------------------------------------------------------------------------------------------- whole clips
 
 
 class Nets(NamedTuple):
-    """Trained nets of a run, in the order of their sources.
+    """Trained nets of a run, in the order of its config.
 
     Attributes:
-        models: {net: Classifier}; variables: {net: variables}.
-        side: pixels of the frames that they were trained on.
-        fragments: how many others each of S+, SA+ and ST+ sees.
+        models: by name.
+        variables: by name.
+        side: of the frames that they were trained on, in pixels.
+        fragments: how many further fragments each of S+, SA+ and ST+ takes.
     """
-    models: dict
-    variables: dict
+    models: Mapping[str, Classifier]
+    variables: Mapping[str, Variables]
     side: int = 0
     fragments: int = 0
 
 
-def load_nets(run, sources, classes):
-    """The nets of the run in a folder that are among the sources; none where `run` is ''."""
+def load_nets(run: str | os.PathLike, sources: Sequence[str], classes: int) -> Nets:
+    """The nets of a run that are among the sources.
+
+    Args:
+        run: folder of the run; '' for no nets.
+        sources: names of nets.
+        classes: that the nets were trained on.
+    Raises:
+        InputError: no such run, or a net of it is not trained.
+    """
     if not run:
         return Nets({}, {})
-    config = read_config(run)
-    names = [s for s in config.nets if s in sources]
-    return Nets({s: make_classifier(config, s, classes) for s in names},
-                {s: checkpoint.load_variables(pathlib.Path(run) / s / 'variables') for s in names},
+    config: ConfigDict = read_config(run)
+    names = [name for name in config.nets if name in sources]
+    return Nets({name: make_classifier(config, name, classes) for name in names},
+                {name: checkpoint.load_variables(pathlib.Path(run) / name / 'variables') for name in names},
                 config.data.side, config.get('fragments', 0))
 
 
-def make_source_maps_fn(nets, plus):
-    """`batch -> (source_maps of nets, plus_maps of plus)`, None where there are none, compiled for this process's devices.
+def make_source_maps_fn(nets: Nets, plus: Nets) -> Callable[[Mapping[str, Any]], tuple[SourceMaps | None, SourceMaps | None]]:
+    """`batch -> (source_maps of nets, plus_maps of plus)`, compiled for this process's devices; None in place of maps of no nets.
 
-    A batch holds a stretch for each device.
+    A batch holds one stretch for each device.
     """
     def source_maps_fn(variables, batch):
         return (source_maps(variables[0], batch, models=nets.models) if nets.models else None,
@@ -144,27 +171,35 @@ def make_source_maps_fn(nets, plus):
 
 
 class ClipSources(NamedTuple):
-    """What the sources make of the t frames of a clip.
+    """The maps of all sources for the t frames of a clip.
 
     Attributes:
-        plain: `SourceMaps` of S, SA and ST, [t, ...], or None.
-        plus: the same of the nets of SCAM+, which see whole frames, or None.
-        boxes: [t, 4], where the frames were cropped for the plain ones, in pixels; phi: [t], the audio switch; tags: [c].
+        plain: of S, SA and ST, which see the crops; or None.
+        plus: of S+, SA+ and ST+, which see whole frames; or None.
+        boxes: (y0, x0, y1, x1) of the crops, in pixels.
+        phi: the audio switch.
+        tags: multi-hot.
     """
     plain: SourceMaps | None
     plus: SourceMaps | None
-    boxes: np.ndarray
-    phi: np.ndarray
-    tags: np.ndarray
+    boxes: Float[np.ndarray, 't 4']
+    phi: Float[np.ndarray, ' t']
+    tags: Num[np.ndarray, ' c']
 
 
-def iterate_source_maps(clips, annotations, chosen, source_maps_fn, plus, *, stretch, workers):
-    """Yields (clip, ClipSources) of the chosen clips.
+def iterate_source_maps(clips: Clips, annotations: Callable[[int, int], dict[str, Any]], chosen: Sequence[int],
+                        source_maps_fn: Callable[[Mapping[str, Any]], tuple[SourceMaps | None, SourceMaps | None]], plus: Nets, *,
+                        stretch: int, workers: int) -> Iterator[tuple[int, ClipSources]]:
+    """Yields (clip, ClipSources) of the chosen clips, in order.
 
     Args:
-        clips: a `clips.Clips`; annotations: of them.
-        source_maps_fn: see `make_source_maps_fn`; plus: its `Nets` of SCAM+, with any of which stretches are whole clips.
-        stretch: frames that a device takes at once; workers: processes that read, 0 for threads.
+        clips: of one split.
+        annotations: `(clip, frame) -> dict`, see `annotations.Annotations`.
+        chosen: indices of clips.
+        source_maps_fn: see `make_source_maps_fn`.
+        plus: nets of SCAM+. Where there are any, stretches are whole clips.
+        stretch: how many frames a device computes at a time.
+        workers: processes that read; 0 for threads.
     """
     devices, parts = jax.local_device_count(), []
     length = max(clip['frames'] for clip in clips.clips) if plus.models else stretch
@@ -176,5 +211,6 @@ def iterate_source_maps(clips, annotations, chosen, source_maps_fn, plus, *, str
             frames = clips.clips[clip]['frames']
             parts.append(jax.tree.map(lambda x, i=i, end=frames - start: x[i, :end], seen))
             if start + length >= frames:
-                yield clip, ClipSources(*jax.tree.map(lambda *x: np.concatenate(x), *parts), batch['tags'][i])
+                plain, with_plus, boxes, phi = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+                yield clip, ClipSources(plain, with_plus, boxes, phi, batch['tags'][i])
                 parts = []

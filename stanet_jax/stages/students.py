@@ -1,36 +1,54 @@
-"""Trains the students STA and STA+ on pseudo-fixations (TPAMI Sec. 5); no tag enters them but through these and the switch's labels."""
+"""Stage: trains the students STA and STA+ on pseudo-fixations (TPAMI Sec. 5).
+
+The students never take a tag. What the tags tell reaches them through the pseudo-fixations and the audio switch's labels alone.
+"""
 import functools
+import os
 import pathlib
 import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float, UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError, losses, scam
+from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import fragments
 from stanet_jax.data.annotations import Annotations
-from stanet_jax.data.batches import iterate_batches
+from stanet_jax.data.clips import Clips
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import overlay
-from stanet_jax.models import students
+from stanet_jax.models.branch import parse_net
+from stanet_jax.models.students import STA, STAPlus
 from stanet_jax.stages import classifiers
-from stanet_jax.stages.examples import open_training_clips, warn_about_short_clips
+from stanet_jax.stages.examples import device_batches, held_out_clips, open_training_clips, shown_batch, warn_about_short_clips
 from stanet_jax.stages.nets import compute_dtype, example_batch, initial_variables, net_inputs
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.workdir import barrier, open_workdir, read_config
 
-STUDENTS = ('STA', 'STA_short', 'STA_long')  # STA+ by what else it sees
+STUDENTS = ('STA', 'STA_short', 'STA_long')  # STA+ short and long are named by the granularity of their further fragments
+
+# ---------------------------------------------------------------------------------------------------------- nets and losses
 
 
-def make_student(config, net='STA'):
-    """The student `net`, one of `STUDENTS`, as the config has it."""
-    fields = (config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config))
-    return students.STAPlus(*fields, config.blender.to_dict()) if '_' in net else students.STA(*fields)
+def make_student(config: ConfigDict, net: str = 'STA') -> STA | STAPlus:
+    """The module of a student, one of `STUDENTS`, with the fields of the config."""
+    fields = (config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config.dtype))
+    return STAPlus(*fields, config.blender.to_dict()) if parse_net(net).granularity else STA(*fields)
 
 
-def student_loss(variables, batch, key, *, model, jitter):
-    """The loss of each example [b], Eq. 17, of STA+ the mean over its nodes (Eq. 20), and the new batch statistics."""
+def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, *, model: nn.Module,
+                 jitter: Sequence[float]) -> tuple[Float[AnyArray, ' b'], Variables]:
+    """The loss of each example on jittered frames and the new batch statistics.
+
+    For STA it is Eq. 17; for STA+ its mean over the nodes that have a pseudo-fixation (Eq. 20).
+    """
     (logits, _), updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
                                        mutable=['batch_stats'])
     losses = map_loss(logits, batch['target'])
@@ -39,30 +57,48 @@ def student_loss(variables, batch, key, *, model, jitter):
     return losses, updated.get('batch_stats', {})
 
 
-def map_loss(logits, target):
-    """`BCE(s, p) + KL(s, p)` (Eq. 17): logits [..., h, w] of the student's map, target uint8 [..., h, w] -> [...]."""
+def map_loss(logits: Float[AnyArray, '*lead h w'], target: UInt8[AnyArray, '*lead h w']) -> Float[AnyArray, '*lead']:
+    """`BCE(s, p) + KL(s, p)` (TPAMI Eq. 17) of each map: the student's s, given as logits, and the pseudo-fixation p, from 0 to 255."""
     lead, logits, target = logits.shape[:-2], *(x.reshape(-1, *x.shape[-2:]) for x in (logits, target.astype(jnp.float32) / 255))
     return (losses.binary_cross_entropy(logits, target) + losses.kl_divergence(jax.nn.sigmoid(logits), target)).reshape(lead)
 
 
-def make_student_examples(config, net, clips, per_clip):
-    """The fragments that the student `net` learns from or is measured on."""
-    granularity = net.partition('_')[2]
+class TargetNode(NamedTuple):
+    """The target of each example, without the further fragments of STA+.
+
+    Attributes:
+        logits: of its fixation map.
+        target: its pseudo-fixation, from 0 to 255.
+        known: whether it has a pseudo-fixation.
+    """
+    logits: Float[AnyArray, 'b h w']
+    target: UInt8[AnyArray, 'b h w']
+    known: Bool[AnyArray, ' b']
+
+
+def target_node(logits: Float[AnyArray, '*nodes h w'], batch: Mapping[str, AnyArray]) -> TargetNode:
+    """The target of each example of a batch, from the logits of a student: a map for each example, of STA+ for each node."""
+    if 'known' not in batch:
+        return TargetNode(logits, batch['target'], batch['mask'])
+    return TargetNode(logits[:, 0], batch['target'][:, 0], batch['known'][:, 0])
+
+
+# ------------------------------------------------------------------------------------------------------------------ examples
+
+
+def make_student_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int) -> fragments.Examples:
+    """The fragments with pseudo-fixations that a student learns from or is measured on, `per_clip` of each clip."""
+    granularity = parse_net(net).granularity
     return fragments.Examples(clips, per_clip, 3, True, Annotations(clips, config.switch, maps=config.maps),
                               least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 
-def target_node(logits, batch):
-    """The map of the target, [b, h, w], its pseudo-fixation, and whether there is one, [b]."""
-    if 'known' not in batch:
-        return logits, batch['target'], batch['mask']
-    return logits[:, 0], batch['target'][:, 0], batch['known'][:, 0]
+def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batch: int,
+                            mesh: Mesh) -> Callable[[Variables], dict[str, float]]:
+    """`variables -> {'loss', 'cc'}` of a student over the examples, `batch` at a time on the devices of the mesh.
 
-
-def make_student_evaluation(net, model, clips, config, mesh):
-    """`variables -> {'loss', 'cc'}`: the means of Eq. 17 and of the correlation with the pseudo-fixation over held-out frames."""
-    examples = make_student_examples(config, net, clips, config.held_out_frames)
-
+    `loss` is the mean of Eq. 17, `cc` that of the correlation coefficient with the pseudo-fixation.
+    """
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
         logits, target, known = target_node(model.apply(variables, **net_inputs(batch))[0], batch)
@@ -71,32 +107,42 @@ def make_student_evaluation(net, model, clips, config, mesh):
         return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
 
     def evaluate(variables):
-        batches = iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
-        sums = np.sum([jax.device_get(tally(variables, sharding.put(b, mesh))) for b in batches], axis=0)
+        sums = np.sum([jax.device_get(tally(variables, of)) for of in device_batches(examples, batch, mesh)], axis=0)
         return {'loss': float(sums[0] / max(sums[2], 1)), 'cc': float(sums[1] / max(sums[2], 1))}
     return evaluate
 
 
-def run(config, workdir):
-    """Trains the students; the run takes the switch along, so that `predict.py` and `evaluate.py` need this folder alone."""
+# -------------------------------------------------------------------------------------------------------------------- stage
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Trains the students of the config one after the other and draws their maps of held-out clips; what is done is skipped.
+
+    The run gets a copy of the audio switch, so that its folder is all that prediction and evaluation need.
+    """
     classifiers.check(config, STUDENTS)
     workdir = open_workdir(config, workdir)
-    (splits, held_out), mesh = open_training_clips(config), sharding.make_mesh()
+    splits, mesh = open_training_clips(config), sharding.make_mesh()
+    train, held_out = splits['train'], held_out_clips(splits)
     copy_switch(config.switch, workdir / 'switch')
     for net in config.nets:
         model, example = make_student(config, net), example_batch(config, net, 1, 1)
-        warn_about_short_clips(config, net, splits['train'])
-        examples = make_student_examples(config, net, splits['train'], config.data.frames_per_clip)
-        loop.train(workdir / net, net, config, mesh, examples=examples,
-                   evaluate=make_student_evaluation(net, model, held_out, config, mesh) if held_out else lambda variables: {},
+        warn_about_short_clips(net, train, config.get('fragments', 0))
+        measured = make_student_examples(config, net, held_out, config.held_out_frames) if held_out else None
+        loop.train(workdir / net, net, config, mesh, examples=make_student_examples(config, net, train, config.data.frames_per_clip),
+                   evaluate=make_student_evaluation(model, measured, config.batch, mesh) if measured else lambda variables: {},
                    initial=functools.partial(initial_variables, config, net, model, example, workdir),
                    loss_fn=functools.partial(student_loss, model=model, jitter=tuple(config.jitter)))
     if held_out and jax.process_index() == 0:
         draw_student_maps(config, workdir, held_out)
 
 
-def copy_switch(run, folder):
-    """Copies the switch net of a run of `configs/audio_switch.py`: its config and its variables."""
+def copy_switch(run: str | os.PathLike, folder: pathlib.Path) -> None:
+    """Copies the config and the variables of a trained audio switch to a folder, unless they are there.
+
+    Raises:
+        InputError: `run` is not the folder of a run of `configs/audio_switch.py`, or its weights are missing or broken.
+    """
     config = read_config(run)
     if config.get('task') != 'switch':
         raise InputError(f'config.switch={run!r}: not a run of configs/audio_switch.py')
@@ -110,17 +156,16 @@ def copy_switch(run, folder):
     barrier('switch')
 
 
-def draw_student_maps(config, workdir, clips):
-    """Draws frames, their pseudo-fixations and what each student makes of them: `maps.png` in the workdir."""
-    chosen, rows = clips.of_each_kind(3), []
+def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -> None:
+    """Draws frames of a few clips, their pseudo-fixations and each student's maps: `maps.png` in the workdir."""
+    chosen = clips.of_each_kind(3)
+    rows: list[tuple[str, list[tuple[str, np.ndarray]]]] = []
     for net in config.nets:
-        examples, model = make_student_examples(config, net, clips, 1), make_student(config, net)
-        found = [examples.at(i, clips.clips[i]['frames'] * 5 // 8) for i in chosen]
-        batch = {k: np.stack([e[k] for e in found]) for k in found[0]}
+        batch, model = shown_batch(make_student_examples(config, net, clips, 1), chosen), make_student(config, net)
         variables = checkpoint.load_variables(workdir / net / 'variables')
         logits, target, _ = target_node(jax.jit(model.apply)(variables, **net_inputs(batch))[0], batch)
         maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
-        frames = batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])[:, 1]  # the targets
+        frames = batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])[:, 1]  # the target's middle frame
         rows = rows or [(clips.categories[clips.clips[i]['tag']], [
             (clips.clips[i]['kind'], frame), ('pseudo-fixation', overlay(frame, of / 255))])
             for i, frame, of in zip(chosen, frames, target, strict=True)]
