@@ -1,118 +1,51 @@
-"""What trained students make of a stream of moments, in which every net sees each moment once (TPAMI Sec. 5).
+"""Prediction by trained students on a stream of moments, in which every net encodes each moment once (TPAMI Sec. 5).
 
-Moments go through in blocks, in three steps, each compiled once for a size of blocks: encoders see a block; triples of neighbours
-are blended, which gives STA's maps and the nodes of STA+; nodes reason with those around them, and with some of the past. A step
-looks at the blocks before and after, so that the third is two blocks behind the first.
+A moment is a frame with the second of sound around it. Moments go through the three steps of `blocks` in blocks of one size, for which
+each step is compiled once. The second and the third step also need the blocks before and after, so that the third is two blocks behind
+the first.
 """
 import functools
 import itertools
 import os
 import pathlib
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, UInt8
 
-from stanet_jax import InputError, scam
-from stanet_jax.data import augmentation
+from stanet_jax import InputError
+from stanet_jax.arrays import AnyArray
 from stanet_jax.data.fragments import GUARD
-from stanet_jax.media.moments import moments_of_frames, read_moments
+from stanet_jax.inference.blocks import blend_block, encode_block, reason_block
+from stanet_jax.media.moments import Moment, moments_of_frames, read_moments
 from stanet_jax.media.video import frame_count
 from stanet_jax.models.branch import parse_net
 from stanet_jax.stages import audio_switch, students
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import read_config
 
-BLOCK = 8  # a block's size is a multiple of this, and twice this at least
-LARGEST_BLOCK = 128  # and this at most: above 340 frames a second fragments come from as far as blocks reach
+T = TypeVar('T')
+BLOCK = 8  # the number of moments of a block is a multiple of this, and at least twice this
+LARGEST_BLOCK = 128  # and at most this: above 340 frames a second, fragments lie only as far away as the neighbouring blocks reach
 BANK, SPACING = 10, 1.0  # long-term fragments: how many moments of the past are kept, and the seconds between them
 
 
-# --------------------------------------------------------------------------------------------------------------- on devices
+# ---------------------------------------------------------------------------------------------- which moments go together
 
 
-def encode_block(variables, frames, audio, phi, *, models, switch_net, switch_side):
-    """What the encoders of each student make of a block.
-
-    Args:
-        variables: {net: the student's, 'switch': the switch net's}; models: {net: student}.
-        frames: uint8 [b, h, w, 3]; audio: [b, 257, T]; phi: [b], 1 where there is sound.
-        switch_side: pixels of the frames that the switch net was trained on.
-    Returns:
-        `phi` [b], what the audio switch lets through (its net's answer at 0.5, and 0 without sound; method.md 4), and for each net its
-        features and `heard` [b, d].
-    """
-    x = augmentation.normalise(frames)
-    small = jax.image.resize(x, (len(x), switch_side, switch_side, 3), 'linear')[:, None]
-    opened, _ = switch_net.apply(variables['switch'], small, audio, phi)
-    seen = {'phi': phi * (opened[:, 0] > 0)}
-    for net, model in models.items():
-        features = model.apply(variables[net], x, method='encode_frames')
-        wanted = ('C3', 'C4', 'C5') if net == 'STA' else ('C5',)
-        seen[net] = {**{level: features[level] for level in wanted}, 'heard': model.apply(variables[net], audio, method='encode_audio')}
-    return seen
+def nearest_times(times: Float[np.ndarray, ' n'], wanted: Float[np.ndarray, '*k']) -> Int[np.ndarray, '*k']:
+    """The places of the times that are nearest to the wanted ones; places without a moment have the time inf and are never chosen."""
+    return np.abs(times - wanted[..., None]).argmin(axis=-1)
 
 
-def blend_block(variables, seen, triples, *, models, side):
-    """STA's maps and STA+'s nodes of a block.
+def far_times(times: Float[np.ndarray, ' n'], moment: float, least: float, count: int) -> Int[np.ndarray, ' k']:
+    """The places of `count` times that are further than `least` seconds from a moment, evenly spread over time; else the furthest ones.
 
-    Args:
-        seen: of the block before, this block and the one after, see `encode_block`.
-        triples: [b, 3], the moments just before, at and just after each moment, counted from the first of the three blocks.
-    Returns:
-        {net: maps in [0, 1], [b, side, side], of STA, or nodes [b, h', w', 28]}.
-    """
-    near, middle, result = jax.tree.map(lambda *blocks: jnp.concatenate(blocks), *seen), triples[:, 1], {}
-    for net, model in models.items():
-        apply, of = functools.partial(model.apply, variables[net]), near[net]
-        given = of['C5'][triples], of['heard'][middle], near['phi'][middle]
-        if net == 'STA':
-            target = (of[level][middle] for level in ('C3', 'C4', 'C5'))
-            result[net] = jax.nn.sigmoid(apply(*target, apply(*given, method='blend'), (side, side), method='decode')[0])
-        else:
-            result[net] = apply(*given, method='node')
-    return result
-
-
-def reason_block(variables, seen, blended, bank, short, long, keep, *, models, side):
-    """The maps of a block.
-
-    Args:
-        seen: of this block, see `encode_block`; blended: of the block before, this block and the one after, see `blend_block`.
-        bank: {net: nodes of BANK moments of the past}, for STA+.
-        short, long: [b, n], what else each target is given, counted from the first of the bank, on through the three blocks.
-        keep: [BANK], the next bank, counted likewise.
-    Returns:
-        {name: [b, side, side] in [0, 1]}: each student's, and of all three `product` (Eq. 23) and `final` (Eq. 21); the next bank.
-    """
-    maps = {}
-    for net, model in models.items():
-        if net == 'STA':
-            maps[net] = blended[1][net]
-            continue
-        every = jnp.concatenate([bank[net], *(block[net] for block in blended)])
-        nodes = jnp.concatenate([blended[1][net][:, None], every[short if net == 'STA_short' else long]], axis=1)
-        logits, _ = model.apply(variables[net], nodes, seen[net]['C5'][:, None], (side, side), method='decode')
-        maps[net], bank = jax.nn.sigmoid(logits[:, 0]), {**bank, net: every[keep]}
-    if len(models) == len(students.STUDENTS):
-        three = [maps[net] for net in students.STUDENTS]
-        maps |= {'product': scam.fuse_product(*three), 'final': scam.fuse_predictions(*three)}
-    return maps, bank
-
-
-# ----------------------------------------------------------------------------------------------------- who looks at whom
-
-
-def nearest_times(times, wanted):
-    """Places of the times that are nearest to the wanted ones; times that are inf are none."""
-    return np.abs(times - np.asarray(wanted)[..., None]).argmin(axis=-1)
-
-
-def far_times(times, moment, least, count):
-    """Places of `count` times further than `least` from the moment, evenly spread, or else the farthest; inf is none.
-
-    Those of the bank, the first ones, are preferred.
+    The first BANK places, which are the bank's, have precedence. Places without a moment have the time inf and are never chosen; fewer
+    moments than `count` are repeated.
     """
     distance = np.where(np.isfinite(times), np.abs(times - moment), -1)
     for known in (distance[:BANK], distance):
@@ -125,17 +58,22 @@ def far_times(times, moment, least, count):
     return found[(2 * np.arange(count) + 1) * len(found) // (2 * count)]
 
 
-def kept_places(times, targets):
-    """The places that the next bank holds: the last BANK of the moments in the bank and of a block, SPACING seconds apart."""
-    keep = list(np.flatnonzero(np.isfinite(times[:BANK])))
-    for k in targets:
+def kept_places(times: Float[np.ndarray, ' n'], targets: Int[np.ndarray, ' b']) -> list[int]:
+    """The places of the moments that the next bank holds, BANK at most: the last ones, at least SPACING seconds apart.
+
+    Args:
+        times: in seconds, those of the bank first; inf where there is no moment.
+        targets: places of the moments of the block.
+    """
+    keep = np.flatnonzero(np.isfinite(times[:BANK])).tolist()
+    for k in targets.tolist():
         if not keep or times[k] >= times[keep[-1]] + SPACING:
             keep.append(k)
     return keep[-BANK:]
 
 
-def with_neighbours(items):
-    """(before, this, after) of each item, None before the first and after the last."""
+def with_neighbours(items: Iterator[T]) -> Iterator[tuple[T | None, T, T | None]]:
+    """Yields (before, this, after) for each item, None before the first and after the last."""
     before, this = None, next(items, None)
     while this is not None:
         after = next(items, None)
@@ -147,30 +85,32 @@ def with_neighbours(items):
 
 
 class Maps(NamedTuple):
-    """Fixation maps of a video's n frames.
+    """The fixation maps of a video's n frames.
 
     Attributes:
-        times: float64 [n], of the frames, in seconds.
-        maps: float32 [n, side, side] in [0, 1]; resize them to the frame's height and width to lay them over it.
+        times: of the frames, in seconds.
+        maps: in [0, 1]; to be resized to the height and width of the frames.
     """
-    times: np.ndarray
-    maps: np.ndarray
+    times: Float[np.ndarray, ' n']
+    maps: Float[np.ndarray, 'n side side']
 
 
 class Predictor:
-    """Trained students and their audio switch.
+    """Trained students with their audio switch, ready to predict fixation maps.
 
     Attributes:
-        side: of the frames they look at, in pixels.
-        rate: frames per second: the neighbours they look at are 1 / rate seconds away.
-        names: of the maps that it makes; the last one is what it predicts.
+        side: of the frames that the students take and of their maps, in pixels.
+        rate: frames per second of their training: the neighbouring frames that they see are 1 / rate seconds away.
+        names: of the maps that are made; the last one is the prediction.
     """
 
-    def __init__(self, *runs):
-        """Reads students: the folder of a run of one or of all three, or such folders (`RUN/STA_short` is one net of a run).
+    def __init__(self, *runs: str | os.PathLike):
+        """Loads students from the folder of a run with one or with all three of them, or from several runs.
+
+        `RUN/STA_short` stands for one net of a run.
 
         Raises:
-            InputError: no such run, weights of another config, or neither one student nor the three.
+            InputError: there is no such run, the weights do not fit its config, or it is neither one student nor the three.
         """
         if jax.process_count() > 1:
             raise InputError('--processes: prediction is one process on all its devices; start one for each share of the videos')
@@ -188,8 +128,9 @@ class Predictor:
                                  f'has {data.side}, {data.rate}; give students that were trained alike')
         switch_config = read_config(run / 'switch')
         switch_net, variables['switch'] = _load(run / 'switch', run / 'switch', switch_config, audio_switch.make_switch, (1,))
-        self.side, self.rate = data.side, float(data.rate)
-        self.names = (*self._models, *(('product', 'final') if len(found) == len(students.STUDENTS) else ()))
+        self.side: int = data.side
+        self.rate = float(data.rate)
+        self.names: tuple[str, ...] = (*self._models, *(('product', 'final') if len(found) == len(students.STUDENTS) else ()))
         self._count = max(config.get('fragments', 0) for config in configs.values())
         self._mesh = sharding.make_mesh()
         self._whole = sharding.replicated(self._mesh)
@@ -199,22 +140,26 @@ class Predictor:
         self._blend = jax.jit(functools.partial(blend_block, models=self._models, side=self.side))
         self._reason = jax.jit(functools.partial(reason_block, models=self._models, side=self.side), out_shardings=self._whole)
 
-    def block(self, fps):
-        """Moments of a block: so many that the nearest blocks hold all short-term fragments of a film of `fps` frames a second."""
+    def block(self, fps: float) -> int:
+        """The number of moments in a block for a video of `fps` frames per second, a multiple of the number of devices.
+
+        It is such that the short-term fragments of a moment lie in its block or a neighbouring one, as far as LARGEST_BLOCK allows.
+        """
         reach = 3 * fps / self.rate
         return sharding.padded(int(np.clip(BLOCK * np.ceil(reach / BLOCK), 2 * BLOCK, LARGEST_BLOCK)))
 
-    def maps(self, video, sound=None, fps=25.0):
-        """The fixation maps of a whole video, as arrays.
+    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
+             fps: float = 25.0) -> Maps:
+        """The fixation maps of a whole video, in memory.
 
         Args:
-            video: path of a file that FFmpeg reads, with its sound; or frames uint8 RGB [n, h, w, 3].
-            sound: of frames: float32 [m] in [-1, 1], mono, 16 kHz; None for none.
-            fps: of frames, a second; a file has its own times.
+            video: path of a file that FFmpeg reads, with its sound; or RGB frames, as an array [n, h, w, 3] or one after the other.
+            sound: of frames, in [-1, 1], mono, 16 kHz; None for a silent video.
+            fps: of frames, per second; a file has its own time stamps.
         Returns:
-            Maps, of the last of `names`: the fusion where there are three students.
+            The last of `names`: the one student's maps, or the fusion of the three.
         Raises:
-            InputError: the file cannot be read, or has a sound of its own beside the one that is given.
+            InputError: the file cannot be read, or a sound is given besides a file.
         """
         if isinstance(video, str | os.PathLike):
             if sound is not None:
@@ -226,14 +171,14 @@ class Predictor:
         for block, found in self.predict_blocks(moments, fps):
             times += [moment.time for moment in block]
             maps.append(np.asarray(found[self.names[-1]]))
-        return Maps(np.float64(times), np.concatenate(maps) if maps else np.zeros((0, self.side, self.side), np.float32))
+        return Maps(np.asarray(times, np.float64), np.concatenate(maps) if maps else np.zeros((0, self.side, self.side), np.float32))
 
-    def predict_blocks(self, moments, fps=25.0):
-        """Yields (Moments, {name: maps [n, side, side] in [0, 1], on the device}) of a video, a block at a time.
+    def predict_blocks(self, moments: Iterator[Moment], fps: float = 25.0) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
+        """Yields (moments, {name: their maps}) of a video, a block at a time; the maps are in [0, 1] and stay on the device.
 
         Args:
-            moments: iterator of `moments.Moment`.
-            fps: about how many there are in a second.
+            moments: of the video, in order.
+            fps: the approximate number of moments in a second.
         """
         size = self.block(fps)
         blocks = iter(lambda: list(itertools.islice(moments, size)), [])
@@ -247,7 +192,7 @@ class Predictor:
                 bank = jax.device_put(bank, self._whole)
             times = np.concatenate([kept, _times(before, this, after, size)])
             targets = BANK + size + np.minimum(np.arange(size), len(block) - 1)  # the last block is filled up with its last moment
-            three = tuple((of or this)[2] for of in (before, this, after))
+            three = tuple((of or this)[2] for of in (before, this, after))  # at the ends a block stands for its missing neighbour
             keep = kept_places(times, targets[:len(block)])
             maps, bank = self._reason(self._variables, of_block, three, bank, *self._others(times, targets),
                                       np.pad(keep, (0, BANK - len(keep))))
@@ -255,19 +200,21 @@ class Predictor:
             yield block, {name: x[:len(block)] for name, x in maps.items()}
 
     def _others(self, times, targets):
-        """The places of the short- and of the long-term fragments of each target, [b, n] each, as `fragments.sample_fragments` has them."""
+        """The places of the n short-term and of the n long-term fragments of each target, chosen as in `fragments.sample_fragments`."""
         steps = [(-1) ** (j + 1) * 3 * (j // 2 + 1) / self.rate for j in range(self._count)]
         short = BANK + nearest_times(times[BANK:], times[targets, None] + np.array(steps))
         least = (GUARD + 1) / self.rate + 1e-6
         return short, np.stack([far_times(times, times[k], least, self._count) for k in targets])
 
     def _encoded(self, block, size):
+        """What `encode_block` gives of a block, which is padded to `size`."""
         arrays = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
         full = [np.pad(x.astype(x.dtype if x.dtype == np.uint8 else np.float32), [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1))
                 for x in arrays]
         return self._encode(self._variables, *sharding.put(full, self._mesh))
 
     def _blended(self, before, this, after, size):
+        """The moments of the block `this`, its features, and what `blend_block` gives of it; blocks are pairs of the former two."""
         times = _times(before, this, after, size)
         target = times[size + np.minimum(np.arange(size), len(this[0]) - 1)]
         triples = nearest_times(times, target[:, None] + np.array([-1, 0, 1]) / self.rate)
@@ -283,8 +230,12 @@ def _times(before, this, after, size):
 # -------------------------------------------------------------------------------------------------------------------- reading
 
 
-def find_students(runs):
-    """Folders of runs, or of nets in them -> {net: folder of its run}; InputError unless they are one student or the three."""
+def find_students(runs: Sequence[str | os.PathLike]) -> dict[str, pathlib.Path]:
+    """The students in the folders of runs, or of single nets in them: {student: folder of its run}.
+
+    Raises:
+        InputError: a folder holds no student, or they are neither one student nor all three.
+    """
     found = {}
     for path in map(pathlib.Path, runs):
         inside = not (path / 'config.json').exists() and (path.parent / 'config.json').exists()
@@ -304,7 +255,10 @@ def find_students(runs):
 
 
 def _load(folder, net, config, make, frames):
-    """The model that `make(config)` gives and the variables in `net`, which must fit; frames: leading axes of what it looks at."""
+    """The module that `make(config)` gives, and the variables in the folder `net`, which have to fit it.
+
+    `frames` are the axes of the input frames between the batch and the height; `folder` is named in errors of the config.
+    """
     variables = checkpoint.load_variables(net / 'variables')
     try:
         model, side, lead = make(config), config.data.side, (1, *frames[:-1])
@@ -322,4 +276,5 @@ def _load(folder, net, config, make, frames):
 
 
 def _shapes(tree):
+    """The shape of each leaf by its path."""
     return {jax.tree_util.keystr(path, simple=True, separator='.'): np.shape(x) for path, x in jax.tree.leaves_with_path(tree)}

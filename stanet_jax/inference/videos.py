@@ -1,4 +1,4 @@
-"""Fixation maps of any video, by a trained student or three (TPAMI Sec. 5); no tag enters."""
+"""Fixation maps of video files by one trained student or by three (TPAMI Sec. 5); no tag is needed."""
 import collections
 import concurrent.futures
 import itertools
@@ -7,25 +7,29 @@ import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import av
 import numpy as np
 import tqdm
+from jaxtyping import Float
 
 from stanet_jax import InputError
-from stanet_jax.inference.predictor import BLOCK
-from stanet_jax.media.moments import read_moments
+from stanet_jax.inference.predictor import BLOCK, Predictor
+from stanet_jax.media.moments import Moment, read_moments
 from stanet_jax.media.overlay import write_film
 from stanet_jax.media.video import frame_count
 
-# What is taken for a video in a folder; a file that is named may be of any kind.
+T = TypeVar('T')
+# Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
 VIDEO_SUFFIXES = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts '
                            '.vob .webm .wmv'.split())
 
 
-def prefetch(items):
-    """The items of an iterator, the next of which a thread of its own makes meanwhile."""
-    end = object()
+def prefetch(items: Iterator[T]) -> Iterator[T]:
+    """Yields the items of an iterator; a thread computes the next one meanwhile."""
+    end: Any = object()
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         item = thread.submit(next, items, end)
         while (done := item.result()) is not end:
@@ -33,8 +37,11 @@ def prefetch(items):
             yield done
 
 
-def predict_blocks(predictor, video):
-    """Yields (Moments, maps [n, side, side]) of a video, a block at a time; the next is being read, and one predicted, meanwhile."""
+def predict_blocks(predictor: Predictor, video: str | os.PathLike) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
+    """Yields (moments, their fixation maps in [0, 1]) of a video file, a block at a time.
+
+    Meanwhile one thread reads the moments of the next block and another computes its maps.
+    """
     every = read_moments(video, predictor.side)
     read = itertools.chain.from_iterable(prefetch(iter(lambda: list(itertools.islice(every, BLOCK)), [])))
     maps = predictor.predict_blocks(read, frame_count(video).fps)
@@ -44,21 +51,24 @@ def predict_blocks(predictor, video):
 # ------------------------------------------------------------------------------------------------------------ whole videos
 
 
-def predict_video(predictor, video, out, name=None, names='eyemap'):
-    """Writes what the student makes of a video.
+def predict_video(predictor: Predictor, video: str | os.PathLike, out: str | os.PathLike, name: str | None = None,
+                  names: str = 'eyemap') -> int:
+    """Writes the fixation maps of a video file, and an overlay of them, into the folder `<out>/<name>`.
 
-    `<out>/<name>/maps/eyeMap_%05d.png`, one for each frame, counted from 1, of the frame's size, 8 bit, each from its least value, 0,
-    to its greatest, 255; and `overlay.mp4`, the frames with the maps over them and the video's sound. The folder appears when all
-    of it is there, and takes the place of an older one of its kind. With `names='stavis'` maps are `<out>/<name>/pred_sal_%06d.jpg`.
+    `maps/eyeMap_%05d.png` are the maps, one for each frame, counted from 1: 8 bit, of the frame's size, each scaled from 0 at its least
+    value to 255 at its greatest; with `names='stavis'` they are `pred_sal_%06d.jpg`. `overlay.mp4` shows the maps over the frames, with
+    the video's sound. The folder appears when it is complete, and replaces an older one of its kind.
 
     Args:
-        predictor: a `predictor.Predictor`.
+        predictor: the students.
         video: a file that FFmpeg reads.
-        out: folder; name: by default the file's, without its ending.
+        out: folder to write into.
+        name: of the video's folder; by default the file's name without its suffix.
+        names: of the maps, a key of `overlay.MAP_NAMES`.
     Returns:
         The number of frames.
     Raises:
-        InputError: the file cannot be read, see `read_moments`, or the folder is there and holds other things.
+        InputError: the file cannot be read, see `read_moments`, or the folder exists and holds other things than maps.
     """
     folder = pathlib.Path(out) / (name or pathlib.Path(video).stem)
     if folder.exists() and any(not re.fullmatch(r'maps|overlay\.mp4|pred_sal_\d+\.jpg', p.name) for p in folder.iterdir()):
@@ -76,10 +86,10 @@ def predict_video(predictor, video, out, name=None, names='eyemap'):
     return progress.n
 
 
-def output_names(videos):
-    """A name for each video's results: the file's without its ending, or with it where two would be the same, or numbered."""
+def output_names(videos: Sequence[pathlib.Path]) -> list[str]:
+    """A name for the results of each video: the file's, without its suffix where no other has the same, else with it, or numbered."""
     stems = collections.Counter(video.stem.casefold() for video in videos)
-    result = []
+    result: list[str] = []
     for video in videos:
         name = video.stem if stems[video.stem.casefold()] == 1 else video.name
         numbered = itertools.chain([name], (f'{name}_{k}' for k in itertools.count(2)))
@@ -87,8 +97,8 @@ def output_names(videos):
     return result
 
 
-def find_videos(videos):
-    """Files, and the videos in folders, each once."""
+def find_videos(videos: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
+    """The given files and the videos in the given folders, each once; InputError where a folder holds none."""
     found = []
     for path in map(pathlib.Path, videos):
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()) if path.is_dir() else [path]
@@ -98,22 +108,21 @@ def find_videos(videos):
     return list({path.resolve(): path for path in found}.values())
 
 
-def predict_videos(predictor, videos, out, names='eyemap'):
-    """`predict_video` of every file, and of every video in every folder; what cannot be done is named and skipped.
+def predict_videos(predictor: Predictor, videos: Sequence[str | os.PathLike], out: str | os.PathLike, names: str = 'eyemap') -> None:
+    """Runs `predict_video` on each file and on each video of each folder; a video that fails is reported and skipped.
 
     Raises:
-        InputError: at the end, where a video failed; at once, where a folder holds none.
+        InputError: a folder holds no video, at once; or some videos failed, at the end.
     """
-    videos = find_videos(videos)
-    failed = []
-    for video, name in zip(videos, output_names(videos), strict=True):
+    files, failed = find_videos(videos), []
+    for video, name in zip(files, output_names(files), strict=True):
         try:
             predict_video(predictor, video, out, name, names)
         except (InputError, OSError, av.FFmpegError) as error:
             failed.append(' '.join(f'{error if isinstance(error, InputError) else f"{video}: {error}"}'.split()))
-            if len(videos) > 1:
+            if len(files) > 1:
                 print(f'skipped: {failed[-1]}', file=sys.stderr)
     if failed:
-        raise InputError(failed[0] if len(videos) == 1 else f'{len(failed)} of {len(videos)} videos failed and are named above; the '
+        raise InputError(failed[0] if len(files) == 1 else f'{len(failed)} of {len(files)} videos failed and are named above; the '
                          f'others are in {out}')
-    print(f'{len(videos)} video{"s" * (len(videos) > 1)} done: maps and overlay.mp4 are in {out}')
+    print(f'{len(files)} video{"s" * (len(files) > 1)} done: maps and overlay.mp4 are in {out}')

@@ -1,0 +1,106 @@
+"""The students on a block of consecutive moments: three steps, pure functions that each see a moment once (TPAMI Sec. 5).
+
+The encoders run on a block (`encode_block`); triples of neighbouring moments are blended, which gives STA's maps and the nodes of STA+
+(`blend_block`); nodes exchange messages with nodes around them and with some of the past (`reason_block`).
+"""
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int, UInt8
+
+from stanet_jax import scam
+from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.data import augmentation
+from stanet_jax.stages.students import STUDENTS
+
+
+def encode_block(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b h w 3'], audio: Float[AnyArray, 'b 257 98'],
+                 phi: Float[AnyArray, ' b'], *, models: Mapping[str, nn.Module], switch_net: nn.Module, switch_side: int) -> dict[str, Any]:
+    """The features of a block of b moments from each student's encoders, and the audio switch.
+
+    Args:
+        variables: of each student, and of the switch net under 'switch'.
+        frames: RGB.
+        audio: log-spectrograms of the second around each frame.
+        phi: 1 where there is sound, else 0.
+        models: students by name.
+        switch_net: the audio switch.
+        switch_side: side of the frames that the switch net was trained on, in pixels.
+    Returns:
+        `phi` [b], 1 where the switch net lets the sound through (its probability is above 0.5), else 0, as without sound; and for each
+        student a dict of its image features, `C3`, `C4` and `C5`, or `C5` alone for STA+, and its audio embedding `heard` [b, d].
+    """
+    x = augmentation.normalise(frames)
+    small = jax.image.resize(x, (len(x), switch_side, switch_side, 3), 'linear')[:, None]
+    opened = switch_net.apply(variables['switch'], small, audio, phi)[0]
+    seen: dict[str, Any] = {'phi': phi * (opened[:, 0] > 0)}
+    for net, model in models.items():
+        features: Any = model.apply(variables[net], x, method='encode_frames')
+        wanted = ('C3', 'C4', 'C5') if net == 'STA' else ('C5',)
+        seen[net] = {**{level: features[level] for level in wanted}, 'heard': model.apply(variables[net], audio, method='encode_audio')}
+    return seen
+
+
+def blend_block(variables: Mapping[str, Variables], seen: Sequence[Mapping[str, Any]], triples: Int[AnyArray, 'b 3'], *,
+                models: Mapping[str, nn.Module], side: int) -> dict[str, AnyArray]:
+    """STA's maps and the nodes of STA+ for a block of b moments.
+
+    Args:
+        variables: by student.
+        seen: what `encode_block` gives of the block before, this block and the one after.
+        triples: the moments just before, at and just after each moment, counted from the first moment of the three blocks.
+        models: students by name.
+        side: of the maps, in pixels.
+    Returns:
+        For STA its maps in [0, 1], [b, side, side]; for each STA+ its nodes, [b, h, w, 28].
+    """
+    near, middle = jax.tree.map(lambda *blocks: jnp.concatenate(blocks), *seen), triples[:, 1]
+    result: dict[str, Any] = {}
+    for net, model in models.items():
+        apply, of = functools.partial(model.apply, variables[net]), near[net]
+        given = of['C5'][triples], of['heard'][middle], near['phi'][middle]
+        if net == 'STA':
+            target = (of[level][middle] for level in ('C3', 'C4', 'C5'))
+            result[net] = jax.nn.sigmoid(apply(*target, apply(*given, method='blend'), (side, side), method='decode')[0])
+        else:
+            result[net] = apply(*given, method='node')
+    return result
+
+
+def reason_block(variables: Mapping[str, Variables], seen: Mapping[str, Any], blended: Sequence[Mapping[str, AnyArray]],
+                 bank: Mapping[str, AnyArray], short: Int[AnyArray, 'b n'], long: Int[AnyArray, 'b n'], keep: Int[AnyArray, ' k'], *,
+                 models: Mapping[str, nn.Module], side: int) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:
+    """The students' maps of a block of b moments, and the bank for the next block.
+
+    Args:
+        variables: by student.
+        seen: what `encode_block` gives of this block.
+        blended: what `blend_block` gives of the block before, this block and the one after.
+        bank: the nodes of BANK moments of the past, by STA+ net.
+        short: the n short-term fragments of each moment, as places in the bank followed by the three blocks.
+        long: the n long-term fragments, likewise.
+        keep: the moments that the next bank holds, likewise.
+        models: students by name.
+        side: of the maps, in pixels.
+    Returns:
+        Maps in [0, 1], [b, side, side], by student, and where there are all three students also their `product` (TPAMI Eq. 23) and
+        `final` (Eq. 21) fusion; and the next bank.
+    """
+    maps: dict[str, AnyArray] = {}
+    kept = dict(bank)
+    for net, model in models.items():
+        if net == 'STA':
+            maps[net] = blended[1][net]
+            continue
+        every = jnp.concatenate([bank[net], *(block[net] for block in blended)])
+        nodes = jnp.concatenate([blended[1][net][:, None], every[short if net == 'STA_short' else long]], axis=1)
+        logits, _ = model.apply(variables[net], nodes, seen[net]['C5'][:, None], (side, side), method='decode')
+        maps[net], kept[net] = jax.nn.sigmoid(logits[:, 0]), every[keep]
+    if len(models) == len(STUDENTS):
+        three = [maps[net] for net in STUDENTS]
+        maps |= {'product': scam.fuse_product(*three), 'final': scam.fuse_predictions(*three)}
+    return maps, kept
