@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
+from stanet_jax.models.branch import parse_net
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages import audio_switch, classifiers, maps, students
 
@@ -54,7 +55,7 @@ def maps_to_score(*names, **fields):
 
 def of_granularity(name):
     """The nets of SCAM+ that see the fragments of one granularity."""
-    return tuple(net for net in PLUS_NETS if net.endswith(name))
+    return tuple(net for net in PLUS_NETS if parse_net(net).granularity == name)
 
 
 # What else the pseudo-fixations may be made of: {variant: {stage that is made anew: fields that differ}}. The rest is the pipeline's.

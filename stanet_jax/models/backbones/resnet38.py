@@ -3,12 +3,17 @@
 Blocks are pre-activated: batch normalisation and relu come before each convolution. Paddings are explicit and symmetric, and running
 variances biased where torch's are unbiased: see `resnext`.
 """
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from stanet_jax.arrays import AnyArray
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 # Groups of blocks: name, count, channels (middle, out), stride and dilation of all, dilation of the very first convolution.
@@ -16,17 +21,18 @@ GROUPS = (('b2', 3, 128, 128, 2, 1, 1), ('b3', 3, 256, 256, 2, 1, 1), ('b4', 6, 
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around a skip: [b, h, w, c] -> [b, h/stride, w/stride, out], sides rounded up."""
+    """Two 3x3 convolutions with a skip connection, to `out` channels at h/stride, w/stride, sides rounded up."""
 
     middle: int
     out: int
     stride: int
     dilations: tuple[int, int]
-    conv: Any
-    norm: Any
+    conv: Callable[..., Any]
+    norm: Callable[..., Any]
 
     @nn.compact
-    def __call__(self, x, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w c'], mask: Bool[AnyArray, 'b 1 1 1'] | None = None) -> Float[jax.Array, 'b h2 w2 c2']:
+        """The features after the block."""
         y = nn.relu(self.norm(name='bn_branch2a')(x, mask=mask))
         if x.shape[-1] != self.out or self.stride > 1:
             x = self.conv(self.out, (1, 1), self.stride, padding=0, name='conv_branch1')(y)
@@ -36,17 +42,29 @@ class Block(nn.Module):
         return x + self.conv(self.out, (3, 3), padding=second, kernel_dilation=second, name='conv_branch2b1')(y)
 
 
+class BottleneckFeatures(NamedTuple):
+    """What a bottleneck gives.
+
+    Attributes:
+        out: the features after the block.
+        entry: the activated features before it.
+    """
+    out: Float[jax.Array, 'b h w c2']
+    entry: Float[jax.Array, 'b h w c']
+
+
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions around a skip, to `out` channels, with dropout: -> what comes out, and its own activated input."""
+    """1x1, 3x3 and 1x1 convolutions with a skip connection, to `out` channels, with dropout in training."""
 
     out: int
     dilation: int
     dropout: float
-    conv: Any
-    norm: Any
+    conv: Callable[..., Any]
+    norm: Callable[..., Any]
 
     @nn.compact
-    def __call__(self, x, train, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w c'], train: bool, mask: Bool[AnyArray, 'b 1 1 1'] | None = None) -> BottleneckFeatures:
+        """The features after the block, and its activated input."""
         drop = nn.Dropout(self.dropout, deterministic=not train)
         entry = nn.relu(self.norm(name='bn_branch2a')(x, mask=mask))
         skip = self.conv(self.out, (1, 1), padding=0, name='conv_branch1')(entry)
@@ -54,13 +72,13 @@ class Bottleneck(nn.Module):
         y = drop(nn.relu(self.norm(name='bn_branch2b1')(y, mask=mask)))
         y = self.conv(self.out // 2, (3, 3), padding=self.dilation, kernel_dilation=self.dilation, name='conv_branch2b1')(y)
         y = drop(nn.relu(self.norm(name='bn_branch2b2')(y, mask=mask)))
-        return skip + self.conv(self.out, (1, 1), padding=0, name='conv_branch2b2')(y), entry
+        return BottleneckFeatures(skip + self.conv(self.out, (1, 1), padding=0, name='conv_branch2b2')(y), entry)
 
 
 class ResNet38(nn.Module):
     """ResNet-38 at stride 8.
 
-    Takes normalised images [b, h, w, 3] and returns `C3` [b, h/8, w/8, 1024] and `C4` [b, h/8, w/8, 2048], the activated inputs of the two
+    Takes normalised images and returns `C3` [b, h/8, w/8, 1024] and `C4` [b, h/8, w/8, 2048], the activated inputs of the two
     bottlenecks, and `C5` [b, h/8, w/8, 4096], sides rounded up. With `train=True` it draws dropout from the random stream `dropout`.
     """
 
@@ -68,10 +86,12 @@ class ResNet38(nn.Module):
     batch_norm: str = 'running'
 
     @nn.compact
-    def __call__(self, x, train=False, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w 3'], train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _h _w _c']]:
+        """The features of normalised images; `mask` is False at images that only pad the batch."""
         conv = partial(nn.Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
-        norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
-                       momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm: Callable[..., Any] = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
+                                           momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         if mask is not None:
             mask = mask[:, None, None, None]
         x = conv(64, (3, 3), padding=1, name='conv1a')(x)

@@ -6,22 +6,26 @@ shifts the features against the weights. Parameters are named as in torch, with 
 Batch normalisation here moves the running variance towards the biased variance of the batch, torch's towards the
 unbiased one, n / (n - 1) times larger: running statistics agree with torch's when loaded, not quite when trained.
 """
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
 
+from stanet_jax.arrays import AnyArray
 from stanet_jax.models.convolution import Conv
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
 class Bottleneck(nn.Module):
-    """1x1, grouped 3x3 and 1x1 convolutions around a skip: [b, h, w, c] -> [b, h/stride, w/stride, 4 planes].
+    """1x1, grouped 3x3 and 1x1 convolutions with a skip connection, to 4 `planes` channels at h/stride, w/stride, rounded up.
 
-    `width` is the number of channels of the grouped convolution, which carries stride and dilation. Sides are rounded up.
+    `width` is the number of channels of the grouped convolution, which has the stride and the dilation.
     """
 
     planes: int
@@ -29,11 +33,12 @@ class Bottleneck(nn.Module):
     groups: int
     stride: int
     dilation: int
-    conv: Any
-    norm: Any
+    conv: Callable[..., Any]
+    norm: Callable[..., Any]
 
     @nn.compact
-    def __call__(self, x, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w c'], mask: Bool[AnyArray, 'b 1 1 1'] | None = None) -> Float[jax.Array, 'b h2 w2 c2']:
+        """The features after the block."""
         y = self.conv(self.width, (1, 1), name='conv1')(x)
         y = nn.relu(self.norm(name='bn1')(y, mask=mask))
         y = self.conv(self.width, (3, 3), self.stride, padding=self.dilation, kernel_dilation=self.dilation,
@@ -48,11 +53,11 @@ class Bottleneck(nn.Module):
 
 
 class ResNeXt(nn.Module):
-    """ResNeXt; the defaults are 101 layers, 32 groups, 8 channels a group. With one group of 64 channels it is ResNet-101.
+    """ResNeXt; the defaults are 101 layers and 32 groups of 8 channels. With one group of 64 channels it is ResNet-101.
 
-    Takes normalised images [b, h, w, 3] and returns `C3` [b, h/8, w/8, 512], `C4` [b, h/16, w/16, 1024] and `C5`
-    [b, h/32, w/32, 2048] (layers 2, 3 and 4), sides rounded up. The
-    last `dilated` layers have dilation in place of stride, as torchvision's: with 2 of them `C4` and `C5` are at h/8, w/8 too.
+    Takes normalised images and returns `C3` [b, h/8, w/8, 512], `C4` [b, h/16, w/16, 1024] and `C5` [b, h/32, w/32, 2048] (layers 2,
+    3 and 4), sides rounded up. The last `dilated` layers have dilation in place of stride, as in torchvision: with 2 of them `C4` and
+    `C5` are at h/8, w/8, too.
     """
 
     layers: tuple[int, ...] = (3, 4, 23, 3)
@@ -63,10 +68,12 @@ class ResNeXt(nn.Module):
     batch_norm: str = 'running'
 
     @nn.compact
-    def __call__(self, x, train=False, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w 3'], train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _h _w _c']]:
+        """The features of normalised images; `mask` is False at images that only pad the batch."""
         conv = partial(Conv, use_bias=False, padding=0, kernel_init=HE_NORMAL, dtype=self.dtype)
-        norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
-                       momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm: Callable[..., Any] = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
+                                           momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         if mask is not None:
             mask = mask[:, None, None, None]
         x = conv(64, (7, 7), 2, padding=3, name='conv1')(x)

@@ -1,13 +1,17 @@
-"""Small encoders that are trained from nothing on a CPU, with the interface of the large ones.
+"""Small encoders that can be trained from random weights on a CPU, with the interface of the large ones.
 
 Paddings are explicit and symmetric.
 """
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
 
+from stanet_jax.arrays import AnyArray
 from stanet_jax.models.convolution import Conv
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -16,10 +20,11 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 class Tiny(nn.Module):
     """Three convolutions, each with batch normalisation and a relu: 4x4 patches, then 4x4 at stride 2, then 3x3.
 
-    Takes normalised images [b, h, w, 3] and returns `C3` [b, h/4, w/4, widths[0]], `C4` [b, h/8, w/8, widths[1]] and
-    `C5` [b, h/8, w/8, widths[2]], rounded down. Place i of C5 sees 32 x 32 pixels about the middle of its own 8 x 8, so that a map
-    that is resized to the frame lies where it was seen: with 3x3 at stride 2 class activation maps stood 2 pixels too far right and
-    down. A dilated last convolution would see more, but maps then peak beside the thing, where one of its outer taps meets it.
+    Takes normalised images and returns `C3` [b, h/4, w/4, widths[0]], `C4` [b, h/8, w/8, widths[1]] and `C5`
+    [b, h/8, w/8, widths[2]], sides rounded down. The receptive field of a place of C5 is 32 x 32 pixels, centred on the 8 x 8 pixels
+    that the place stands for, so that maps resized to the frame are aligned with it: with 3x3 at stride 2, class activation maps are
+    shifted by 2 pixels to the right and down. A dilated last convolution would see more, but maps then peak beside the object, where
+    an outer tap meets it.
     """
 
     widths: tuple[int, int, int] = (32, 64, 64)
@@ -27,10 +32,12 @@ class Tiny(nn.Module):
     batch_norm: str = 'running'
 
     @nn.compact
-    def __call__(self, x, train=False, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w 3'], train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _h _w _c']]:
+        """The features of normalised images; `mask` is False at images that only pad the batch."""
         conv = partial(Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
-        norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
-                       momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm: Callable[..., Any] = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
+                                           momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         if mask is not None:
             mask = mask[:, None, None, None]
         x = conv(self.widths[0], (4, 4), 4, padding=0, name='conv1')(x)
@@ -43,12 +50,12 @@ class Tiny(nn.Module):
 
 
 class TinyAudio(nn.Module):
-    """Four convolutions over frequency and time, pooled over time only: pitch is a position in frequency.
+    """Four convolutions over frequency and time, pooled over time only, as pitch is a position in frequency.
 
     Takes standardised log-spectrograms [b, f, t] or [b, f, t, 1] and returns `embedding` [b, 128] and `logits`
-    [b, classes], which `classes=0` leaves out. Any t will do; f must be that of the initialisation, or Linen raises
-    ScopeParamShapeError. The last convolution runs along time and sees 0.6 s (61 columns of 159 samples at 16 kHz),
-    enough for a rhythm.
+    [b, classes], which `classes=0` leaves out. Any t is accepted; f must be that of the initialisation, or Linen raises
+    ScopeParamShapeError. The last convolution runs along time and has a receptive field of 0.6 s (61 columns of 159
+    samples at 16 kHz), enough for a rhythm.
     """
 
     classes: int = 309
@@ -56,10 +63,12 @@ class TinyAudio(nn.Module):
     batch_norm: str = 'running'
 
     @nn.compact
-    def __call__(self, x, train=False, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b f t *channel'], train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _d']]:
+        """The features of log-spectrograms; `mask` is False at examples that only pad the batch."""
         conv = partial(Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
-        norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
-                       momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm: Callable[..., Any] = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
+                                           momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         rows = mask if mask is None else mask[:, None]
         if mask is not None:
             mask = mask[:, None, None, None]

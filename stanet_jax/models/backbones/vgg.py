@@ -3,6 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from stanet_jax.arrays import AnyArray
 
 # Convolutions of a level and their channels; torchvision's `features.N` are these in order, with N counting the relus
 # and pools between them: 0 2 | 5 7 | 10 12 14 | 17 19 21 | 24 26 28.
@@ -13,18 +16,20 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 class VGG16(nn.Module):
     """The convolutions of VGG-16, with pool4 at stride 1, conv5 dilated by 2 and no pool5.
 
-    Takes normalised images [b, h, w, 3] and returns the features after the last relu of a level, before its pool:
+    Takes normalised images and returns the features after the last relu of a level, before its pool:
     `C3` [b, h/4, w/4, 256], `C4` and `C5` [b, h/8, w/8, 512], sides rounded down.
 
-    There is no batch normalisation in it: `batch_norm`, `train` and `mask` are accepted, as every encoder does, and
-    change nothing. A side below 8 pixels leaves no features and raises ValueError.
+    It has no batch normalisation: `batch_norm`, `train` and `mask` are accepted, as by every encoder, and change
+    nothing. A side below 8 pixels leaves no features and raises ValueError.
     """
 
     dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
     @nn.compact
-    def __call__(self, x, train=False, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w 3'], train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _h _w _c']]:
+        """The features of normalised images; `mask` is False at images that only pad the batch."""
         del train, mask
         _, h, w, _ = x.shape
         if min(h, w) < 8:
@@ -40,6 +45,6 @@ class VGG16(nn.Module):
             if level <= 3:
                 x = nn.max_pool(x, (2, 2), (2, 2))
             elif level == 4:
-                # At stride 1 the map keeps its size; the dilation of conv5 gives back the context that the stride gave.
+                # At stride 1 the map keeps its size; the dilation of conv5 makes up for the context that the stride gave.
                 x = nn.max_pool(x, (3, 3), (1, 1), padding=((1, 1), (1, 1)))
         return {name: out[name] for name in ('C3', 'C4', 'C5')}

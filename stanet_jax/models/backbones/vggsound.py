@@ -3,6 +3,7 @@
 Parameters are named as in the release's checkpoint, with `layer1.0` as `layer1_0`. Paddings are explicit and symmetric,
 and running variances biased where torch's are unbiased: see `resnext`.
 """
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,20 +11,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from stanet_jax.arrays import AnyArray
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a skip: [b, h, w, c] -> [b, h/stride, w/stride, planes], sides rounded up."""
+    """Two 3x3 convolutions with a skip connection, to `planes` channels at h/stride, w/stride, sides rounded up."""
 
     planes: int
     stride: int
-    conv: Any
-    norm: Any
+    conv: Callable[..., Any]
+    norm: Callable[..., Any]
 
     @nn.compact
-    def __call__(self, x, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b h w c'], mask: Bool[AnyArray, 'b 1 1 1'] | None = None) -> Float[jax.Array, 'b h2 w2 c2']:
+        """The features after the block."""
         y = self.conv(self.planes, (3, 3), self.stride, padding=1, name='conv1')(x)
         y = nn.relu(self.norm(name='bn1')(y, mask=mask))
         y = self.conv(self.planes, (3, 3), padding=1, name='conv2')(y)
@@ -34,22 +39,23 @@ class BasicBlock(nn.Module):
         return nn.relu(x + y)
 
 
-def l2_normalize(x, epsilon=1e-12):
-    """x / max(|x|, epsilon) along the last axis; zeros stay zeros, with a gradient that is finite."""
+def l2_normalize(x: Float[AnyArray, '*lead d'], epsilon: float = 1e-12) -> Float[AnyArray, '*lead d']:
+    """x / max(|x|, epsilon) along the last axis; zeros stay zeros, with a finite gradient."""
     return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), epsilon**2))
 
 
-def netvlad(x, assignment, centroids):
+def netvlad(x: Float[AnyArray, 'b p c'], assignment: Float[AnyArray, 'b p k'],
+            centroids: Float[AnyArray, 'k c']) -> Float[AnyArray, 'b k*c']:
     """NetVLAD (Arandjelovic et al., arXiv:1511.07247, Eq. 1 and 4).
 
-    V_k = sum_p a_pk (x_p - m_k), each V_k over its L2 norm, then all of V over its own.
+    V_k = sum_p a_pk (x_p - m_k); each V_k is divided by its L2 norm, then all of V by its own.
 
     Args:
-        x: descriptors of unit length, [b, p, c], p positions.
-        assignment: a, the weight of each cluster at each position, [b, p, k].
-        centroids: m, [k, c].
+        x: descriptors of unit length, at p positions.
+        assignment: a, the weight of each of k clusters at each position.
+        centroids: m, of the clusters.
     Returns:
-        [b, k * c], cluster by cluster.
+        V of unit length, cluster by cluster.
     """
     b = x.shape[0]
     residuals = jnp.einsum('bpk,bpc->bkc', assignment, x) - assignment.sum(axis=1)[:, :, None] * centroids
@@ -57,17 +63,18 @@ def netvlad(x, assignment, centroids):
 
 
 class NetVLAD(nn.Module):
-    """Descriptors [b, h, w, c] -> [b, clusters * c], of unit length. Computes in float32 whatever comes in.
+    """NetVLAD as a pooling layer. It computes in float32, whatever the type of its input.
 
-    The assignment is a convolution with weights of its own. They start at 2 alpha m_k and -alpha |m_k|, as in the
-    release (the paper has the squared norm).
+    The assignment is the softmax of a 1x1 convolution, whose weights start at 2 alpha m_k and biases at -alpha |m_k|, as
+    in the release (the paper has the squared norm).
     """
 
     clusters: int = 16
     alpha: float = 100.0
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[AnyArray, 'b h w c']) -> Float[AnyArray, 'b k']:
+        """Pools descriptors to a vector of unit length, k = clusters * c."""
         b, h, w, c = x.shape
         x = l2_normalize(x.astype(jnp.float32))
         centroids = self.param('centroids', nn.initializers.uniform(1.0), (self.clusters, c))
@@ -84,8 +91,8 @@ class VGGSound(nn.Module):
 
     Takes standardised log-spectrograms [b, 257, t] or [b, 257, t, 1] (98 columns for 1 s, 1004 for 10 s) and returns
     `embedding`, [b, 8192] with `pool='netvlad'` and [b, 512] with `pool='average'`, and `logits` [b, classes], which `classes=0`
-    leaves out. By default the pool is that of the variables, and NetVLAD where they are made. Another shape, or another pool, raises
-    ValueError.
+    leaves out. By default the pool is the one that the variables are for, and NetVLAD at initialisation. Another shape or another
+    pool raises ValueError.
     """
 
     classes: int = 309
@@ -94,7 +101,9 @@ class VGGSound(nn.Module):
     pool: str = ''
 
     @nn.compact
-    def __call__(self, x, train=False, mask=None):
+    def __call__(self, x: Float[AnyArray, 'b f t *channel'], train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _d']]:
+        """The features of log-spectrograms; `mask` is False at examples that only pad the batch."""
         if self.pool not in ('', 'netvlad', 'average'):
             raise ValueError(f"pool is 'netvlad' or 'average', got {self.pool!r}.")
         vlad = self.pool == 'netvlad' or not self.pool and (self.is_initializing() or self.has_variable('params', 'avgpool'))
@@ -102,8 +111,8 @@ class VGGSound(nn.Module):
         if f != 257 or x.shape[3:] not in ((), (1,)):
             raise ValueError(f'VGGSound needs spectrograms [b, 257, t] or [b, 257, t, 1], got {x.shape}.')
         conv = partial(nn.Conv, use_bias=False, kernel_init=HE_NORMAL, dtype=self.dtype)
-        norm = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
-                       momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm: Callable[..., Any] = partial(nn.BatchNorm, use_running_average=not (train and self.batch_norm == 'batch'),
+                                           momentum=0.9, epsilon=1e-5, dtype=self.dtype)
         if mask is not None:
             mask = mask[:, None, None, None]
         x = conv(64, (7, 7), 2, padding=3, name='conv1')(x.reshape(b, f, t, 1))
