@@ -1,16 +1,20 @@
-"""What earlier stages found out about each frame, for the trainings that follow: the switch's labels, boxes, pseudo-fixations."""
+"""What earlier stages found for each frame, as later trainings read it: labels of the audio switch, boxes and pseudo-fixations."""
 import collections
 import json
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import PIL.Image
+from jaxtyping import Float
 
 from stanet_jax import InputError
+from stanet_jax.data.clips import Clips
 
 
-def read_lines(path, remedy):
-    """A JSON-lines file as a list; InputError with the remedy where there is none."""
+def read_lines(path: str | os.PathLike, remedy: str) -> list[dict[str, Any]]:
+    """Reads a file of JSON objects, one a line; InputError, with the remedy, where it is missing or damaged."""
     try:
         with open(path, encoding='utf-8') as f:
             return [json.loads(line) for line in f]
@@ -18,61 +22,63 @@ def read_lines(path, remedy):
         raise InputError(f'{path}: {getattr(error, "strerror", None) or error}; {remedy}') from error
 
 
-def clip_names(clips):
-    """A folder's name for each clip: its id, with the clip's number where several clips share it."""
+def clip_names(clips: Clips) -> list[str]:
+    """Gives the name of each clip's folder: its id, followed by the clip's index where several clips share the id."""
     count = collections.Counter(clip['id'] for clip in clips.clips)
     return [clip['id'] if count[clip['id']] == 1 else f'{clip["id"]}_{i}' for i, clip in enumerate(clips.clips)]
 
 
 class Annotations:
-    """`(clip, frame) -> dict` of what is known of a frame, as `fragments.Examples` takes it.
+    """A function `(clip, frame) -> dict` of what earlier stages found for a frame, as `fragments.Examples` takes it.
 
     Args:
-        clips: an `clips.Clips`.
-        switch: folder of a run of `configs/audio_switch.py`: its labels stand for `phi`; '' leaves `phi` 1 where there is sound.
-        boxes: folder that a stage of `pseudo_gt` wrote: gives each frame's `box` (y0, x0, y1, x1), shares of the frame.
-        maps: such a folder: gives `target`, a PIL image, the pseudo-fixation, and a `mask`, False where it is empty.
+        clips: whose frames are asked for, by their index.
+        switch: folder of a run of `configs/audio_switch.py`, whose labels become `phi`; with '' `phi` is 1 where there is sound.
+        boxes: folder that a stage of `configs/pseudo_gt.py` wrote, which gives each frame's `box` (y0, x0, y1, x1), as shares of the
+            frame's height and width.
+        maps: such a folder, which gives the pseudo-fixation `target`, a PIL image, and a `mask`, False where the map is empty.
     Raises:
-        InputError: one of the folders is not there, or was made from other clips.
+        InputError: one of the folders is missing, or was made from other clips.
     """
 
-    def __init__(self, clips, switch='', boxes='', maps=''):
+    def __init__(self, clips: Clips, switch: str | os.PathLike = '', boxes: str | os.PathLike = '', maps: str | os.PathLike = ''):
         self._names = clip_names(clips)
         self._phi = labels(switch, clips) if switch else None
         self._boxes = manifest(boxes, clips, 'box') if boxes else None
         self._maps = pathlib.Path(maps) / clips.split if maps else None
         self._empty = manifest(maps, clips, 'empty') if maps else None
 
-    def __call__(self, clip, frame):
-        result = {}
+    def __call__(self, clip: int, frame: int) -> dict[str, Any]:
+        """Gives the `phi`, `box`, `target` and `mask` of a frame, as far as their folders were named."""
+        result: dict[str, Any] = {}
         if self._phi:
             result['phi'] = self._phi[clip][frame]
         if self._boxes:
             result['box'] = tuple(self._boxes[clip][frame])
-        if self._maps:
+        if self._maps and self._empty:
             with PIL.Image.open(map_path(self._maps, self._names[clip], frame)) as image:
                 result['target'] = image.copy()
             result['mask'] = np.bool_(not self._empty[clip][frame])
         return result
 
 
-def map_path(folder, name, frame):
-    """Where the map of a clip's frame (from 0) is; the files count from 1, as in the STAViS layout."""
+def map_path(folder: str | os.PathLike, name: str, frame: int) -> pathlib.Path:
+    """Gives the path of the map of frame 0, 1, ... of the clip `name`; the files count from 1, as in the layout of STAViS."""
     return pathlib.Path(folder) / name / 'maps' / f'eyeMap_{frame + 1:05d}.png'
 
 
-def labels(folder, clips):
-    """The audio switch's label of each frame of each clip: a list of float32 [t] in {0, 1}."""
+def labels(folder: str | os.PathLike, clips: Clips) -> list[Float[np.ndarray, ' t']]:
+    """Reads the label, 0 or 1, that the audio switch learns for each frame of each clip; InputError as `Annotations`."""
     path = pathlib.Path(folder) / 'labels.jsonl'
     remedy = 'train the switch first: python train.py --config=configs/audio_switch.py'
     lines = [line for line in read_lines(path, remedy) if line['split'] == clips.split]
     if [(line['id'], len(line['labels'])) for line in lines] != [(clip['id'], clip['frames']) for clip in clips.clips]:
         raise InputError(f'{path}: made from other {clips.split} clips than these; {remedy}')
-    return [np.float32(line['labels']) for line in lines]
+    return [np.array(line['labels'], np.float32) for line in lines]
 
 
-def manifest(folder, clips, field):
-    """A field of a stage's manifest, for each frame of each clip: a list of lists."""
+def manifest(folder: str | os.PathLike, clips: Clips, field: str) -> list[list[Any]]:
+    """Reads a field of the manifest of a stage's maps for each frame of each clip; InputError as `Annotations`."""
     path = pathlib.Path(folder) / clips.split / 'manifest.jsonl'
     remedy = 'make the maps first: python distill.py --config=configs/pseudo_gt.py'
     found = collections.defaultdict(list)

@@ -1,30 +1,50 @@
-"""Batches by way of grain: shuffled and augmented for a training, or in order."""
+"""Batches of examples, read by grain: shuffled and augmented for a training, or in order."""
 import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import grain
 import numpy as np
 
+Item = TypeVar('Item')
 
-def iterate_in_order(load, chosen, batch, workers):
-    """Batches of `load(i)` of the chosen i, in order, by way of grain; the last one filled up with its last example.
 
-    `load` is a function of a module, or a `functools.partial` of one, so that it reaches the `workers`, processes that read (0: threads).
+@runtime_checkable
+class ExampleSource(Protocol):
+    """Examples by their index, as `fragments.Examples` and `eps.images.ImageExamples` give them."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Gives an example as a dict of arrays, augmented by `rng`; its `mask` tells whether it counts."""
+        ...
+
+
+def iterate_in_order(load: Callable[[Item], dict[str, Any]], chosen: list[Item], batch: int, workers: int) -> Iterator[Any]:
+    """Yields batches of `load(item)` of the chosen items, in order; the last one is filled up with its last example.
+
+    Args:
+        load: a function of a module, or a `functools.partial` of one, so that it can be sent to other processes.
+        chosen: items to load, at least one.
+        batch: examples of a batch.
+        workers: processes that read; 0 reads in threads of this one.
     """
     chosen = [*chosen, *chosen[-1:] * (-len(chosen) % batch)]
     return _read(grain.MapDataset.source(chosen).map(load).batch(batch), workers)
 
 
-def iterate_batches(examples, *, batch, slots, seed=None, start=0, steps=None, workers=0):
-    """Yields batches by way of grain, from step `start` on.
+def iterate_batches(examples: ExampleSource, *, batch: int, slots: Sequence[int], seed: int | None = None, start: int = 0,
+                    steps: int | None = None, workers: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """Yields this process's slices of the batches from step `start` on.
 
-    Every process loads its own slice: the places `slots` of the batch, of which the first `batch` are filled; the others, which
-    round the batch up to a multiple of the devices, are zeros with `mask` False.
+    A batch has `batch` places and is padded to a multiple of the number of devices: what is in the padding, or after the last example
+    of a single pass, is zeros with `mask` False.
 
     Args:
-        examples: `Examples`.
+        examples: to draw from.
         batch: examples of a global batch.
-        slots: range of this process's places in a batch, see `sharding.slots`.
-        seed: for training, shuffled and augmented, epoch after epoch; None for one pass in order, as it is.
+        slots: this process's places in a padded batch, see `sharding.slots`.
+        seed: for a training, shuffled and augmented, epoch after epoch; None for one pass in order, without augmentation.
         start, steps: the first step and the one to stop before, both counted from 0 (by default all of one epoch).
         workers: processes that read; 0 reads in threads of this one.
     """

@@ -2,77 +2,89 @@
 import copy
 import io
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from stanet_jax.data import records
+from stanet_jax.media.clip import StoredClip
 from stanet_jax.media.sound import SAMPLE_RATE, audio_window_bounds
 
 
-def sound_starts(frames, rate):
-    """Which frames' records carry sound: `[(frame, its first sample)]`, the first frame of each whole second.
+def sound_starts(frames: int, rate: float) -> list[tuple[int, int]]:
+    """Gives (frame, first sample) of the records that hold a clip's sound: those of the first frame of each whole second.
 
-    A record's sound lasts until the next of them, the last one's until the clip's end.
+    Such a record holds the sound up to the next one's first sample, the last one up to the clip's end.
     """
     firsts = {math.ceil(second * rate - 1e-6) for second in range(math.ceil(frames / rate))}
     return [(k, round(k / rate * SAMPLE_RATE)) for k in sorted(firsts) if k < frames]
 
 
 class Clips:
-    """The clips of one split: frames and seconds of sound at random, from many threads and processes.
+    """The clips of one split, whose frames and sound can be read at random, from many threads and processes.
 
     Attributes:
-        clips: list of dicts, see `prepare`.
+        clips: a dict of each clip, see `ave.prepare`.
         categories: sorted names; a clip's tag is an index into them.
         split: its name.
-        side, rate: of the frames.
+        side: width and height of the frames, in pixels.
+        rate: frames per second.
     """
+    clips: list[dict[str, Any]]
+    categories: list[str]
+    split: str
+    side: int
+    rate: float
 
-    def __init__(self, builder, split):
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+        """Opens a split of a set that `ave.prepare` gives; InputError where it has no such split."""
         self._records = records.Records(builder, split)
         self.clips, self.categories = builder.info.metadata['splits'][split], builder.info.metadata['categories']
         self.split = split
         self.side, self.rate = builder.builder_config.side, builder.builder_config.rate
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.clips)
 
-    def of_each_kind(self, count):
-        """The first `count` clips of each kind, to show; where all are of one kind, six times as many."""
+    def of_each_kind(self, count: int) -> list[int]:
+        """Gives the indices of the first `count` clips of each kind, or six times as many where all clips are of one kind."""
         kinds = [clip['kind'] for clip in self.clips]
         count *= 6 if len(set(kinds)) == 1 else 1
         return [i for i, kind in enumerate(kinds) if kinds[:i].count(kind) < count]
 
-    def of_tag(self, tag):
-        """The indices of the clips with this tag."""
+    def of_tag(self, tag: int) -> list[int]:
+        """Gives the indices of the clips with this tag."""
         return [i for i, clip in enumerate(self.clips) if clip['tag'] == tag]
 
-    def only(self, indices):
-        """These clips alone, as another `Clips`."""
+    def only(self, indices: Iterable[int]) -> 'Clips':
+        """Gives a `Clips` of these clips alone."""
         result = copy.copy(self)
         result.clips = [self.clips[i] for i in indices]
         return result
 
-    def image(self, index, k):
-        """Frame `k` of clip `index` as a PIL image, beyond the clip's ends the nearest one."""
+    def image(self, index: int, k: int) -> Image.Image:
+        """Reads frame `k` of clip `index` as an RGB image; beyond the clip's ends it is the first or the last frame."""
         clip = self.clips[index]
         k = min(max(k, 0), clip['frames'] - 1)
         return Image.open(io.BytesIO(self._records.read(clip['first'] + k, 'image')), formats=['JPEG'])
 
-    def frame(self, index, k):
-        """uint8 RGB `[side, side, 3]`: the same as an array."""
+    def frame(self, index: int, k: int) -> UInt8[np.ndarray, 'side side 3']:
+        """Reads the same frame as `image`, as an array."""
         return np.asarray(self.image(index, k))
 
-    def raw(self, index):
-        """All of a clip as it is stored: its frames as JPEG, and its sound, int16 [n]."""
+    def raw(self, index: int) -> StoredClip:
+        """Reads all of a clip as it is stored; of a silent one the sound is empty."""
         clip = self.clips[index]
         frames = [self._records.read(clip['first'] + k, 'image') for k in range(clip['frames'])]
         sounds = [self._records.read(clip['first'] + k, 'sound') for k, _ in sound_starts(clip['frames'], self.rate)]
-        return frames, np.frombuffer(b''.join(sounds), '<i2')
+        return StoredClip(frames, np.frombuffer(b''.join(sounds), '<i2'))
 
-    def sound(self, index, centre):
-        """float32 `[16000]`: the second around `centre` seconds, shifted inwards at the ends; zeros without sound."""
+    def sound(self, index: int, centre: float) -> Float[np.ndarray, '16000']:
+        """Reads the second of sound around `centre` seconds, in [-1, 1], as `sound.audio_window`; zeros for a silent clip."""
         clip = self.clips[index]
         start, length = audio_window_bounds(clip['samples'], centre)
         end = min(start + length, clip['samples'])

@@ -1,21 +1,27 @@
-"""Fragments: the target frame, its neighbours, a second of sound and the tag, read at random; and batches of them.
+"""Fragments: a target frame with its neighbours, the second of sound around it and the clip's tag, as the nets learn from them.
 
-Which frames an epoch draws, in which order, and how each is cropped is a pure function of (seed, epoch, index): a resumed or
-re-sharded run sees the same examples.
+Which frames an epoch draws, in which order, and how each is cropped is a pure function of (seed, epoch, index), so that a resumed run,
+or one on another number of devices, sees the same examples.
 """
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import PIL.Image
+from jaxtyping import UInt8
 
+from stanet_jax.data.clips import Clips
 from stanet_jax.media.sound import log_spectrogram
 
+Box = tuple[float, float, float, float]  # (y0, x0, y1, x1), as shares of the frame's height and width
+AnnotationFn = Callable[[int, int], dict[str, Any]]  # (clip, frame) -> what is known of the frame, see `annotations.Annotations`
 
-def target_frame(clips, per_clip, index, rng=None):
-    """The (clip, frame) of example `index`.
 
-    A clip is cut into `per_clip` equal parts; an example is one frame of one part: a random one, or, without `rng`, the middle.
+def target_frame(clips: Clips, per_clip: int, index: int, rng: np.random.Generator | None = None) -> tuple[int, int]:
+    """Gives the (clip, frame) of example `index`.
+
+    A clip is divided into `per_clip` equal parts; an example is one frame of one part, drawn by `rng`, or the middle one without it.
     """
     clip, part = divmod(index, per_clip)
     place = (part + (0.5 if rng is None else rng.uniform())) / per_clip
@@ -23,12 +29,12 @@ def target_frame(clips, per_clip, index, rng=None):
     return clip, min(int(place * frames), frames - 1)
 
 
-WHOLE = (0.0, 0.0, 1.0, 1.0)
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 GUARD = 4  # long-term fragments lie outside `frame - GUARD ... frame + GUARD`
 
 
-def random_box(box, least, rng):
-    """A random box, of `least` to all of each side of `box` (y0, x0, y1, x1, shares of the frame), within it."""
+def random_box(box: Box, least: float, rng: np.random.Generator) -> Box:
+    """Draws a box inside `box`, of the same aspect and with sides from `least` to 1 times as long."""
     y0, x0, y1, x1 = box
     scale = rng.uniform(least, 1)
     x, y = rng.uniform(0, 1 - scale, 2)
@@ -36,8 +42,8 @@ def random_box(box, least, rng):
     return y0 + y * height, x0 + x * width, y0 + (y + scale) * height, x0 + (x + scale) * width
 
 
-def crop_images(images, box=WHOLE, mirror=False):
-    """Cuts `box` (y0, x0, y1, x1, shares of the frame) out of PIL images and resizes it back; uint8 [t, h, w, 3] or [t, h, w]."""
+def crop_images(images: Sequence[PIL.Image.Image], box: Box = WHOLE, mirror: bool = False) -> UInt8[np.ndarray, 't h w *c']:
+    """Cuts a box out of images of one size, resizes it back to that size, and mirrors it left to right where asked to."""
     if tuple(box) != WHOLE:
         y0, x0, y1, x1 = box
         w, h = images[0].size
@@ -47,16 +53,24 @@ def crop_images(images, box=WHOLE, mirror=False):
     return np.stack([np.asarray(i) for i in images])
 
 
-def read_fragment(clips, clip, frame, frames=1, sound=False, box=WHOLE, mirror=False):
-    """What the nets see of the moment `frame` of a clip.
+def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: bool = False, box: Box = WHOLE, mirror: bool = False,
+                  ) -> dict[str, np.ndarray | np.generic]:
+    """Reads what the nets see of a clip at the target `frame`.
 
+    Args:
+        clips: a split; clip: index of one of its clips.
+        frame: the target; beyond the clip's ends its first or last frame is repeated.
+        frames: how many frames to read, with the target in the middle; 0 for none.
+        sound: whether to read the sound around the target.
+        box, mirror: how the frames are cropped, see `crop_images`.
     Returns:
-        A dict of `tags` float32 [c], multi-hot, and `clip`, its index. With `frames` = t > 0, also `frames` uint8 [t, h, w, 3],
-        the target in the middle, indices clamped at the clip's ends, each cut by `crop_images`. With `sound`, also `audio`
-        float32 [257, 98], the log-spectrogram of the second around the target, and `phi`, 0 where the clip has no sound, else 1.
+        A dict of `tags` float32 [c], one-hot, and `clip`, the index. Where frames are read, `frames` uint8 [t, h, w, 3]. Where sound is
+        read, `audio` float32 [257, 98], the log spectrogram of the second around the target, and `phi`, 1 where the clip has sound,
+        else 0.
     """
     info = clips.clips[clip]
-    result = {'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']], 'clip': np.int32(clip)}
+    tags = np.eye(len(clips.categories), dtype=np.float32)[info['tag']]
+    result: dict[str, np.ndarray | np.generic] = {'tags': tags, 'clip': np.int32(clip)}
     if frames:
         result['frames'] = crop_images([clips.image(clip, frame + k - frames // 2) for k in range(frames)], box, mirror)
     if sound:
@@ -65,35 +79,39 @@ def read_fragment(clips, clip, frame, frames=1, sound=False, box=WHOLE, mirror=F
     return result
 
 
-def sample_fragments(clips, clip, frame, frames, granularity, count, rng=None):
-    """The other fragments of a target (TPAMI Sec. 4), `count` of them: a list of (clip, frame in their middle).
-
-    short: the nearest on both sides, just beside the target, or for triples beyond `frame - 1 ... frame + 1`; clamped at the clip's ends
-        frame by frame, so that their middle may lie outside.
-    long: random ones of the clip outside `frame - 4 ... frame + 4`; where there are too few, the farthest.
-    cross: random ones of other clips of the tag; of this clip where the tag has no other.
+def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granularity: str, count: int,
+                     rng: np.random.Generator | None = None) -> list[tuple[int, int]]:
+    """Chooses the other fragments that a net of SCAM+ or STA+ sees beside a target (TPAMI Sec. 4).
 
     Args:
+        clips: a split; clip, frame: the target in it.
         frames: of a fragment, 1 or 3.
-        rng: by default a generator of (clip, frame) alone.
+        granularity: 'short' for the nearest fragments on both sides that do not overlap the target's; their middle may lie outside the
+            clip, as `read_fragment` repeats its first and last frame. 'long' for random ones of the clip that lie outside
+            `frame - GUARD ... frame + GUARD`, or the farthest where there are too few. 'cross' for random ones of other clips of the
+            same tag, or of this clip where the tag has no other.
+        count: how many.
+        rng: to draw with; by default a generator seeded with (clip, frame).
+    Returns:
+        (clip, middle frame) of each fragment.
     """
     if granularity == 'short':
         return [(clip, frame + (-1) ** (k + 1) * frames * (k // 2 + 1)) for k in range(count)]
     rng = np.random.default_rng([clip, frame]) if rng is None else rng
     if granularity == 'long':
         distance = np.abs(np.arange(clips.clips[clip]['frames']) - frame)
-        found = np.flatnonzero(distance > GUARD + frames // 2)
-        if len(found) < count:
-            found = np.argsort(-distance, kind='stable')[:count]
-        return [(clip, int(k)) for k in rng.choice(found, count, replace=len(found) < count)]
+        far = np.flatnonzero(distance > GUARD + frames // 2)
+        if len(far) < count:
+            far = np.argsort(-distance, kind='stable')[:count]
+        return [(clip, int(k)) for k in rng.choice(far, count, replace=len(far) < count)]
     same = [i for i in clips.of_tag(clips.clips[clip]['tag']) if i != clip] or [clip]
     return [(int(i), int(rng.integers(clips.clips[i]['frames']))) for i in rng.choice(same, count, replace=len(same) < count)]
 
 
-def describe_shortage(clips, frames, granularity, count):
-    """What `sample_fragments` cannot give as it should, in words; '' where nothing is short."""
+def describe_shortage(clips: Clips, frames: int, granularity: str, count: int) -> str:
+    """Says for how many clips or tags `sample_fragments` has too few fragments to choose from; '' where there are enough."""
     if granularity == 'long':
-        def away(length):  # how many frames lie far enough from the one that has the fewest such
+        def away(length):  # frames that are far enough from the target that has the fewest such frames
             return min(sum(abs(k - t) > GUARD + frames // 2 for k in range(length)) for t in {0, length // 2, length - 1})
         enough = {length: away(length) >= count for length in {clip['frames'] for clip in clips.clips}}
         few = sum(not enough[clip['frames']] for clip in clips.clips)
@@ -108,58 +126,63 @@ class Examples:
     """The examples of a training: a pure function of their index and, for augmentation, of a random generator.
 
     Attributes:
-        clips: a `clips.Clips`.
+        clips: to read from.
         per_clip: examples that a clip gives in an epoch.
-        frames, sound: see `read_fragment`.
-        annotations: `(clip, frame) -> dict` of what else is known of a moment, see `annotations.Annotations`: it replaces `phi` or
-            `tags`, `mask` False takes the example out; `target`, a PIL image, is cropped like the frames; `box` (y0, x0, y1, x1,
-            shares of the frame) is what the frames are cropped to, that of the target for all, and is not handed on.
-        draw: `(index, rng) -> (clip, frame)` in place of `target_frame`.
-        least_crop: side of the smallest random crop, as a share.
-        granularity: 'short', 'long' or 'cross': `frames`, `audio`, `phi` and `target` get an axis in front for the target and its `count`
-            others; with `target`, `known` [1 + count] tells which of them count, and `mask` is True where one does.
+        frames, sound: what is read of each fragment, see `read_fragment`.
+        annotations: what else is known of a frame. Its `phi` and `tags` replace those that are read; an example with a False `mask` does
+            not count; `target`, a PIL image, is cropped like the frames; the target frame's `box` is what the frames of all fragments
+            are cropped to, and is not part of the example.
+        draw: `(index, rng) -> (clip, frame)`, used in place of `target_frame`.
+        least_crop: side of the smallest random crop, as a share of the box.
+        granularity: 'short', 'long' or 'cross' for examples of several fragments, see `sample_fragments`, or ''. With it `frames`,
+            `audio`, `phi` and `target` have a first axis of size 1 + count, the target fragment before the others. Where there are
+            `target` maps, `known` [1 + count] tells which of them count, and `mask` is True where at least one does.
+        count: how many other fragments.
     """
-    clips: Any
+    clips: Clips
     per_clip: int
     frames: int = 0
     sound: bool = False
-    annotations: Any = None
-    draw: Any = None
+    annotations: AnnotationFn | None = None
+    draw: Callable[[int, np.random.Generator | None], tuple[int, int]] | None = None
     least_crop: float = 1.0
     granularity: str = ''
     count: int = 2
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.clips) * self.per_clip
 
-    def example(self, index, rng=None):
-        """Example `index` as a dict of arrays, augmented by `rng`; with `mask`, whether it counts."""
-        return self.at(*(self.draw(index, rng) if self.draw else target_frame(self.clips, self.per_clip, index, rng)), rng)
+    def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Reads example `index` as a dict of arrays, augmented by `rng`; `mask` tells whether it counts."""
+        clip, frame = self.draw(index, rng) if self.draw else target_frame(self.clips, self.per_clip, index, rng)
+        return self.at(clip, frame, rng)
 
-    def at(self, clip, frame, rng=None):
-        """The example of a moment."""
+    def at(self, clip: int, frame: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Reads the example whose target is this frame, as `example` does."""
         places, known = [(clip, frame)], self.known(clip, frame)
         box, mirror = known.get('box', WHOLE), False
         if rng is not None:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
         if self.granularity:
             places += sample_fragments(self.clips, clip, frame, self.frames, self.granularity, self.count, rng)
-        found = [{'mask': np.True_, **read_fragment(self.clips, *place, self.frames, self.sound, box, mirror),
-                  **self.cut(known if k == 0 else self.known(*place), box, mirror)} for k, place in enumerate(places)]
+        fragments: list[dict[str, Any]] = [
+            {'mask': np.True_, **read_fragment(self.clips, *place, self.frames, self.sound, box, mirror),
+             **self.cut(known if k == 0 else self.known(*place), box, mirror)} for k, place in enumerate(places)]
         if not self.granularity:
-            return found[0]
-        stacked = {k: np.stack([of[k] for of in found]) for k in ('frames', 'audio', 'phi', 'target') if k in found[0]}
+            return fragments[0]
+        stacked: dict[str, Any] = {k: np.stack([fragment[k] for fragment in fragments])
+                                   for k in ('frames', 'audio', 'phi', 'target') if k in fragments[0]}
         if 'target' in stacked:
-            stacked['known'] = np.stack([of['mask'] for of in found])
+            stacked['known'] = np.stack([fragment['mask'] for fragment in fragments])
             stacked['mask'] = stacked['known'].any()
-        return {**found[0], **stacked}
+        return {**fragments[0], **stacked}
 
-    def known(self, clip, frame):
-        """What the annotations know of a moment; of what lies outside of the clip, that of its end."""
+    def known(self, clip: int, frame: int) -> dict[str, Any]:
+        """Gives the annotations of a frame; beyond the clip's ends they are those of its first or last frame."""
         return self.annotations(clip, min(max(frame, 0), self.clips.clips[clip]['frames'] - 1)) if self.annotations else {}
 
     @staticmethod
-    def cut(known, box, mirror):
-        """What is known, its target cropped."""
+    def cut(known: Mapping[str, Any], box: Box, mirror: bool) -> dict[str, Any]:
+        """Gives the annotations of a frame as they are part of an example: the target cropped, the box left out."""
         known = {k: v for k, v in known.items() if k != 'box'}
         return {**known, 'target': crop_images([known['target']], box, mirror)[0]} if 'target' in known else known

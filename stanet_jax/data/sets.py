@@ -1,5 +1,6 @@
-"""The sets by name: SynthAVE, which is made where it is not there yet, and AVE."""
+"""The sets by name: AVE, and SynthAVE, which is made where it does not exist yet."""
 import os
+from collections.abc import Callable
 
 from stanet_jax.data import ave, synthave
 from stanet_jax.data.clips import Clips
@@ -7,14 +8,16 @@ from stanet_jax.data.clips import Clips
 NAMES = ('ave', 'synthave')
 
 
-def open_splits(name, root, side, rate, prepared='', part=(0, 1), wait=lambda name: None):
-    """The prepared clips of a set, `{split: Clips}` of the splits that hold any; made or prepared first, once.
+def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prepared: str | os.PathLike = '',
+                part: tuple[int, int] = (0, 1), wait: Callable[[str], None] = lambda name: None) -> dict[str, Clips]:
+    """Opens the clips of each split of a set that has any; the set is made and prepared first where that is not done yet.
 
     Args:
-        name: one of `NAMES`; root: its folder.
-        side, rate: pixels and frames per second that frames are kept at.
-        prepared: where the records go, `<root>/prepared` by default.
-        part, wait: of the processes of a run, see `ave.prepare`.
+        name: one of `NAMES`.
+        root: folder of the set.
+        side, rate: width and height in pixels, and frames per second, at which frames are stored.
+        prepared: folder of the records, `<root>/prepared` by default.
+        part, wait: this process among those of a run, see `ave.prepare`.
     Raises:
         InputError: see `ave.prepare`.
     """

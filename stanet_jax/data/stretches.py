@@ -1,21 +1,31 @@
-"""Whole stretches of clips, read once, as the nets that make maps take them."""
+"""Stretches of consecutive frames of clips, each frame and second of sound read once, as the nets that make maps take them."""
 import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from stanet_jax.data.batches import iterate_in_order
-from stanet_jax.data.fragments import WHOLE, read_fragment, sample_fragments
+from stanet_jax.data.clips import Clips
+from stanet_jax.data.fragments import WHOLE, AnnotationFn, read_fragment, sample_fragments
 from stanet_jax.media.sound import audio_window_bounds, log_spectrogram
 from stanet_jax.models import branch
 
+Stretch = tuple[int, int]  # (clip, first frame)
 
-def stretches(clips, chosen, length):
-    """`(clip, first frame)` of the stretches of `length` frames that the chosen clips are cut into; the last one may run over."""
+
+def stretches(clips: Clips, chosen: Iterable[int], length: int) -> list[Stretch]:
+    """Cuts the chosen clips into stretches of `length` frames; a clip's last one may extend beyond its end."""
     return [(i, start) for i in chosen for start in range(0, clips.clips[i]['frames'], length)]
 
 
-def read_stretch(clips, annotations, length, stretch):
-    """A stretch as `source_maps` takes it (without the axis b), every frame and every second of sound read once."""
+def read_stretch(clips: Clips, annotations: AnnotationFn, length: int, stretch: Stretch) -> dict[str, np.ndarray]:
+    """Reads a stretch of n = `length` frames; frames beyond the clip's ends repeat its first or last one.
+
+    Returns:
+        A dict of `frames` uint8 [n + 2, h, w, 3], the stretch's and one more at each end; `tags` [c], one-hot; and of each frame its
+        `boxes` [n, 4], (y0, x0, y1, x1) in pixels, `audio` [n, 257, 98], and `phi` [n], 0 where the clip is silent.
+    """
     clip, start = stretch
     info, span = clips.clips[clip], range(start, start + length)
     last = info['frames'] - 1
@@ -30,16 +40,26 @@ def read_stretch(clips, annotations, length, stretch):
     h, w = next(iter(frames.values())).shape[:2]
     return {'frames': np.stack([frames[min(max(k, 0), last)] for k in range(start - 1, start + length + 1)]),
             'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']],
-            'boxes': np.float32([k.get('box', WHOLE) for k in known]) * np.float32([h, w, h, w]),
+            'boxes': np.array([k.get('box', WHOLE) for k in known], np.float32) * np.array([h, w, h, w], np.float32),
             'audio': np.stack([k['audio'] for k in known]),
-            'phi': np.float32([k.get('phi', 1) * (info['samples'] > 0) for k in known])}
+            'phi': np.array([k.get('phi', 1) * (info['samples'] > 0) for k in known], np.float32)}
 
 
-def read_companions(clips, annotations, nets, count, clip, length):
-    """What `plus_maps` takes of a clip beyond `read_stretch`: the places of its other fragments, and `count` triples of other
-    clips of the tag.
+def read_companions(clips: Clips, annotations: AnnotationFn, nets: Sequence[str], count: int, clip: int, length: int) -> dict[str, Any]:
+    """Reads what the nets of SCAM+ see of a clip of n = `length` frames beyond `read_stretch`: its frames' other fragments.
 
-    These last are the same for all of the clip's frames, so that they are read once.
+    Cross-term fragments are the same for all of the clip's frames, so that they are read once.
+
+    Args:
+        clips, annotations: as `read_stretch` takes them.
+        nets: names such as 'SA_long': a source and a granularity.
+        count: m, the other fragments that a frame has.
+        clip: index of the clip.
+        length: to which clips are padded.
+    Returns:
+        A dict of `length`, the clip's own number of frames; `places` {net: int32 [n, m]}, the middle frames of the short- and long-term
+        fragments; and of m fragments of other clips of the tag the `cross_frames` uint8 [m, 3, h, w, 3], `cross_audio` [m, 257, 98] and
+        `cross_phi` [m].
     """
     info = clips.clips[clip]
     places = {}
@@ -47,18 +67,25 @@ def read_companions(clips, annotations, nets, count, clip, length):
         source, granularity = branch.parse_net(net)
         if granularity != 'cross':
             targets, frames = np.minimum(range(length), info['frames'] - 1), branch.FRAMES[source]
-            of = [sample_fragments(clips, clip, int(k), frames, granularity, count) for k in targets]
-            places[net] = np.int32([[k for _, k in row] for row in of])
-    cross = sample_fragments(clips, clip, 0, 3, 'cross', count)
-    found = [read_fragment(clips, *place, 3, True) | annotations(*place) for place in cross]
-    return {'length': np.int32(info['frames']), 'places': places, 'cross_frames': np.stack([of['frames'] for of in found]),
-            'cross_audio': np.stack([of['audio'] for of in found]), 'cross_phi': np.float32([of['phi'] for of in found])}
+            others = [sample_fragments(clips, clip, int(k), frames, granularity, count) for k in targets]
+            places[net] = np.array([[k for _, k in row] for row in others], np.int32)
+    cross: list[dict[str, Any]] = [read_fragment(clips, *place, 3, True) | annotations(*place)
+                                   for place in sample_fragments(clips, clip, 0, 3, 'cross', count)]
+    return {'length': np.int32(info['frames']), 'places': places, 'cross_frames': np.stack([x['frames'] for x in cross]),
+            'cross_audio': np.stack([x['audio'] for x in cross]), 'cross_phi': np.array([x['phi'] for x in cross], np.float32)}
 
 
-def iterate_stretches(clips, annotations, items, length, batch, workers, plus=(), count=0):
-    """Batches of `batch` stretches, in order, by way of grain; the last one filled up with its last stretch.
+def iterate_stretches(clips: Clips, annotations: AnnotationFn, items: list[Stretch], length: int, batch: int, workers: int,
+                      plus: Sequence[str] = (), count: int = 0) -> Iterator[dict[str, Any]]:
+    """Yields batches of `batch` stretches, in order; the last one is filled up with its last stretch.
 
-    For the nets `plus`, stretches are whole clips, and come with their `read_companions`.
+    Args:
+        clips, annotations: see `read_stretch`.
+        items: stretches of `length` frames; with `plus` they must be whole clips.
+        batch: stretches of a batch.
+        workers: processes that read; 0 reads in threads of this one.
+        plus: nets of SCAM+, for which stretches come with their `read_companions`.
+        count: other fragments of each frame for these nets.
     """
     return iterate_in_order(functools.partial(_load, clips, annotations, length, plus, count), items, batch, workers)
 
