@@ -3,15 +3,20 @@
     students = stanet_jax.load('runs/sta_plus')
     found = students.maps('my.mp4')  # found.times [n], found.maps [n, h, w]
 """
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import stanet_jax.inference.predictor
 
 __version__ = '0.2.0'
 
 
 class InputError(Exception):
-    """What the user gave cannot be used. The message is one line that names the file or field and the remedy."""
+    """An input of the user cannot be used; the message is one line that names the file or field and the remedy."""
 
 
-def load(*runs):
-    """The trained students of a run, or of runs, as an `inference.predictor.Predictor`; see its `maps`."""
+def load(*runs: str | os.PathLike) -> 'stanet_jax.inference.predictor.Predictor':
+    """Loads the trained students of one or several runs, see `inference.predictor.Predictor`; its `maps` predicts a video."""
     from stanet_jax.inference.predictor import Predictor  # here, as JAX takes long to import
     return Predictor(*runs)

@@ -1,7 +1,7 @@
-"""The `stanet` command: `stanet train --config=scam_coarse`. Each word is a module of `stanet_jax.commands`, which has its flags.
+"""The `stanet` command, as in `stanet train --config=scam_coarse`. Each command is a module of `stanet_jax.commands` with its own flags.
 
-Only what a command needs is imported, and that when its flags are read: JAX alone takes longer than `--help` should. What the user got
-wrong ends in one line on stderr and exit code 1.
+Only what a command needs is imported, and only when it runs: importing JAX alone takes longer than `--help` should. A mistake of the user
+ends the process with one line on stderr and exit code 1.
 """
 import difflib
 import importlib
@@ -9,12 +9,16 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Collection, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn, TypeVar
 
 from absl import flags, logging
 
 import stanet_jax
 from stanet_jax import InputError
 
+T = TypeVar('T')
 COMMANDS = {
     'train': 'trains classifiers on tags, the audio switch, EPS',
     'distill': 'makes pseudo-fixations and pseudo-masks, trains students on them',
@@ -39,8 +43,8 @@ PROCESS = flags.DEFINE_integer('process', -1, 'Index of this process; with --coo
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'Let JAX find the other processes, as on a TPU pod.')
 
 
-def main(arguments=None):
-    """Runs the command that the arguments name, by default those of this process."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command that the arguments name; they are those of this process by default."""
     words, name, commands = sys.argv[1:] if arguments is None else list(arguments), 'stanet', COMMANDS
     path = 'stanet_jax.commands'
     while True:
@@ -60,29 +64,32 @@ def main(arguments=None):
         commands = DATA
 
 
-def overview(name, commands):
-    """The commands with a line each."""
+def overview(name: str, commands: Mapping[str, str]) -> str:
+    """The help text of `stanet` or `stanet data`: the commands with a line each."""
     lines = [f'{name} COMMAND [--flags]; {name} COMMAND --help tells more', '']
     return '\n'.join(lines + [f'  {word:10}{what}' for word, what in commands.items()])
 
 
-def suggestion(word, known):
-    """The name that may have been meant, in words, or the choice."""
-    close = difflib.get_close_matches(word, known, 1, 0.5)
+def suggestion(word: str, known: Collection[str]) -> str:
+    """A phrase that suggests the known name most like the word, or else lists them all."""
+    close = difflib.get_close_matches(word, list(known), 1, 0.5)
     return f'did you mean {close[0]}?' if close else f'choose one of {", ".join(known)}'
 
 
-def run(name, command, words):
-    """Reads the flags of a command's module, joins the other processes, and calls its `main`.
+def run(name: str, command: ModuleType, words: list[str]) -> None:
+    """Reads the flags of a command, joins the other processes of the run, and calls the command's `main`.
 
     Args:
-        name: what the user called it; command: a module with `main()`, and `REQUIRED`, names of flags; `main` takes the words that are
-            no flags where the module has `WORDS`, what they are called.
+        name: of the command, as the user typed it.
+        command: a module with `main()` and `REQUIRED`, the flags that have to be given. A command that takes words besides flags also
+            has `WORDS`, which says what they are, and its `main` takes their list.
+        words: the user's arguments after the name.
     """
     if {'-h', '--help', '--helpfull'} & set(words):
-        print(f'{name}: {command.__doc__.strip()}\n\nflags:\n{flags.FLAGS.module_help(command)}\n{flags.FLAGS.module_help(__name__)}')
+        about = (command.__doc__ or '').strip()
+        print(f'{name}: {about}\n\nflags:\n{flags.FLAGS.module_help(command)}\n{flags.FLAGS.module_help(__name__)}')
         return
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step
+    logging.set_verbosity(logging.WARNING)  # Orbax logs every step
     words = parse(name, [resolve_config(word) for word in words])
     missing = [flag for flag in command.REQUIRED if flags.FLAGS[flag].value in (None, [])]
     if words and not hasattr(command, 'WORDS'):
@@ -100,8 +107,8 @@ def run(name, command, words):
         fail(f'{error.filename}: {error.strerror}' if error.filename else error)
 
 
-def resolve_config(word):
-    """`--config=scam_coarse:paper` as the path of that config in this package; a path and what is no config stay as they are."""
+def resolve_config(word: str) -> str:
+    """Replaces the name of a config, as in `--config=scam_coarse:paper`, by the path of its file; paths and other arguments stay."""
     flag, _, value = word.partition('=')
     name, colon, recipe = value.partition(':')
     if flag.lstrip('-') != 'config' or name.endswith('.py') or not name:
@@ -113,8 +120,8 @@ def resolve_config(word):
     return f'{flag}={path}{colon}{recipe}'
 
 
-def parse(name, words):
-    """Reads the flags; -> the words that are none."""
+def parse(name: str, words: Sequence[str]) -> list[str]:
+    """Reads the flags among the words and returns the others."""
     sys.argv = [name, *words]  # ml_collections looks for overrides of a config's fields there
     try:
         return flags.FLAGS(sys.argv)[1:]
@@ -125,14 +132,20 @@ def parse(name, words):
         fail(re.sub(r'^ValueError: ', '', raised))
 
 
-def choose(config, tasks):
-    """What the config's `task` names; InputError where it is none of these."""
+def required(flag: flags.FlagHolder[T | None]) -> T:
+    """The value of a flag that a command lists in `REQUIRED`, so that `run` has seen that it is given."""
+    assert flag.value is not None
+    return flag.value
+
+
+def choose(config: Any, tasks: Mapping[str, T]) -> T:
+    """The entry of `tasks` for `config.task`, of a ConfigDict; InputError where there is none."""
     if config.get('task') not in tasks:
         raise InputError(f'config.task={config.get("task")!r}: this command does {", ".join(tasks)}; `train` trains what learns from tags, '
                          '`distill` makes pseudo-fixations and masks and trains what learns from them, `run` does all')
     return tasks[config.task]
 
 
-def fail(error):
-    """Ends the process with one line."""
+def fail(error: object) -> NoReturn:
+    """Ends the process with one line on stderr and exit code 1."""
     sys.exit(f'error: {" ".join(str(error).split())}')

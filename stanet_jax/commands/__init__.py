@@ -1,1 +1,1 @@
-"""The commands of `stanet`, a module each: its flags, and `main`, which imports what it needs."""
+"""The commands of `stanet`: each is a module with its flags and `main`, which imports what it needs when it runs."""

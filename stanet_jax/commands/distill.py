@@ -14,10 +14,11 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; a run that is
 REQUIRED = ('config', 'workdir')
 
 
-def main():
+def main() -> None:
+    """Runs the stage that `config.task` names."""
     from stanet_jax.eps import masks, saliency, training
     from stanet_jax.pipeline import run
     from stanet_jax.stages import maps, students
     tasks = {'maps': maps.run, 'pseudo_gt': run.run_pseudo_gt, 'student': students.run, 'saliency': saliency.run, 'eps': masks.run,
              'deeplab': training.train}
-    cli.choose(CONFIG.value, tasks)(CONFIG.value, WORKDIR.value)
+    cli.choose(CONFIG.value, tasks)(CONFIG.value, cli.required(WORKDIR))

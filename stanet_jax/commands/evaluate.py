@@ -21,7 +21,7 @@ SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by defau
 SAVE = flags.DEFINE_string('save', '', 'With --checkpoint: folder for the maps, <set>/<video>/pred_sal_%06d.jpg, as the STAViS release\'s '
                            'evaluation code reads them.')
 COMPARE = flags.DEFINE_bool('compare', False, 'With --set=all: print the figures of the papers\' Table 7 beside.')
-WORKERS = flags.DEFINE_integer('workers', os.cpu_count(), 'Processes that score a folder of maps.')
+WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes that score a folder of maps.')
 PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
 OUT = flags.DEFINE_string('out', '', 'File to write, .json; a .csv is written beside it.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of a run that `train` made.')
@@ -31,17 +31,17 @@ SPLIT = flags.DEFINE_string('split', '', 'Which clips: validation or test; the t
 REQUIRED = ()
 
 
-def check():
-    """What the flags ask for: 'accuracy', 'fixations' or 'segmentation'; refuses flags that do not go together."""
+def check() -> str:
+    """What the flags ask for: 'accuracy', 'fixations' or 'segmentation'; InputError where flags are missing or do not go together."""
     scored = [flag for flag in (MAPS, CHECKPOINT) if flag.value]
     if len(scored) == 2:
         raise InputError('--maps, --checkpoint: one of them at a time')
     if MAPS.value and SAVE.value:
         raise InputError('--save: not with --maps, which are there already')
     asked = TASK.value if scored or TASK.present else 'accuracy'
-    wrong = {'accuracy': [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, SAVE, COMPARE, WORKERS], 'fixations': [WORKDIR, SPLIT],
-             'segmentation': [WORKDIR, SET, PROTOCOL, SAVE, COMPARE, WORKERS]}[asked]
-    wrong = ', '.join(f'--{flag.name}' for flag in wrong if flag.present)
+    unused = {'accuracy': [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, SAVE, COMPARE, WORKERS], 'fixations': [WORKDIR, SPLIT],
+              'segmentation': [WORKDIR, SET, PROTOCOL, SAVE, COMPARE, WORKERS]}[asked]
+    wrong = ', '.join(f'--{flag.name}' for flag in unused if flag.present)
     if wrong:
         raise InputError(f'{wrong}: needs a value, and --maps or --checkpoint to say what to score' if asked == 'accuracy' else
                          f'{wrong}: not with --{scored[0].name if scored and asked == "fixations" else "task=" + asked}')
@@ -57,7 +57,8 @@ def check():
     return asked
 
 
-def main():
+def main() -> None:
+    """Scores or measures what the flags ask for."""
     asked = check()
     if asked == 'segmentation':
         from stanet_jax.eps.scores import evaluate_masks

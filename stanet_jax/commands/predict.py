@@ -5,7 +5,7 @@
 """
 from absl import flags
 
-from stanet_jax import InputError
+from stanet_jax import InputError, cli
 
 VIDEO = flags.DEFINE_multi_string('video', [], 'A video, or a folder of videos; may be given several times, or as plain words.')
 IMAGE = flags.DEFINE_string('image', '', 'An image, or a folder of images, in place of videos.')
@@ -19,16 +19,17 @@ OUT = flags.DEFINE_string('out', 'predictions', 'Folder to write: <name>/maps/ey
 REQUIRED, WORDS = ('checkpoint',), 'videos'
 
 
-def main(words):
-    videos = [*VIDEO.value, *words]
+def main(words: list[str]) -> None:
+    """Predicts the videos, given by flags or as words, or the images."""
+    videos, runs = [*VIDEO.value, *words], cli.required(CHECKPOINT)
     if bool(videos) == bool(IMAGE.value):
         raise InputError('--video, --image: give one of them')
     if IMAGE.value:
-        if len(CHECKPOINT.value) > 1 or NAMES.present:
+        if len(runs) > 1 or NAMES.present:
             raise InputError('--image: takes one --checkpoint, and no --names')
         from stanet_jax.eps.prediction import predict_images
-        predict_images(CHECKPOINT.value[0], IMAGE.value, OUT.value)
+        predict_images(runs[0], IMAGE.value, OUT.value)
         return
     from stanet_jax.inference.predictor import Predictor
     from stanet_jax.inference.videos import predict_videos
-    predict_videos(Predictor(*CHECKPOINT.value), videos, OUT.value, NAMES.value)
+    predict_videos(Predictor(*runs), videos, OUT.value, NAMES.value)

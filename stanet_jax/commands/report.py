@@ -6,16 +6,17 @@ import pathlib
 
 from absl import flags
 
-from stanet_jax import InputError
+from stanet_jax import InputError, cli
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run of `stanet run` whose scores are done.')
 REQUIRED = ('workdir',)
 
 
-def main():
+def main() -> None:
+    """Writes the report of a finished run."""
     from stanet_jax.pipeline import report
     from stanet_jax.workdir import read_config
-    workdir = pathlib.Path(WORKDIR.value)
+    workdir = pathlib.Path(cli.required(WORKDIR))
     config = read_config(workdir)
     if config.get('task') != 'pipeline' or not (workdir / 'scores' / 'scores.json').exists():
         raise InputError(f'--workdir={workdir}: no run of `stanet run` with scores; run it to its end first')

@@ -10,7 +10,8 @@ WORKDIR = flags.DEFINE_string('workdir', 'runs/stanet', 'Folder of the run; one 
 REQUIRED = ('config',)
 
 
-def main():
+def main() -> None:
+    """Runs the pipeline, with compiled programs kept in the run's folder."""
     from stanet_jax.pipeline import run
     run.keep_compiled(f'{WORKDIR.value}/compiled')
     run.run(CONFIG.value, WORKDIR.value)

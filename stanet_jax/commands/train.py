@@ -13,7 +13,8 @@ WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of the run; a ru
 REQUIRED = ('config',)
 
 
-def main():
+def main() -> None:
+    """Runs the training that `config.task` names."""
     from stanet_jax.eps import training
     from stanet_jax.stages import audio_switch, classifiers
     tasks = {'classifiers': classifiers.run, 'switch': audio_switch.run, 'eps': training.train}

@@ -1,30 +1,36 @@
-"""What a pipeline made, on one page: scores, training curves, maps of every stage side by side, films; `report.html` stands alone."""
+"""The report of a pipeline's run, one page without other files: scores, training curves, maps of every stage, and overlay videos."""
 import base64
 import html
 import json
+import os
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+from jaxtyping import Num, UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax.data import annotations
 from stanet_jax.evaluation import fixations
 from stanet_jax.evaluation.map_sources import student_maps
 from stanet_jax.evaluation.references import REFERENCES
 from stanet_jax.evaluation.tables import COLUMNS
-from stanet_jax.inference import predictor
+from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.videos import predict_video
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import overlay
 from stanet_jax.stages.accuracy import example_maps, map_rows
-from stanet_jax.stages.examples import open_clips
+from stanet_jax.stages.examples import make_examples, open_clips, shown_frame
 from stanet_jax.stages.nets import make_classifier
 from stanet_jax.training import checkpoint
 from stanet_jax.workdir import read_config, replace_text
 
+Row = TypeVar('Row')
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
-SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # of the students
+SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # students, and their names
 COLOURS = ('#4c9be8', '#f2a541', '#5fbf77', '#d8605f', '#a184d6', '#8a8f98', '#e58fc2', '#c9d45c')
 STYLE = '''
 body { font: 15px/1.5 system-ui, sans-serif; background: #16171b; color: #e4e5e9; max-width: 1180px; margin: 2em auto; padding: 0 1em }
@@ -42,22 +48,36 @@ svg text { fill: #9a9eaa; font: 11px system-ui, sans-serif }'''
 # ------------------------------------------------------------------------------------------------------------------- scores
 
 
-def kinds_of(root):
-    """The kind of each clip of a SynthAVE, {id: kind}."""
+def kinds_of(root: str | os.PathLike) -> dict[str, str]:
+    """The kind of each clip of a SynthAVE, by the clip's id."""
     return {line['id']: line['kind'] for line in annotations.read_lines(pathlib.Path(root) / 'truth.jsonl', 'make the set again')}
 
 
-def by_kind(row, kinds, metric):
-    """A row of scores by kind of clip: {kind: mean of the videos' scores that are defined}."""
-    values = {}
+def by_kind(row: Mapping[str, Any], kinds: Mapping[str, str], metric: str) -> dict[str, float]:
+    """The mean score of the videos of each kind.
+
+    Args:
+        row: of `scores.json`.
+        kinds: of the videos, by their names.
+        metric: which score; videos where it is undefined do not count.
+    """
+    values: dict[str, list[float]] = {}
     for video in row['videos']:
         if video['scores'][metric] is not None and np.isfinite(video['scores'][metric]):
             values.setdefault(kinds[video['video']], []).append(video['scores'][metric])
     return {kind: float(np.mean(values[kind])) for kind in dict.fromkeys(kinds.values()) if kind in values}
 
 
-def score_table(rows, columns, value, lower=()):
-    """An HTML table: a row for each of `rows` {name: ...}, `value(row, column)` a number or None; the best of each column is marked."""
+def score_table(rows: Mapping[str, Row], columns: Mapping[str, str], value: Callable[[Row, str], float | None],
+                lower: Sequence[str] = ()) -> str:
+    """An HTML table of numbers, the best of each column marked; reference rows are set in italics and never marked.
+
+    Args:
+        rows: by their names.
+        columns: {key: title}.
+        value: `(row, key) -> number`, None where there is none.
+        lower: keys of the columns whose least number is the best.
+    """
     measured = {name: row for name, row in rows.items() if name not in REFERENCES}
     head = ''.join(f'<th>{html.escape(title)}</th>' for title in ('', *columns.values()))
     lines = []
@@ -76,8 +96,17 @@ def score_table(rows, columns, value, lower=()):
 # ------------------------------------------------------------------------------------------------------------------- curves
 
 
-def curve_svg(title, lines, width=268, height=170):
-    """An SVG of {name: [(x, y)]}, y from 0 on, each line over its own range of x from 0 to its end."""
+def curve_svg(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], width: int = 268, height: int = 170) -> str:
+    """A figure of curves in SVG, with its caption.
+
+    The y axis begins at 0; each curve spans the whole width, from x = 0 to its last point.
+
+    Args:
+        title: the caption.
+        lines: the points (x, y) of each curve by its name.
+        width: of the figure, in pixels.
+        height: of the figure, in pixels, without further rows of names.
+    """
     high = max(y for points in lines.values() for _, y in points)
     left, top, right, bottom = 38, 12, width - 8, height - 22
     column = 7 * max(map(len, lines)) + 6  # the names stand below, as many in a row as fit
@@ -102,15 +131,15 @@ def curve_svg(title, lines, width=268, height=170):
             f'<figcaption>{html.escape(title)}</figcaption></figure>')
 
 
-def logged(folder, key):
-    """[(step, value)] of a training's log."""
+def logged(folder: str | os.PathLike, key: str) -> list[tuple[int, float]]:
+    """The values (step, value) of a key in the log of a training; none where there is no log."""
     path = pathlib.Path(folder) / 'log.jsonl'
     lines = annotations.read_lines(path, 'train again') if path.exists() else []
     return [(line['step'], line[key]) for line in lines if key in line]
 
 
-def named(folder):
-    """A training's name with its last measure on held-out clips."""
+def named(folder: pathlib.Path) -> str:
+    """The name of a training with its last score on held-out clips."""
     found = logged(folder, 'held_out/cc') or logged(folder, 'held_out/accuracy')
     return f'{folder.name} {found[-1][1]:.2f}' if found else folder.name
 
@@ -118,8 +147,20 @@ def named(folder):
 # --------------------------------------------------------------------------------------------------------------------- maps
 
 
-def draw_stages(config, workdir, students, videos, path):
-    """Draws a few test clips: frame, gaze, each source's CAM, SCAM coarse with its box, SCAM fine, SCAM+, the students and their fusion."""
+def draw_stages(config: ConfigDict, workdir: pathlib.Path, students: Predictor, videos: Mapping[str, fixations.Video],
+                path: pathlib.Path) -> None:
+    """Draws the maps of every stage for a few test clips, a row for each clip.
+
+    A row shows the frame, the gaze of the observers, each source's class activation map, SCAM coarse with its box, SCAM fine, SCAM+, the
+    students and their fusion.
+
+    Args:
+        config: of the pipeline.
+        workdir: its folder.
+        students: the three students.
+        videos: the test clips as videos of a fixation set, by name.
+        path: of the PNG or JPEG file to write.
+    """
     coarse = read_config(workdir / 'coarse')
     coarse.switch = str(workdir / 'switch')
     coarse.data.update(config.data)
@@ -128,18 +169,18 @@ def draw_stages(config, workdir, students, videos, path):
     for source in ('S', 'SA', 'ST'):
         model = make_classifier(coarse, source, len(clips.categories))
         variables = checkpoint.load_variables(workdir / 'coarse' / source / 'variables')
-        shown[source] = example_maps(coarse, source, model, variables, clips)
+        shown[source] = example_maps(model, variables, make_examples(coarse, source, clips, 1))
     predicted_of = student_maps(students, list(videos.values()))
     boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
-    rows = []
+    rows: list[tuple[str, list[tuple[str, np.ndarray]]]] = []
     for title, cells in map_rows(shown, clips):
-        clip = shown['S'][len(rows)][0]
-        name, k, frame = clips.clips[clip]['id'], clips.clips[clip]['frames'] * 5 // 8, cells[0][1]
+        clip = shown['S'][len(rows)].clip
+        name, k, frame = clips.clips[clip]['id'], shown_frame(clips, clip), cells[0][1]
 
         def pseudo(stage, name=name, k=k):
             with PIL.Image.open(annotations.map_path(workdir / 'pseudo_gt' / stage / 'test', name, k)) as image:
                 return np.asarray(image) / 255
-        gaze = videos[name].density(k)
+        gaze: Any = videos[name].density(k)  # SynthAVE has that of every frame
         predicted = list(predicted_of(videos[name]))[k]
         extra = {'SCAM coarse': draw_box(overlay(frame, pseudo('coarse')), boxes[clip][k]),
                  'SCAM fine': overlay(frame, pseudo('fine')), 'SCAM+': overlay(frame, pseudo('plus')),
@@ -148,21 +189,30 @@ def draw_stages(config, workdir, students, videos, path):
     contact_sheet(path, rows, across=1)
 
 
-def stretched(map_):
-    """A map from its least to its greatest value, as [0, 1]."""
+def stretched(map_: Num[np.ndarray, 'h w']) -> Num[np.ndarray, 'h w']:
+    """A map scaled linearly to [0, 1]."""
     return (map_ - map_.min()) / max(map_.max() - map_.min(), 1e-9)
 
 
-def draw_box(image, box):
-    """A frame with a box (y0, x0, y1, x1, shares of the frame) drawn on it."""
+def draw_box(image: UInt8[np.ndarray, 'h w 3'], box: Sequence[float]) -> UInt8[np.ndarray, 'h w 3']:
+    """An RGB image with a box drawn on it; the box is (y0, x0, y1, x1) in shares of the image."""
     picture = PIL.Image.fromarray(image)
     (w, h), (y0, x0, y1, x1) = picture.size, box
     PIL.ImageDraw.Draw(picture).rectangle((x0 * w, y0 * h, x1 * w - 1, y1 * h - 1), outline=(120, 230, 120))
     return np.asarray(picture)
 
 
-def render_films(config, workdir, students, videos, kinds):
-    """What the students make of a test video of each kind: [(kind, mp4 file)]."""
+def render_films(config: ConfigDict, workdir: pathlib.Path, students: Predictor, videos: Mapping[str, fixations.Video],
+                 kinds: Mapping[str, str]) -> list[tuple[str, pathlib.Path]]:
+    """Predicts the first test video of each kind and gives the overlay videos, (kind, path of the mp4 file).
+
+    Args:
+        config: of the pipeline.
+        workdir: its folder, where `films` is written.
+        students: the three students.
+        videos: of the test split, by name.
+        kinds: of all videos, by name.
+    """
     made = []
     for kind in dict.fromkeys(kinds.values()):
         name = next((name for name in videos if kinds[name] == kind), None)
@@ -177,16 +227,17 @@ def render_films(config, workdir, students, videos, kinds):
 # --------------------------------------------------------------------------------------------------------------------- page
 
 
-def data_uri(path, kind):
+def data_uri(path: str | os.PathLike, kind: str) -> str:
+    """A file as a data URI of the MIME type `kind`."""
     return f'data:{kind};base64,{base64.b64encode(pathlib.Path(path).read_bytes()).decode()}'
 
 
-def write_report(config, workdir):
-    """Writes `report.html` into the folder of a pipeline, after its stages; needs `scores/scores.json`."""
+def write_report(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes `report.html` into the folder of a pipeline's run, whose stages and scores have to be done."""
     results = json.loads((workdir / 'scores' / 'scores.json').read_text())
     rows, kinds = results['rows'], kinds_of(config.data.root)
-    students = predictor.Predictor(workdir / 'sta_plus')
-    videos = {video.name: video for video in fixations.open_set(config.data.root)[1]}
+    students = Predictor(workdir / 'sta_plus')
+    videos = {video.name: video for video in fixations.open_set(config.data.root).videos}
     draw_stages(config, workdir, students, videos, workdir / 'maps.jpg')
     seconds = json.loads((workdir / 'stages.json').read_text())
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],

@@ -1,12 +1,14 @@
-"""The stages in their order and what each reads; the variants that are compared, which are tables of the same stages.
+"""The stages in their order and what each reads; and the variants that are compared, which are tables of some of the same stages.
 
-A stage is named by its folder in the pipeline's, which is also where its config is in the pipeline's (`config.pseudo_gt.coarse`). To make
-it by itself: `train.py` or `distill.py` with that config.
+The name of a stage is that of its folder in a run of the pipeline and of its config in the pipeline's (`config.pseudo_gt.coarse`). `train`
+and `distill` make a stage by itself.
 """
 import dataclasses
 import operator
+import os
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -18,11 +20,11 @@ from stanet_jax.stages import audio_switch, classifiers, maps, students
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A box of docs/flow.svg.
+    """A stage of the pipeline, a box of docs/flow.svg.
 
     Attributes:
-        run: `(config, workdir)`, makes the stage's folder of those that it reads, unless that is done.
-        reads: {field of its config: stage whose folder stands there}; in `start_from` stand folders of single nets of that stage.
+        run: `(config, workdir)` makes the stage's folder from the folders that it reads, or what is missing of it.
+        reads: {field of its config: stage whose folder this field holds}; the field `start_from` holds folders of single nets of it.
     """
     run: Callable[[ConfigDict, pathlib.Path], None]
     reads: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -48,17 +50,17 @@ PSEUDO_GT = {'coarse': ('pseudo_gt/coarse',), 'fine': ('pseudo_gt/fine_nets', 'p
 # --------------------------------------------------------------------------------------------------------- variants and rows
 
 
-def maps_to_score(*names, **fields):
-    """{stage: fields} of kinds of maps of the test part."""
+def maps_to_score(*names: str, **fields: Any) -> dict[str, dict[str, Any]]:
+    """The stages that make some kinds of maps of the test split alone: {stage: fields of its config that differ}."""
     return {f'pseudo_gt/{name}': {'splits': ('test',), **fields} for name in names}
 
 
-def of_granularity(name):
-    """The nets of SCAM+ that see the fragments of one granularity."""
+def of_granularity(name: str) -> tuple[str, ...]:
+    """The nets of SCAM+ whose further fragments are of one granularity: 'short', 'long' or 'cross'."""
     return tuple(net for net in PLUS_NETS if parse_net(net).granularity == name)
 
 
-# What else the pseudo-fixations may be made of: {variant: {stage that is made anew: fields that differ}}. The rest is the pipeline's.
+# Other ways to make pseudo-fixations: {variant: {stage that is made anew: fields of its config that differ}}; the rest is the pipeline's.
 VARIANTS = {
     'S': maps_to_score('coarse', 'fine', sources=('S',), fusion='average'),
     'average': maps_to_score('coarse', 'fine', fusion='average'),
@@ -74,8 +76,8 @@ STUDENT_ROWS = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long'
                 'final': 'final fusion'}
 
 
-def variant_folders(variant, folder):
-    """{name of a row of scores: folder of maps} of a variant that is made in `folder`."""
+def variant_folders(variant: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The folders of maps of a variant that is made in `folder`, by the names of their rows in the table of scores."""
     kinds = [pathlib.Path(stage).name for stage in VARIANTS[variant] if STAGES[stage].run is maps.run]
     return {ROW_NAMES[variant] if kind == 'plus' else f'{ROW_NAMES[variant]}, {kind}': folder / kind for kind in kinds}
 
@@ -83,8 +85,8 @@ def variant_folders(variant, folder):
 # ------------------------------------------------------------------------------------------------------------------- configs
 
 
-def stage_configs(config):
-    """{stage: its config} out of a pipeline's, each with the pipeline's data and seed."""
+def stage_configs(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The configs of all stages out of a pipeline's, each with the pipeline's data and seed."""
     configs = {stage: with_data(operator.attrgetter(stage.replace('/', '.'))(config), config.data) for stage in STAGES}
     for of in configs.values():
         if 'seed' in of:
@@ -92,15 +94,15 @@ def stage_configs(config):
     return configs
 
 
-def with_data(config, data):
-    """The config of a stage with those fields of `data` that it has, too."""
+def with_data(config: ConfigDict, data: ConfigDict) -> ConfigDict:
+    """A stage's config with its `data` fields replaced by those of `data`, as far as it has them."""
     config = config.copy_and_resolve_references()
     config.data.update({field: value for field, value in data.items() if field in config.data})
     return config
 
 
-def read_from(config, stage, folders):
-    """The config of a stage with the folders {stage: folder} of those that it reads; a field that is empty stays so."""
+def read_from(config: ConfigDict, stage: str, folders: Mapping[str, str | os.PathLike]) -> ConfigDict:
+    """A stage's config with the folders {stage: folder} of the stages that it reads; a field that is empty stays empty."""
     config = config.copy_and_resolve_references()
     for field, read in STAGES[stage].reads.items():
         if field == 'start_from':
@@ -110,18 +112,22 @@ def read_from(config, stage, folders):
     return config
 
 
-def nets_of(start_from, folder):
-    """`start_from`, {net: a net's folder or {part: a net's folder}}, with the nets of the same names in another run's folder."""
+def nets_of(start_from: ConfigDict, folder: str | os.PathLike) -> dict[str, Any]:
+    """The field `start_from` with the nets of the same names in another run's folder.
+
+    It is {net: folder of a trained net, or {part: folder of a trained net}}.
+    """
     def moved(place):
         return f'{folder}/{pathlib.Path(place).name}'
-    return {net: moved(of) if isinstance(of, str) else {part: moved(place) for part, place in of.items()} for net, of in start_from.items()}
+    return {net: moved(given) if isinstance(given, str) else {part: moved(place) for part, place in given.items()}
+            for net, given in start_from.items()}
 
 
-def plan(configs, folders):
-    """{stage: its config} as it is to be run: with the folders that it reads.
+def plan(configs: Mapping[str, ConfigDict], folders: Mapping[str, str | os.PathLike]) -> dict[str, ConfigDict]:
+    """The configs {stage: config} as they are run: with the folders of the stages that each reads.
 
     Raises:
-        InputError: a folder that a stage reads is not there, and no stage before makes it.
+        InputError: a stage reads a folder that does not exist and that no stage before it makes.
     """
     planned = {}
     for stage, config in configs.items():
@@ -132,8 +138,16 @@ def plan(configs, folders):
     return planned
 
 
-def plan_variant(configs, variant, folders, out):
-    """What a variant makes anew in `out`: ({stage: its config}, {stage: its folder}); what it reads beside is in `folders`."""
+def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path],
+                 out: pathlib.Path) -> tuple[dict[str, ConfigDict], dict[str, pathlib.Path]]:
+    """What is made for a variant: the configs and the folders of its stages, by stage.
+
+    Args:
+        configs: of the pipeline's stages.
+        variant: a key of `VARIANTS`.
+        folders: of the pipeline's stages, which the variant reads.
+        out: folder of the variant.
+    """
     made = {stage: out / pathlib.Path(stage).name for stage in VARIANTS[variant]}
     planned = plan({stage: configs[stage] for stage in made}, {**folders, **made})
     for stage, fields in VARIANTS[variant].items():

@@ -1,1 +1,1 @@
-"""The commands of `stanet data`, a module each."""
+"""The commands of `stanet data`, each a module."""

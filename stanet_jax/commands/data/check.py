@@ -10,17 +10,19 @@ import sys
 
 from absl import flags
 
-from stanet_jax import InputError
+from stanet_jax import InputError, cli
 
 ROOT = flags.DEFINE_string('root', None, 'Folder of AVE, or of fixation sets.')
 REQUIRED = ('root',)
 
 
-def main():
+def main() -> None:
+    """Prints what is found in the folder and exits with code 1 where nothing can be used."""
     from stanet_jax.data import ave
     from stanet_jax.data.check import check_ave
     from stanet_jax.evaluation.check import check_sets
-    root, lines, used = ROOT.value, [], False
+    root, used = cli.required(ROOT), False
+    lines: list[str] = []
     for is_there, check in ((os.path.isdir(os.path.join(root, 'annotations')), check_sets),
                             (any(map(ave.annotation_files, (root, os.path.join(root, 'AVE_Dataset')))), check_ave)):
         if is_there:

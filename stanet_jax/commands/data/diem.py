@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from stanet_jax import InputError
+from stanet_jax import InputError, cli
 
 ROOT = flags.DEFINE_string('root', None, 'Folder of DIEM: <video>/event_data/*.txt, <video>/video/*.')
 OUT = flags.DEFINE_string('out', None, 'Folder to write: annotations/DIEM/<video>.')
@@ -19,13 +19,15 @@ SCREEN = flags.DEFINE_string('screen', '1280x960', 'Width x height of the screen
 REQUIRED = ('root', 'out', 'blur')
 
 
-def main():
+def main() -> None:
+    """Converts every video of DIEM and prints how many were written and which were skipped."""
     from stanet_jax.evaluation.diem import convert
-    if not BLUR.value > 0 or not PIXELS.value > 0:
+    root, out, blur = cli.required(ROOT), cli.required(OUT), cli.required(BLUR)
+    if not blur > 0 or not PIXELS.value > 0:
         raise InputError('--blur, --pixels_per_degree: must be above 0')
     width, _, height = SCREEN.value.partition('x')
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise InputError(f'--screen={SCREEN.value}: must be width x height in pixels, as 1280x960')
-    skipped = convert(ROOT.value, OUT.value, BLUR.value * PIXELS.value, (int(height), int(width)))
-    print(f'{OUT.value}: {len(list((pathlib.Path(OUT.value) / "annotations" / "DIEM").glob("[!.]*")))} videos; skipped {len(skipped)}')
+    skipped = convert(root, out, blur * PIXELS.value, (int(height), int(width)))
+    print(f'{out}: {len(list((pathlib.Path(out) / "annotations" / "DIEM").glob("[!.]*")))} videos; skipped {len(skipped)}')
     print('\n'.join(f'  {line}' for line in skipped))

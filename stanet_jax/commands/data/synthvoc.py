@@ -4,6 +4,7 @@
 """
 from absl import flags
 
+from stanet_jax import cli
 from stanet_jax.data.synthave import Settings
 
 HELP = {'categories': 'Categories, up to 28.', 'train': 'Images to train on.', 'validation': 'Images to validate on.',
@@ -15,7 +16,8 @@ SETTINGS = [flags.DEFINE_integer(field, getattr(Settings(), field), text) for fi
 REQUIRED = ('out',)
 
 
-def main():
+def main() -> None:
+    """Generates SynthVOC with the settings that the flags give."""
     from stanet_jax.data import synthvoc
-    synthvoc.generate(OUT.value, Settings(**{flag.name: flag.value for flag in SETTINGS}), WORKERS.value)
+    synthvoc.generate(cli.required(OUT), Settings(**{flag.name: flag.value for flag in SETTINGS}), WORKERS.value)
     print(f'wrote {OUT.value}')
