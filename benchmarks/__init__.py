@@ -1,1 +1,1 @@
-"""Measurements of speed; each module is run as `python -m benchmarks.<name>`."""
+"""Experiments and measurements of speed; each module is run as `python -m benchmarks.<name>`."""

@@ -1,12 +1,12 @@
-"""The papers' ablations on SynthAVE (TPAMI Tables 2 to 6): every variant of configs/ablations trained, scored, and written down.
+"""The papers' ablations on SynthAVE (TPAMI Tables 2 to 6): trains and scores every variant of configs/ablations and writes a page.
 
     python -m benchmarks.ablations --base=runs/experiment/seed0 --workdir=runs/ablations --out=docs/ablations.md
-        After `make experiment`, with whose data, settings and stages each variant is made; what the base run has is taken from it.
+        After `make experiment`, whose run `--base` gives the data, settings and stages; results that it has already are taken from it.
 
     python -m benchmarks.ablations --tables=4,5 --variants=none,gru
-        These alone. The page is written anew after each variant, of all that is done by then.
+        These variants alone. The page is written again after each variant, with all that is done by then.
 
-A variant that is done is left and one that was interrupted goes on, so that the same command may be given until all is done.
+A variant that is done is skipped and one that was interrupted goes on, so that the command may be repeated until all is done.
 """
 import argparse
 import functools
@@ -60,7 +60,7 @@ BLENDERS = {'C-GCN, one step': ({'name': 'cgcn', 'steps': 1}, 189_923_328), 'C-G
 
 
 def settings(table, variant, base):
-    """The config of a variant, as the base run's stage but for what varies; and whether the base run has trained just that."""
+    """The config of a variant, that of the base run's stage with the variant's changes; and whether the base run has trained the same."""
     module = TABLES[table]
     config, given = (read_config(base / module.STAGE) for _ in range(2))
     module.vary(config, variant)
@@ -71,11 +71,12 @@ def settings(table, variant, base):
 
 
 def folder_of(table, variant, workdir):
+    """The folder of a variant's run."""
     return workdir / pathlib.Path(TABLES[table].__file__).stem / variant
 
 
 def run(table, variant, base, workdir):
-    """Trains and scores a variant, unless the base run has done so or it is done already."""
+    """Trains and scores a variant, unless the base run has done so or it is done."""
     (config, known), folder = settings(table, variant, base), folder_of(table, variant, workdir)
     if known and config.task == 'student':
         return
@@ -90,10 +91,13 @@ def run(table, variant, base, workdir):
 
 
 def score(config, nets, folder, base):
-    """Scores students, or the class activation maps of classifiers, on the test part under `stavis`; writes `folder/scores.json`.
+    """Scores students, or classifiers' class activation maps, on the test split under the protocol `stavis`; writes `scores.json`.
 
     Args:
-        config: with `nets`, the names, `task` and `data`; nets: folder of their run; base: the pipeline's, for how maps are made.
+        config: of the variant; its `nets`, `task` and `data` are read.
+        nets: folder of the run of these nets.
+        folder: where `scores.json` is written.
+        base: folder of the pipeline's run, whose settings the maps are made with.
     """
     rules, rows = protocols.PROTOCOLS['stavis'], {}
     name, videos, mismatched = fixations.open_set(config.data.root, '')
@@ -111,9 +115,9 @@ def score(config, nets, folder, base):
 
 
 def gather(table, base, workdir):
-    """What is known of a table: {variant: (rows of scores by net, accuracy {kind: share of frames}, minutes in words)}.
+    """The results of a table so far: {variant: (rows of scores by net, accuracy by kind of clip, minutes as text)}.
 
-    The rows are None where a variant is not run yet, the accuracy where it is no classifier.
+    Rows are None for a variant that is not run yet, accuracies for a variant that is not a classifier.
     """
     scored, accuracies = (json.loads((base / path).read_text()) for path in ('scores/scores.json', 'coarse/accuracy.json'))
     result, seconds = {}, seconds_of(workdir)
@@ -134,7 +138,7 @@ def gather(table, base, workdir):
 
 
 def seconds_of(workdir):
-    """{variant's folder: the seconds that it took}, of those that are done."""
+    """The seconds that each finished variant took, by its folder."""
     path = workdir / 'stages.json'
     return json.loads(path.read_text()) if path.exists() else {}
 
@@ -143,9 +147,9 @@ def seconds_of(workdir):
 
 
 def operations(blender, nodes=3, side=32, channels=28):
-    """The parameters of a blender, and the floating-point operations of one example forward, as XLA counts them.
+    """The number of parameters of a blender, and of floating-point operations of a forward pass for one example, as XLA counts them.
 
-    XLA counts the body of a loop once; of C-GCN's, over nodes and blocks of queries, it is put right here.
+    XLA counts the body of a loop once; for C-GCN's loops, over nodes and blocks of queries, the count is corrected here.
     """
     net, shape = blenders.create(**blender), jax.ShapeDtypeStruct((1, nodes, side, side, channels), jnp.float32)
     variables = jax.eval_shape(net.init, jax.random.key(0), shape)
@@ -159,12 +163,13 @@ def operations(blender, nodes=3, side=32, channels=28):
 
 
 def flops(function, *shapes):
-    """Of the program as compiled for a CPU; elsewhere products may be a library's, which are not counted."""
+    """The floating-point operations of a function as compiled for a CPU; on other devices, products by libraries would not be counted."""
     with jax.default_device(jax.local_devices(backend='cpu')[0]):
         return jax.jit(function).lower(*shapes).compile().cost_analysis()['flops']
 
 
 def operation_table():
+    """The lines of a Markdown table of every blender's parameters and operations."""
     lines = ['| blender | parameters | operations | of C-GCN, one step | paper |', '|---|---|---|---|---|']
     counts = {name: operations(blender) for name, (blender, _) in BLENDERS.items()}
     for name, (parameters, count) in counts.items():
@@ -177,11 +182,12 @@ def operation_table():
 
 
 def number(value):
+    """NaN for None, which JSON has in place of an undefined score."""
     return np.nan if value is None else value
 
 
 def score_table(table, found):
-    """A Markdown table of what `gather` found; scores of two nets have a stroke between them."""
+    """The lines of a Markdown table of the results that `gather` gives; scores of two nets are separated by a slash."""
     kinds = next((list(accuracy) for _, accuracy, _ in found.values() if accuracy), [])
     heads = ['', *(COLUMNS[m] for m in METRICS), 'frames left out', *(f'right, {kind}' for kind in kinds), 'minutes',
              'paper, AVAD: CC', 'paper, AVAD: NSS']
@@ -197,7 +203,7 @@ def score_table(table, found):
 
 
 def orders(table, found):
-    """Whether the table's first variant stands to each other one as in the paper: a Markdown list, by CC, empty maps counted as 0."""
+    """The lines of a Markdown list: whether the first variant compares to the others as in the paper, by CC; empty maps count as 0."""
     def cc(variant):
         return np.array([number(row['scores']['cc']) * (1 - row['undefined']['cc'] / row['frames']) for row in found[variant][0].values()])
 
@@ -214,12 +220,12 @@ def orders(table, found):
 
 
 def size(config):
-    """How long the nets of a stage were trained, in words."""
+    """The epochs and the batch size of a stage's nets, as text."""
     return ', '.join(f'{net} {config.epochs[net]:g}' for net in config.nets) + f' epochs in batches of {config.batch}'
 
 
 def document(base, workdir, counts):
-    """The whole page: what is done of every table, and the lines `counts` on operations."""
+    """The whole page: the results of every table so far, and the lines `counts` on operations."""
     found = {table: gather(table, base, workdir) for table in TABLES}
     minutes = sum(seconds_of(workdir).values()) / 60
     config, (students, classifiers) = read_config(base), (read_config(base / stage) for stage in ('sta_plus', 'coarse'))
@@ -238,7 +244,7 @@ def document(base, workdir, counts):
 
 
 def section(table, found, counts):
-    """The lines on one table."""
+    """The page's lines on one table."""
     doc, path = TABLES[table].__doc__.splitlines()[0], pathlib.Path(TABLES[table].__file__)
     about = {2: CAMS, 3: CAMS, 4: STUDENTS, 5: STUDENTS, 6: ''}[table]
     lines = ['', f'## Table {table}', '', f'{doc} See `configs/ablations/{path.name}`.{about}', '', *score_table(table, found), '',
@@ -250,7 +256,7 @@ def section(table, found, counts):
 
 
 def chosen(tables, variants):
-    """The (table, variant) pairs that the flags name; InputError for a table or a variant that is none."""
+    """The (table, variant) pairs that the flags name; InputError for an unknown table or variant."""
     if not set(tables) <= {str(table) for table in TABLES}:
         raise InputError(f'--tables={",".join(tables)}: must name some of {", ".join(map(str, TABLES))}')
     pairs = [(int(table), variant) for table in tables for variant in TABLES[int(table)].VARIANTS]
@@ -262,6 +268,7 @@ def chosen(tables, variants):
 
 
 def main():
+    """Runs the variants that the flags name and writes the page."""
     parser = argparse.ArgumentParser(description='Trains and scores the variants of configs/ablations and writes a page of results.')
     parser.add_argument('--base', type=pathlib.Path, default=pathlib.Path('runs/experiment/seed0'), help='a finished run of the pipeline')
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/ablations'))

@@ -1,15 +1,15 @@
-"""What attending in blocks of queries saves: C-GCN at the paper's size, forward and backward, in four forms.
+"""What attention in blocks of queries saves: C-GCN at the paper's size, forward and backward, in four implementations.
 
     python -m benchmarks.cgcn --rounds=5
 
     blocks         `stanet_jax.models.cgcn`: queries attend in blocks, which the backward pass computes again
-    direct         the attention of all pairs at once, as the equations read
-    loop           as the authors' release goes about it: an example after the other, and of each an ordered pair of nodes after the
-                   other, op by op, nothing compiled as a whole; backward then through all of it
+    direct         the attention of all pairs at once, as in the equations
+    loop           as in the authors' release: one example after the other, and in each one ordered pair of nodes after the other,
+                   operation by operation without compilation; then one backward pass through all of it
     compiled-loop  the direct form, compiled, for one example after the other, each with its own backward pass
 
-Prints the median time of a step, taken in alternating rounds, and the peak temporary memory that XLA plans for the compiled program
-(of the compiled loop: for one example), each over that of the blocks. What runs op by op has no program to ask: its memory is `-`.
+Prints the median time of a step, measured in alternating rounds, and the peak temporary memory that XLA plans for the compiled program
+(of the compiled loop: for one example), and the ratios of both to those of the blocks. Without compilation memory is not known: `-`.
 """
 import argparse
 import os
@@ -24,11 +24,12 @@ from stanet_jax.models import cgcn
 
 
 def project(params, name, h):
+    """The query or the key of features."""
     return h @ params[name]['kernel'][0, 0] + params[name]['bias']
 
 
 def direct(params, nodes, steps):
-    """C-GCN with the attention of all pairs in memory; [b, n, h, w, c] -> the same."""
+    """C-GCN on nodes [b, n, h, w, c] with the attention of all pairs in memory."""
     h, others = nodes, 1 - jnp.eye(nodes.shape[1])[None, :, :, None, None]
     for _ in range(steps):
         flat = h.reshape(*h.shape[:2], -1, h.shape[-1])
@@ -39,7 +40,7 @@ def direct(params, nodes, steps):
 
 
 def loop(params, nodes, steps):
-    """C-GCN by examples, steps and ordered pairs of nodes; [b, n, h, w, c] -> the same."""
+    """C-GCN on nodes [b, n, h, w, c] in a loop over examples, steps and ordered pairs of nodes."""
     done = []
     for example in nodes:
         h = list(example)
@@ -54,7 +55,7 @@ def loop(params, nodes, steps):
 
 
 def forms(shape, steps):
-    """`{name: () -> a step's value and gradients}` and `{name: bytes of temporary memory}` of those that are compiled."""
+    """The implementations {name: () -> a step's value and gradients}, and the bytes of temporary memory of those that are compiled."""
     net = cgcn.CGCN(steps)
     nodes = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     params = net.init(jax.random.key(0), nodes[:1])['params']
@@ -78,7 +79,7 @@ def forms(shape, steps):
 
 
 def furthest(runs):
-    """How far any form is from the first: of the value, the parameters' gradient and the nodes', each over its largest entry."""
+    """The largest difference of an implementation from the first, in value or gradients, relative to the largest entry of each."""
     def three(answer):
         value, (of_params, of_nodes) = jax.tree.map(np.ravel, answer)
         return value, np.concatenate(jax.tree.leaves(of_params)), of_nodes
@@ -88,6 +89,7 @@ def furthest(runs):
 
 
 def main():
+    """Measures the implementations and prints a table."""
     parser = argparse.ArgumentParser(description='Measures four forms of C-GCN.')
     for name, default in (('batch', 16), ('nodes', 3), ('side', 32), ('channels', 28), ('steps', 3), ('rounds', 3)):
         parser.add_argument(f'--{name}', type=int, default=default)

@@ -1,9 +1,9 @@
-"""How fast a folder of maps is scored, files and all: by one process and by several side by side.
+"""How fast a folder of maps is scored, with the reading of all files, by one process and by several.
 
     python -m benchmarks.evaluation --videos=4 --frames=200 --workers=2
 
-Makes a fixation set of frames of 640x360 pixels, as DIEM has about 240,000 of them, and maps of it, and scores them under a protocol
-with one process and with `--workers`. Prints frames per second, those of each process, and the hours that 240,000 would take.
+Makes a fixation set with frames of 640x360 pixels, of which DIEM has about 240,000, and maps, and scores these under a protocol with one
+process and with `--workers`. Prints frames per second, in all and for each process, and the hours that 240,000 frames would take.
 """
 import argparse
 import os
@@ -23,7 +23,7 @@ DIEM = 240_000
 
 
 def write_set(root, videos, frames, shape, points, rng):
-    """A set of videos in which `points` pixels of each frame are fixated, and maps of half the size."""
+    """Writes a set of videos in which `points` pixels of each frame are fixated, and maps of half the size."""
     small = shape[0] // 2, shape[1] // 2
     for v in range(videos):
         notes, maps = root / 'annotations' / 'Made' / f'video{v}', root / 'model' / f'video{v}' / 'maps'
@@ -41,6 +41,7 @@ def write_set(root, videos, frames, shape, points, rng):
 
 
 def main():
+    """Measures both and prints a table."""
     parser = argparse.ArgumentParser(description='Measures the scoring of a folder of maps.')
     parser.add_argument('--videos', type=int, default=4)
     parser.add_argument('--frames', type=int, default=200, help='of each video')

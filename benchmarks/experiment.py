@@ -1,11 +1,10 @@
-"""The evidence: the whole pipeline on SynthAVE, from tags to the students, on several worlds of several seeds.
+"""The main experiment: the whole pipeline on SynthAVE, from tags to the students, for several seeds.
 
     python -m benchmarks.experiment --seeds=3 --workdir=runs/experiment --out=docs/results.md
-    python -m benchmarks.experiment --seeds=3 --parallel=3          side by side: small nets do not fill two cores. Not on an accelerator.
+    python -m benchmarks.experiment --seeds=3 --parallel=3          side by side, as small nets do not fill two cores; not on accelerators
 
-Every seed makes its own world and trains its own nets; what it prints is in <workdir>/seed<k>.log. Stages that are done are left, so that
-an interrupted experiment goes on.
-The results, mean and standard deviation over the seeds, are written as Markdown; nothing in them is written by hand.
+Every seed has its own world and its own nets; what it prints is in <workdir>/seed<k>.log. Stages that are done are skipped, so that an
+interrupted experiment goes on. The results, mean and standard deviation over the seeds, are written as a part of a Markdown page.
 """
 import argparse
 import concurrent.futures
@@ -39,12 +38,13 @@ PAPER = {'CAM of S, coarse': (.261, 1.269), 'average, coarse': (.297, 1.312), 's
 
 
 def mean_and_spread(values):
+    """The mean and the standard deviation of each seed's value, as text."""
     values = [np.nan if v is None else v for v in values]
     return f'{np.mean(values):.3f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.3f}'
 
 
 def score_table(found):
-    """A Markdown table of all rows of `found`, a list of each seed's scores."""
+    """The lines of a Markdown table of all rows of `found`, the list of each seed's scores."""
     lines = ['| | ' + ' | '.join(COLUMNS[m] for m in METRICS) + ' | frames left out | paper on AVAD: CC, NSS |',
              '|---|' + '---|' * (len(METRICS) + 2)]
     for name in found[0]['rows']:
@@ -55,7 +55,7 @@ def score_table(found):
 
 
 def kind_table(found, kinds):
-    """A Markdown table of CC by kind of clip; `kinds` a list of {clip: kind}, one for each seed."""
+    """The lines of a Markdown table of CC by kind of clip; `kinds` is the list of each seed's {clip: kind}."""
     names = list(dict.fromkeys(kinds[0].values()))
     lines = ['| CC | ' + ' | '.join(names) + ' |', '|---|' + '---|' * len(names)]
     for name in found[0]['rows']:
@@ -65,7 +65,7 @@ def kind_table(found, kinds):
 
 
 def expectation(text, values, least):
-    """A line of a Markdown list: whether the values, one for each seed, are above `least`; in part where their mean is, but not each."""
+    """A line of a Markdown list: whether each seed's value is above `least`; 'in part' where their mean is, but not each of them."""
     above = values > least
     shows = 'shows' if above.all() else 'shows **in part**' if values.mean() > least else '**does not show**'
     return (f'- {shows}, in {above.sum()} of {len(above)} seeds: {text}, expected above {least:g}: {mean_and_spread(values)} '
@@ -73,7 +73,7 @@ def expectation(text, values, least):
 
 
 def expectations(found, kinds):
-    """Whether the expected orders show, as a Markdown list."""
+    """The lines of a Markdown list: whether the scores are ordered as expected."""
     def cc(name, kind=None):
         if kind:
             return np.array([report.by_kind(r['rows'][name], of, 'cc')[kind] for r, of in zip(found, kinds, strict=True)])
@@ -113,21 +113,21 @@ def expectations(found, kinds):
 
 
 def accuracy_lines(folders):
-    """What the classifiers and the switch reached, as Markdown lists."""
+    """The lines of a Markdown table of the accuracies of the classifiers and of the audio switch."""
     nets = [{**json.loads((folder / 'coarse' / 'accuracy.json').read_text())['nets'],
              **json.loads((folder / 'pseudo_gt' / 'plus_nets' / 'accuracy.json').read_text())['nets']} for folder in folders]
-    ears = [json.loads((folder / 'switch' / 'accuracy.json').read_text()) for folder in folders]
+    switches = [json.loads((folder / 'switch' / 'accuracy.json').read_text()) for folder in folders]
     kinds = list(nets[0]['S'])
     lines = ['| share of test frames | ' + ' | '.join(kinds) + ' |', '|---|' + '---|' * len(kinds)]
     for net in nets[0]:
         lines.append(f'| {net} | ' + ' | '.join(mean_and_spread([of[net][kind]['frames'] for of in nets]) for kind in kinds) + ' |')
-    for name in (name for name in ears[0] if name != 'split'):
-        lines.append(f'| switch: {name} | ' + ' | '.join(mean_and_spread([ear[name][kind] for ear in ears]) for kind in kinds) + ' |')
+    for name in (name for name in switches[0] if name != 'split'):
+        lines.append(f'| switch: {name} | ' + ' | '.join(mean_and_spread([of[name][kind] for of in switches]) for kind in kinds) + ' |')
     return lines
 
 
 def document(found, folders, configs, parallel=1):
-    """The whole page, from each seed's scores and what the pipelines, so many side by side, left in their folders."""
+    """The part of the page on SynthAVE, from each seed's scores and the folder of its pipeline; `parallel` of them ran side by side."""
     kinds = [report.kinds_of(config.data.root) for config in configs]
     seconds = [sum(json.loads((folder / 'stages.json').read_text()).values()) for folder in folders]
     first = found[0]['rows']['selective, coarse']
@@ -145,7 +145,7 @@ def document(found, folders, configs, parallel=1):
 
 
 def replace_part(path, title, text):
-    """Writes a part of a Markdown page, under a title of the first level, in place of the part of that title; other parts stay."""
+    """Replaces or adds the part of a Markdown page that is under a title of the first level; other parts stay."""
     old = path.read_text() if path.exists() else ''
     parts = dict(re.findall(r'^# (.+)\n((?:(?!# ).*\n?)*)', old, flags=re.MULTILINE))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def replace_part(path, title, text):
 
 
 def config_of(args, seed):
-    """The pipeline of a seed."""
+    """The pipeline's config for a seed."""
     config = stanet.get_config(args.recipe)
     config.seed = config.world.seed = seed
     config.variants = tuple(VARIANTS)
@@ -162,7 +162,7 @@ def config_of(args, seed):
 
 
 def run_seed(args, seed):
-    """Runs the pipeline of a seed in this process; what it prints goes to a file."""
+    """Runs the pipeline of a seed in this process and writes what it prints to a file."""
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
         run.keep_compiled(args.workdir / 'compiled')
@@ -170,7 +170,7 @@ def run_seed(args, seed):
 
 
 def run_seeds(args):
-    """Runs the seeds in processes, `args.parallel` at a time, and shows how many stages are done; a seed that fails stops no other."""
+    """Runs the seeds in processes, `args.parallel` at a time, and shows how many stages are done; others go on where a seed fails."""
     args.workdir.mkdir(parents=True, exist_ok=True)
     files = [args.workdir / f'seed{seed}' / 'stages.json' for seed in range(args.seeds)]
     count = args.seeds * (len(STAGES) + len(VARIANTS) + 1)
@@ -189,6 +189,7 @@ def run_seeds(args):
 
 
 def main():
+    """Runs the seeds and writes the part of the page."""
     parser = argparse.ArgumentParser(description='Runs the pipeline for several seeds and writes a page of results.')
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--parallel', type=int, default=1, help='seeds that run side by side')

@@ -1,14 +1,14 @@
-"""Is the input pipeline fast enough that the training never waits for it?
+"""Whether the input pipeline is fast enough that trainings never wait for it.
 
     python -m benchmarks.input_pipeline --root=data/synthave --seconds=10
 
-For each net of `configs/scam_coarse.py` it measures how many fragments a second
+For each net of `configs/scam_coarse.py` it measures how many fragments per second are
 
-    fed       the input pipeline alone reads, decodes, crops and batches, with the config's settings, and
-    consumed  the net's update step alone takes, with its batch on the device already,
+    fed       by the input pipeline alone, which reads, decodes, crops and batches with the config's settings, and
+    consumed  by the net's update step alone, whose batch is on the device already,
 
-in alternating rounds, and prints the medians and their ratio: S, SA and ST must have at least 2.0, as in a training the two share
-the cores; A, a small net on sound alone, may wait for its spectrograms. Other work on the machine slows the two unequally.
+in alternating rounds, and prints the medians and their ratio. S, SA and ST must have at least 2.0, as the two share the cores in a
+training; A, a small net on sound alone, may wait for its spectrograms. Other work on the machine slows the two unequally.
 """
 import argparse
 import functools
@@ -30,7 +30,7 @@ ROUNDS = 5
 
 
 def consumer(config, source, clips, batch):
-    """`n -> None`: n updates of a fresh net, one after the other, on the same batch."""
+    """A function `n -> None` that makes n updates of an untrained net, one after the other, on the same batch."""
     mesh, classes = sharding.make_mesh(), len(clips.categories)
     model = make_classifier(config, source, classes)
     example = example_batch(config, source, classes, 1)
@@ -51,7 +51,7 @@ def consumer(config, source, clips, batch):
 
 
 def measure(config, source, clips, seconds):
-    """(fed, consumed) in fragments a second, each measured for about `seconds` in all."""
+    """The rates (fed, consumed) in fragments per second, each measured for about `seconds` in all."""
     def rate(run, n):
         start = time.perf_counter()
         run(n)
@@ -59,7 +59,7 @@ def measure(config, source, clips, seconds):
 
     examples = make_examples(config, source, clips, config.data.frames_per_clip)
     feed = functools.partial(iterate_batches, examples, batch=config.batch, slots=range(sharding.padded(config.batch)),
-                             seed=config.seed, workers=config.data.workers)  # as training.train reads
+                             seed=config.seed, workers=config.data.workers)  # as loop.train reads
     runs = [lambda n: sum(1 for _ in feed(steps=n)), consumer(config, source, clips, next(feed(steps=1)))]
     for run in runs:
         run(4)  # compiles, and opens the files
@@ -69,6 +69,7 @@ def measure(config, source, clips, seconds):
 
 
 def main():
+    """Measures each net and prints a table."""
     config = scam_coarse.get_config()
     parser = argparse.ArgumentParser(description='Measures whether the input pipeline keeps up with the nets.')
     parser.add_argument('--root', default='data/synthave', help='a SynthAVE set; made if it is not there')

@@ -1,10 +1,10 @@
-"""How many frames a second are scored, against NumPy in float64 written straight from the definitions?
+"""How many frames per second are scored, compared to NumPy code in float64 that follows the definitions.
 
     python -m benchmarks.metrics --frames=32
 
-The five metrics of the papers' tables under the protocol `stavis`, its preprocessing and draws included, on 640x360 frames with 50
-fixations and 500 negatives, from maps predicted at that size and at half of it; the medians of alternating rounds. Both see the
-same maps and draws, and their answers have to agree. At least 8 times as many frames a second are asked for, on two cores.
+Measures the five metrics of the papers' tables under the protocol `stavis`, with its preprocessing and draws, on 640x360 frames with 50
+fixations and 500 negatives, for maps of that size and of half of it, and prints the medians of alternating rounds. Both get the same
+maps and draws, and their scores have to agree. The target is at least 8 times as many frames per second on two cores.
 """
 import argparse
 import os
@@ -26,10 +26,12 @@ FIXATIONS, NEGATIVES, SPLITS = 50, 500, 100
 
 
 def min_max(x):
+    """A map scaled to [0, 1]."""
     return (x - x.min()) / (x.max() - x.min())
 
 
 def prepare(saliency, shape):
+    """A map blurred and resized as the protocol `stavis` does."""
     saliency = scipy.ndimage.gaussian_filter(min_max(saliency), 2, truncate=3, mode='reflect')
     if saliency.shape == shape:
         return saliency
@@ -38,6 +40,7 @@ def prepare(saliency, shape):
 
 
 def auc_judd(saliency, fixations):
+    """AUC after Judd: each fixated pixel against all others."""
     values, others = saliency[fixations], saliency[~fixations]
     n, wins = len(values), 0
     for value in values:
@@ -48,7 +51,7 @@ def auc_judd(saliency, fixations):
 
 
 def shuffled_auc(saliency, fixations, negatives, drawn, step=0.1):
-    """drawn: bool [splits, number of negatives]."""
+    """Shuffled AUC, the mean over random splits of the negatives; `drawn` bool [splits, negatives] says which each split has."""
     saliency = min_max(saliency)
     values, others, areas = saliency[fixations], saliency[negatives], []
     for split in drawn:
@@ -61,19 +64,23 @@ def shuffled_auc(saliency, fixations, negatives, drawn, step=0.1):
 
 
 def nss(saliency, fixations):
+    """Normalised scanpath saliency."""
     return ((saliency - saliency.mean()) / saliency.std(ddof=1))[fixations].mean()
 
 
 def cc(saliency, density):
+    """Pearson's correlation coefficient."""
     return np.corrcoef(saliency.ravel(), density.ravel())[0, 1]
 
 
 def sim(saliency, density):
+    """Histogram intersection of the two distributions."""
     saliency, density = min_max(saliency), min_max(density)
     return np.minimum(saliency / saliency.sum(), density / density.sum()).sum()
 
 
 def kl_div(saliency, density):
+    """Kullback-Leibler divergence of the density from the map."""
     saliency, density = saliency / saliency.sum(), density / density.sum()
     return (density * np.log(2**-52 + density / (saliency + 2**-52))).sum()
 
@@ -82,6 +89,7 @@ def kl_div(saliency, density):
 
 
 def plain(maps, density, fixations, negatives):
+    """The five scores of each frame, one frame after the other."""
     scores = []
     for k, (map_, of_density, fixated, others) in enumerate(zip(maps, density, fixations, negatives, strict=True)):
         saliency, of_density = prepare(np.float64(map_), fixated.shape), np.float64(of_density)
@@ -92,7 +100,7 @@ def plain(maps, density, fixations, negatives):
 
 
 def batched(maps, density, fixations, negatives):
-    """As `scoring.score_video` does it."""
+    """The five scores of each frame, in batches as `scoring.score_video` computes them."""
     protocol, scores = protocols.PROTOCOLS['stavis'], []
     for start in range(0, len(maps), scoring.BATCH):
         batch = slice(start, start + scoring.BATCH)
@@ -116,7 +124,7 @@ def frames(n, shape, size, rng):
 
 
 def measure(size, shape, n):
-    """(plain, batched) in frames a second; asserts that they agree."""
+    """The rates (plain, batched) in frames per second; AssertionError where the scores differ."""
     data, times = frames(n, shape, size, np.random.default_rng(0)), {plain: [], batched: []}
     batched(*data)  # compiles
     for _ in range(ROUNDS):
@@ -130,6 +138,7 @@ def measure(size, shape, n):
 
 
 def main():
+    """Measures both sizes of maps and prints a table."""
     parser = argparse.ArgumentParser(description='Measures how fast saliency maps are scored.')
     parser.add_argument('--frames', type=int, default=32, help='to score in a round')
     parser.add_argument('--height', type=int, default=360)

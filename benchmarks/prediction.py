@@ -1,10 +1,10 @@
-"""How fast and in how much memory videos are predicted, by one student and by three.
+"""The speed and the memory of predicting videos by one student and by three.
 
     python -m benchmarks.prediction --checkpoint=runs/demo/sta_plus --minutes=1 10
 
-Makes videos of moving noise with sound, 160x120 pixels and 25 frames a second, and predicts each by STA alone and by the three students,
-maps and overlay written as `predict.py` does. Prints frames per second, that of the three over that of STA alone, how often a frame went
-through an encoder, and the process's peak memory after each video.
+Makes videos of moving noise with sound, 160x120 pixels at 25 frames per second, and predicts each by STA alone and by the three students,
+with maps and overlay written as `predict.py` does. Prints frames per second, their ratio to STA alone, how many frames went through the
+encoders, and the process's peak memory after each video.
 """
 import argparse
 import pathlib
@@ -21,7 +21,7 @@ FPS, RATE = 25, 16000
 
 
 def write_video(path, seconds):
-    """A video of noise that moves, with sound."""
+    """Writes a video of moving noise with sound."""
     rng = np.random.default_rng(0)
     noise = np.kron(rng.integers(0, 256, (30, 40, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
     with av.open(str(path), 'w') as container:
@@ -38,13 +38,14 @@ def write_video(path, seconds):
 
 
 def counted(students):
-    """Counts the frames that go through the students' encoders, filled-up places of blocks left out: a list that grows."""
+    """A list that gets the number of frames of each block that goes through the students' encoders, without padding."""
     counts, encoded = [], students._encoded
     students._encoded = lambda block, size: counts.append(len(block)) or encoded(block, size)
     return counts
 
 
 def main():
+    """Measures both for each length and prints a table."""
     parser = argparse.ArgumentParser(description='Measures prediction by one student and by three.')
     parser.add_argument('--checkpoint', type=pathlib.Path, default=pathlib.Path('runs/demo/sta_plus'), help='run of configs/sta_plus.py')
     parser.add_argument('--minutes', type=float, nargs='+', default=[1, 10])

@@ -1,10 +1,10 @@
-"""How fast pseudo-fixations are made, and where the time goes.
+"""The speed of making pseudo-fixations, and the shares of its parts.
 
     python -m benchmarks.pseudo_gt --coarse=runs/coarse --clips=32
 
-Makes the coarse maps of some test clips as `distill.py` does, and prints the frames per second of the whole; then does the three parts of
-the work alone, on the same clips: reading (decoding the frames, the sound's spectrograms), the nets with the fusion, and writing.
-Their shares are of the parts' sum; in the whole they overlap, as far as there are cores.
+Makes the coarse maps of some test clips as `distill.py` does and prints the frames per second of the whole; then does the three parts of
+the work alone, on the same clips: reading (frames and the sound's spectrograms), the nets with the fusion, and writing. Shares are of the
+sum of the parts; in the whole the parts overlap, as far as there are cores.
 """
 import argparse
 import functools
@@ -25,13 +25,14 @@ from stanet_jax.workdir import read_config
 
 
 def seconds(work):
+    """The seconds that a function takes, and its result."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
 
 
 def measure(config, clips, out):
-    """Seconds that the parts and the whole take, {'reading', 'nets', 'writing', 'whole'}, and how many frames there are."""
+    """The seconds that the parts and the whole take, {'reading', 'nets', 'writing', 'whole'}, and the number of frames."""
     nets, plus = load_nets(config.nets, config.sources, len(clips.categories)), load_nets('', (), 0)
     source_maps_fn, fuse_clip, took = make_source_maps_fn(nets, plus), maps.make_fuse_fn(clips, config.fusion, config.reach), {}
     sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips), source_maps_fn=source_maps_fn, plus=plus,
@@ -52,6 +53,7 @@ def measure(config, clips, out):
 
 
 def main():
+    """Measures and prints the rates."""
     parser = argparse.ArgumentParser(description='Measures the making of pseudo-fixations.')
     parser.add_argument('--coarse', default='runs/coarse', help='a run of configs/scam_coarse.py')
     parser.add_argument('--clips', type=int, default=32, help='how many test clips')
