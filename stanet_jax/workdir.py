@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import ml_collections
@@ -13,23 +14,25 @@ from jax.experimental import multihost_utils
 from stanet_jax import InputError
 
 
-def barrier(name):
-    """Waits until all processes are here."""
+def barrier(name: str) -> None:
+    """Waits until all processes of the run reach the barrier of this name."""
     multihost_utils.sync_global_devices(name)
 
 
-def replace_text(path, text):
-    """Writes a file whole or not at all."""
+def replace_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file atomically: under a temporary name, which then replaces the file."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     temporary.write_text(text)
     temporary.replace(path)
 
 
-def open_workdir(config, workdir):
-    """The folder of a run, made if it is not there; it keeps the config, and takes no other one afterwards.
+def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> pathlib.Path:
+    """Opens the folder of a run, created where it does not exist, and stores the run's config in it.
 
+    Returns:
+        The folder's path.
     Raises:
-        InputError: it cannot be written, or belongs to a run of another config.
+        InputError: the folder cannot be written, or belongs to a run of another config.
     """
     workdir = pathlib.Path(workdir)
     text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
@@ -56,8 +59,8 @@ def _flatten(tree, prefix=''):
     return {k: v for item in items for k, v in item.items()}
 
 
-def read_config(workdir):
-    """The config of the run in a folder."""
+def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
+    """The config of the run in a folder; InputError where the folder holds none."""
     path = pathlib.Path(workdir) / 'config.json'
     try:
         return ml_collections.ConfigDict(json.loads(path.read_text()))
@@ -65,14 +68,21 @@ def read_config(workdir):
         raise InputError(f'{path}: not a run ({error.__class__.__name__}); give the --workdir of one that train.py made') from error
 
 
-def write_missing(out, names, sizes, make, unit, again=False):
-    """Makes what is missing of the files or folders `names` in `out`; each process does its share, each appears when it is whole.
+def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],
+                  make: Callable[[list[int]], Iterable[tuple[int, Callable[[pathlib.Path], object]]]], unit: str,
+                  again: bool = False) -> None:
+    """Writes those of a number of files or folders that do not exist yet; each process writes its share of them.
+
+    A file or folder gets its name when it is complete, so that an interrupted run can be resumed.
 
     Args:
-        out: the folder; made if it is not there.
-        sizes: what each counts for on the progress line, which counts in `unit`.
-        make: `missing -> iterator of (i, write)`, in any order; `write(path)`, called by a thread, writes the one of `names[i]` to a path.
-        again: all are missing; what is there is replaced.
+        out: the folder to write to; created where it does not exist.
+        names: of the files or folders in it.
+        sizes: what each of them counts on the progress bar.
+        make: takes the indices of the missing ones and gives pairs (i, write), in any order; `write(path)` writes the file or folder
+            of `names[i]` to a path, and is called in another thread.
+        unit: of `sizes`, on the progress bar.
+        again: whether existing files and folders are written again.
     """
     scratch = out / f'.writing.{jax.process_index()}'
     shutil.rmtree(scratch, ignore_errors=True)

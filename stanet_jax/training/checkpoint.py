@@ -1,33 +1,60 @@
 """Checkpoints with Orbax: a training's state with its place in the data, and a trained net's variables.
 
-Orbax writes to a temporary name and renames, so what a kill leaves is the last complete checkpoint.
+Orbax writes to a temporary name and renames, so that a killed process leaves the last complete checkpoint.
 """
 import os
 import pathlib
 import shutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from stanet_jax import InputError
+from stanet_jax.arrays import Variables
+
+
+class Restored(NamedTuple):
+    """A checkpoint that was read.
+
+    Attributes:
+        state: of the training, a tree of arrays.
+        data: the place in the data, as it was given to `Checkpoints.save`.
+    """
+    state: Any
+    data: dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of one training, in `folder`; the last two are kept."""
+    """The checkpoints of one training; the last two are kept."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike):
+        """Opens the checkpoints in `folder`, which is created where it does not exist."""
         options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
         handlers = {'state': ocp.StandardCheckpointHandler(), 'data': ocp.JsonCheckpointHandler()}
         self._manager = ocp.CheckpointManager(pathlib.Path(folder).absolute(), options=options, item_handlers=handlers)
 
-    def save(self, step, state, data):
-        """Writes `state`, a tree of arrays, and `data`, a small dict: the place of the data iterator. In the background."""
+    def save(self, step: int, state: Any, data: Mapping[str, Any]) -> None:
+        """Writes a checkpoint in the background.
+
+        Args:
+            step: of the training.
+            state: tree of arrays.
+            data: the place in the data, as JSON can hold it.
+        """
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data))
         self._manager.save(step, args=items, force=True)
 
-    def restore(self, state):
-        """The newest `(state, data)`, or None. `state` gives shapes and shardings, which may be of other devices than when saved."""
+    def restore(self, state: Any) -> Restored | None:
+        """Reads the newest checkpoint, if there is any.
+
+        Args:
+            state: tree of arrays that gives the shapes and shardings; the devices may differ from those that wrote the checkpoint.
+        Raises:
+            InputError: the checkpoint has other shapes.
+        """
         step = self._manager.latest_step()
         if step is None:
             return None
@@ -35,7 +62,7 @@ class Checkpoints:
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
         restored = self._manager.restore(step, args=ocp.args.Composite(
             state=ocp.args.StandardRestore(template), data=ocp.args.JsonRestore()))
-        return restored['state'], restored['data']
+        return Restored(restored['state'], restored['data'])
 
     def _check(self, step, state):
         saved = _shapes(self._manager.item_metadata(step)['state'])
@@ -46,12 +73,12 @@ class Checkpoints:
             raise InputError(f'{self._manager.directory}/{step}: a checkpoint of another model ({k} is {saved.get(k, "absent")} there '
                              f'and {wanted.get(k, "absent")} here); give another --workdir')
 
-    def interrupted(self, step):
-        """Whether the hosts are about to be taken away (several processes: they all learn it at the same step)."""
+    def interrupted(self, step: int) -> bool:
+        """Whether the hosts are about to be preempted; all processes of a run get the same answer at the same step."""
         return self._manager.reached_preemption(step)
 
-    def close(self):
-        """Waits for what is being written."""
+    def close(self) -> None:
+        """Waits until the checkpoints are written."""
         self._manager.wait_until_finished()
         self._manager.close()
 
@@ -61,17 +88,17 @@ def _shapes(tree):
     return {'.'.join(str(getattr(p, 'key', getattr(p, 'name', getattr(p, 'idx', p)))) for p in path): tuple(x.shape) for path, x in leaves}
 
 
-def save_variables(folder, variables):
-    """Writes a net's variables, a tree of arrays, to `folder`, in place of what is there."""
+def save_variables(folder: str | os.PathLike, variables: Variables) -> None:
+    """Writes a net's variables to `folder`, and replaces what the folder holds."""
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(pathlib.Path(folder).absolute(), variables, force=True)
 
 
-def replace_variables(folder, variables):
-    """`save_variables`, by one process, to a folder that the user named: in place of other variables only, and when all are written.
+def replace_variables(folder: str | os.PathLike, variables: Variables) -> None:
+    """Writes variables, in one process, to a folder that the user names. Older variables in it are replaced when all are written.
 
     Raises:
-        InputError: the folder is there and holds other things.
+        InputError: the folder holds other things than variables.
     """
     folder = pathlib.Path(folder)
     if folder.exists() and not (folder / '_CHECKPOINT_METADATA').exists():
@@ -87,8 +114,8 @@ def replace_variables(folder, variables):
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load_variables(folder):
-    """The variables that `save_variables` wrote, as a tree of NumPy arrays."""
+def load_variables(folder: str | os.PathLike) -> dict[str, Any]:
+    """Reads the variables that `save_variables` wrote, as a tree of NumPy arrays; InputError where the folder holds none."""
     path = pathlib.Path(folder).absolute()
     if not path.is_dir():
         raise InputError(f'{folder}: no such weights; train the net that writes them first')
@@ -101,11 +128,16 @@ def load_variables(folder):
             raise InputError(f'{folder}: not the weights of a net ({str(error).splitlines()[0][:200]})') from error
 
 
-def replace_part(variables, part, trained, source):
-    """`variables` with its `part`, a top-level name in `params` and `batch_stats`, taken from an encoder's variables `trained`.
+def replace_part(variables: Variables, part: str, trained: Variables, source: str | os.PathLike) -> dict[str, Any]:
+    """A net's variables with one part replaced by trained variables.
 
-    What `trained` holds beyond that, as a head that is not used here, is left out. `source` says where it comes from, in the
-    InputError where it does not fit.
+    Args:
+        variables: of the net.
+        part: a top-level name in `params` and `batch_stats`, as `encoder`.
+        trained: of the part alone. Layers that the part does not have, such as a head that is not used, are skipped.
+        source: where `trained` comes from, for the message.
+    Raises:
+        InputError: the shapes do not fit, or a layer is missing.
     """
     result = {}
     for collection, tree in variables.items():

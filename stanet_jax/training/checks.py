@@ -1,20 +1,29 @@
-"""Refuses fields of a config that cannot be meant, with the field's name."""
+"""Checks of a config's fields, whose errors name the field."""
 import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
 from stanet_jax.models import backbones
 
-# ------------------------------------------------------------------------------------------------------------------ config
 
+def require(field: str, value: Any, allowed: object, why: str) -> None:
+    """Raises InputError where a field of a config has a value that is not allowed.
 
-def require(field, value, allowed, why):
-    """Refuses a config's value that cannot be meant, with the field's name."""
+    Args:
+        field: its name in the config.
+        value: its value, for the message.
+        allowed: true where the value is allowed.
+        why: what the value must be.
+    """
     if not allowed:
         raise InputError(f'config.{field}={value!r}: {why}')
 
 
-def check_training(config, known):
-    """Refuses a config whose fields that all trainings read cannot be meant; `known` are the nets that it may name."""
+def check_training(config: ConfigDict, known: Sequence[str]) -> None:
+    """Checks the fields that all trainings read; InputError for a value that is not allowed. `known` are the nets that it may name."""
     require('nets', config.nets, config.nets and set(config.nets) <= set(known), f'must name nets out of {", ".join(known)}')
     for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
         if part in config:

@@ -2,9 +2,11 @@
 import contextlib
 import functools
 import math
+import pathlib
 import signal
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import chex
 import flax
@@ -12,35 +14,58 @@ import jax
 import jax.numpy as jnp
 import optax
 import tqdm
+from jax.sharding import Mesh
+from jaxtyping import Float, Key
+from ml_collections import ConfigDict
 
-from stanet_jax.data.batches import iterate_batches
+from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.training import checkpoint, optimizer, sharding
 from stanet_jax.training.log import Log
+
+Batch = Mapping[str, AnyArray]  # the first axis is that of the examples; `mask` is False at those that do not count
+LossFn = Callable[[Variables, Batch, jax.Array], tuple[jax.Array, Variables]]  # (variables, batch, key) -> (losses [b], new batch_stats)
 
 
 @flax.struct.dataclass
 class State:
-    """What an update changes: `variables` are `params` and `batch_stats`, `step` counts the updates made."""
-    step: jax.Array
-    variables: Any
+    """What an update changes; JAX also builds states of the shapes or the shardings of these arrays.
+
+    Attributes:
+        step: number of updates made, an int32 array.
+        variables: `params` and `batch_stats` of the net.
+        optimizer: state of the optimizer.
+    """
+    step: Any
+    variables: Variables
     optimizer: Any
+
+
+class UpdateResult(NamedTuple):
+    """What an update gives.
+
+    Attributes:
+        state: the new one.
+        metrics: `loss`, the mean over the examples that count, and `gradient_norm`.
+    """
+    state: State
+    metrics: dict[str, Float[jax.Array, '']]
 
 
 # ------------------------------------------------------------------------------------------------------------- update step
 
 
-def update(state, batch, key, *, loss_fn, optimizer, axis=None):
-    """One step.
+def update(state: State, batch: Batch, key: Key[jax.Array, ''], *, loss_fn: LossFn, optimizer: optax.GradientTransformation,
+           axis: str | None = None) -> UpdateResult:
+    """Makes one step of gradient descent, on the mean loss of the examples that count.
 
     Args:
-        state: `State`; under jit it is donated.
-        batch: tree of arrays, axis 0 the examples; `mask` [b] tells which of them count.
+        state: of the training; donated under jit.
+        batch: arrays of the examples, with `mask`.
         key: of the run; the step is folded in.
-        loss_fn: `(variables, batch, key) -> (losses [b], new batch_stats)`, a pure function.
-        optimizer: optax transformation.
+        loss_fn: a pure function that gives the loss of each example and the new batch statistics.
+        optimizer: see `optimizer.make_optimizer`.
         axis: name of the mapped axis under `jax.pmap`, over whose devices sums are taken; None under jit.
-    Returns:
-        The new state, and `loss` and `gradient_norm`.
     """
     key = jax.random.fold_in(key, state.step)
     params = state.variables['params']
@@ -56,21 +81,25 @@ def update(state, batch, key, *, loss_fn, optimizer, axis=None):
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, params)
     variables = {'params': optax.apply_updates(params, updates), 'batch_stats': batch_stats}
     metrics = {'loss': loss, 'gradient_norm': optax.tree.norm(gradients)}
-    return State(state.step + 1, variables, optimizer_state), metrics
+    return UpdateResult(State(state.step + 1, variables, optimizer_state), metrics)
 
 
 # -------------------------------------------------------------------------------------------------------------------- loop
 
 
-def train(folder, name, config, mesh, *, examples, initial, loss_fn, evaluate):
-    """Trains one net as the config's fields of its name have it, unless that is done, and leaves its `variables` in `folder`.
+def train(folder: pathlib.Path, name: str, config: ConfigDict, mesh: Mesh, *, examples: ExampleSource, initial: Callable[[], Variables],
+          loss_fn: LossFn, evaluate: Callable[[Variables], Mapping[str, float]]) -> None:
+    """Trains one net and writes its `variables` to `folder`; does nothing where they are there already.
 
     Args:
-        folder: of this net, made in the folder of the run.
+        folder: of this net, created in the folder of the run.
         name: the net's, a key of `epochs`, `optimizer`, `learning_rate` and `new_multiplier` in the config.
-        examples: a `fragments.Examples`.
-        initial: `() -> variables` to begin from.
-        loss_fn: see `update`; evaluate: see `fit`.
+        config: of the run.
+        mesh: see `sharding.make_mesh`.
+        examples: to train on.
+        initial: gives the initial variables.
+        loss_fn: see `update`.
+        evaluate: see `fit`.
     """
     if (folder / 'variables').exists():
         print(f'{name}: done already, in {folder}')
@@ -80,28 +109,33 @@ def train(folder, name, config, mesh, *, examples, initial, loss_fn, evaluate):
 
     def data(start):
         return iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch), seed=config.seed, start=start,
-                                 steps=steps, workers=config.data.workers)
+                               steps=steps, workers=config.data.workers)
 
     variables = fit(folder, name=name, steps=steps, variables=variables, loss_fn=loss_fn, data=data, evaluate=evaluate,
                     optimizer=optimizer.optimizer_for(config, name, variables['params'], steps), config=config, mesh=mesh)
     checkpoint.save_variables(folder / 'variables', variables)
 
 
-def fit(folder, *, name, steps, variables, loss_fn, optimizer, data, evaluate, config, mesh):
-    """Trains from `variables`, or from the last checkpoint in `folder`, to `steps`.
+def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, loss_fn: LossFn, optimizer: optax.GradientTransformation,
+        data: Callable[[int], Iterator[Batch]], evaluate: Callable[[Variables], Mapping[str, float]], config: ConfigDict,
+        mesh: Mesh) -> Variables:
+    """Trains from the last checkpoint in `folder`, or else from `variables`, up to step `steps`.
 
-    The order is evaluate, save, next batch, step, log, so that a checkpoint's data place is that of its weights.
+    The order is evaluate, save, next batch, step, log, so that a checkpoint's place in the data matches its weights.
 
     Args:
-        folder: of this training: checkpoints, `log.jsonl` and TensorBoard events go there.
-        name: shown on the progress line.
-        loss_fn, optimizer: see `update`.
-        data: `start -> iterator` over this process's slices of the batches from step `start` on.
-        evaluate: `variables -> dict of numbers`, every `config.evaluate_every` steps.
+        folder: of this training, for checkpoints, `log.jsonl` and TensorBoard events.
+        name: shown on the progress bar.
+        steps: to make in all.
+        variables: to begin from.
+        loss_fn: see `update`.
+        optimizer: see `update`.
+        data: gives an iterator over this process's slices of the batches, from a step on.
+        evaluate: gives numbers to log, every `config.evaluate_every` steps.
         config: with `seed`, `evaluate_every`, `save_every`, `log_every`.
-        mesh: see `sharding`.
+        mesh: see `sharding.make_mesh`.
     Returns:
-        The variables after `steps`.
+        The trained variables.
     Raises:
         SystemExit: the process was asked to stop (SIGTERM, Ctrl-C), after saving.
     """
@@ -110,7 +144,7 @@ def fit(folder, *, name, steps, variables, loss_fn, optimizer, data, evaluate, c
     state = jax.device_put(state, sharding.replicated(mesh))
     start = 0
     if restored := checkpoints.restore(state):
-        state, start = restored[0], restored[1]['next_step']
+        state, start = restored.state, restored.data['next_step']
     chex.clear_trace_counter()
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -120,7 +154,7 @@ def fit(folder, *, name, steps, variables, loss_fn, optimizer, data, evaluate, c
 
     key = jax.random.key(config.seed)
     log = Log(folder, start)
-    batches = data(start) if start < steps else None
+    batches = data(start) if start < steps else iter(())
     with Interruption() as interruption, tqdm.tqdm(
             total=steps, initial=start, desc=name, unit='step', mininterval=1, disable=jax.process_index() > 0) as progress:
         for step in range(start, steps + 1):
@@ -146,7 +180,11 @@ def fit(folder, *, name, steps, variables, loss_fn, optimizer, data, evaluate, c
 
 
 class Interruption(contextlib.AbstractContextManager):
-    """Notes SIGTERM and Ctrl-C instead of dying of them, so that the loop can save first; a second one kills."""
+    """Notes SIGTERM and Ctrl-C instead of ending the process, so that the loop can save first; a second one ends it.
+
+    Attributes:
+        asked: whether the process was asked to stop.
+    """
 
     def __init__(self):
         self.asked = False
@@ -166,6 +204,9 @@ class Interruption(contextlib.AbstractContextManager):
             signal.signal(number, handler)
 
 
-def number_of_steps(epochs, examples, batch):
-    """Steps of `epochs` passes (a fraction will do) over `examples` in batches of `batch`; at least 1, but for 0 passes."""
+def number_of_steps(epochs: float, examples: int, batch: int) -> int:
+    """The number of steps of `epochs` passes over `examples` examples in batches of `batch`: at least 1, except for 0 passes.
+
+    The number of passes may be a fraction.
+    """
     return max(1, math.ceil(epochs * examples / batch)) if epochs else 0

@@ -1,15 +1,23 @@
-"""Gradient descent with a learning rate of its own for each parameter."""
+"""Gradient descent with a separate learning rate for each parameter."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import jax
 import optax
+from ml_collections import ConfigDict
 
-# --------------------------------------------------------------------------------------------------------------- optimizer
 
+def learning_rate_multipliers(params: Mapping[str, Any], new: float = 10.0, bias: float = 2.0,
+                              frozen: Sequence[str] = ()) -> dict[str, Any]:
+    """The learning-rate multiplier of each parameter: by default encoder weights 1, their biases 2, new weights 10, new biases 20.
 
-def learning_rate_multipliers(params, new=10.0, bias=2.0, frozen=()):
-    """The learning-rate multiplier of each parameter: encoder weights 1, their biases 2, new weights 10, new biases 20.
-
-    New is what no pretrained weights exist for: all parts of the net (the top level of `params`) but the encoders. `frozen` are names
-    of layers whose multiplier is 0.
+    Args:
+        params: of a net. Its top level are the parts of the net, of which all but the encoders are new: they have no pretrained weights.
+        new: multiplier of the new parts.
+        bias: further multiplier of biases.
+        frozen: names of layers whose multiplier is 0.
+    Returns:
+        A tree like `params`.
     """
     def multiplier(path, _):
         if any(part.key in frozen for part in path):
@@ -18,8 +26,15 @@ def learning_rate_multipliers(params, new=10.0, bias=2.0, frozen=()):
     return jax.tree.map_with_path(multiplier, params)
 
 
-def learning_rate_schedule(name, learning_rate, warmup, steps):
-    """Learning rate by step: 'constant'; 'polynomial', `(1 - step / steps)^0.9`; 'cosine', a linear warm-up and a cosine to zero."""
+def learning_rate_schedule(name: str, learning_rate: float, warmup: int, steps: int) -> optax.Schedule:
+    """The learning rate as a function of the step.
+
+    Args:
+        name: 'constant'; 'polynomial', `(1 - step / steps)^0.9`; or 'cosine', a linear warm-up, then a cosine to zero.
+        learning_rate: the largest one.
+        warmup: steps of the warm-up, at most a quarter of all.
+        steps: of the training.
+    """
     if name == 'constant':
         return optax.constant_schedule(learning_rate)
     if name == 'polynomial':
@@ -28,15 +43,18 @@ def learning_rate_schedule(name, learning_rate, warmup, steps):
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
 
 
-def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4, decayed=None):
+def make_optimizer(name: str, learning_rate: float | optax.Schedule, scale: Mapping[str, Any], momentum: float = 0.9,
+                   weight_decay: float = 5e-4, decayed: Mapping[str, Any] | None = None) -> optax.GradientTransformation:
     """Gradient descent with a learning rate for each parameter.
 
     Args:
-        name: 'sgd', with Nesterov momentum and weight decay in the gradient as torch has them (the papers'), or 'adam', which gets
-            small gates to open within the few hundred steps of the embedded default; it takes no weight decay.
+        name: 'sgd', with Nesterov momentum and weight decay in the gradient as in torch (the papers'), or 'adam', with which small
+            gates open within the few hundred steps of the embedded default; it has neither momentum nor weight decay to set.
         learning_rate: number or schedule.
         scale: tree of multipliers, see `learning_rate_multipliers`.
-        decayed: tree that is True where weights decay; None for everywhere.
+        momentum: of 'sgd'.
+        weight_decay: of 'sgd'.
+        decayed: tree that is True at parameters that decay; None for all.
     """
     descent = {'sgd': (optax.add_decayed_weights(weight_decay, decayed), optax.trace(momentum, nesterov=True)),
                'adam': (optax.scale_by_adam(),)}[name]
@@ -44,9 +62,9 @@ def make_optimizer(name, learning_rate, scale, momentum=0.9, weight_decay=5e-4, 
                        optax.stateless(lambda updates, params=None: jax.tree.map(lambda u, m: u * m, updates, scale)))
 
 
-def optimizer_for(config, name, params, steps):
-    """The optimizer of the net `name`, as the config has it."""
+def optimizer_for(config: ConfigDict, name: str, params: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+    """The optimizer of the net `name` with parameters `params`, by the fields of the config, for a training of `steps` steps."""
     rate = learning_rate_schedule(config.schedule, config.learning_rate[name], config.warmup, steps)
     scale = learning_rate_multipliers(params, config.new_multiplier[name], config.bias_multiplier, config.get('frozen', ()))
-    only = jax.tree.map_with_path(lambda path, _: path[-1].key == 'kernel', params) if config.get('decay_kernels_only') else None
-    return make_optimizer(config.optimizer[name], rate, scale, config.momentum, config.weight_decay, only)
+    decayed = jax.tree.map_with_path(lambda path, _: path[-1].key == 'kernel', params) if config.get('decay_kernels_only') else None
+    return make_optimizer(config.optimizer[name], rate, scale, config.momentum, config.weight_decay, decayed)

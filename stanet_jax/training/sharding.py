@@ -1,18 +1,29 @@
-"""Devices and hosts: one mesh axis, `data`, along which batches are split; parameters are on every device."""
+"""Devices and hosts: one mesh axis, `data`, along which batches are split; parameters are replicated on every device."""
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stanet_jax import InputError
 
+# Trees of arrays.
+Tree = TypeVar('Tree')
+Batch = TypeVar('Batch')
+Result = TypeVar('Result')
 
-def initialize(coordinator='', processes=0, process=-1, automatic=False):
-    """Joins the processes of one run; does nothing where there is only this one.
+
+def initialize(coordinator: str = '', processes: int = 0, process: int = -1, automatic: bool = False) -> None:
+    """Joins the processes of one run; does nothing where this is the only one.
 
     Args:
-        coordinator: `host:port` of process 0, with `processes`, their number, and `process`, this one's index.
-        automatic: let JAX find the others, as it can on a TPU pod. Under `srun` with several tasks it is done unasked.
+        coordinator: `host:port` of process 0.
+        processes: their number, with `coordinator`.
+        process: index of this one, with `coordinator`.
+        automatic: lets JAX find the other processes, as it can on a TPU pod. Under `srun` with several tasks this is the default.
+    Raises:
+        InputError: `coordinator` without the other two, or the processes do not find each other.
     """
     automatic = automatic or int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
     if not coordinator and not automatic:
@@ -29,36 +40,45 @@ def initialize(coordinator='', processes=0, process=-1, automatic=False):
         raise InputError(f'--coordinator/--distributed: the processes did not find each other ({error})') from error
 
 
-def make_mesh():
-    """All devices of all processes on the axis `data`."""
+def make_mesh() -> Mesh:
+    """The mesh of all devices of all processes, along the axis `data`."""
     return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
 
 
-def replicated(mesh):
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of arrays that every device of the mesh holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def padded(batch):
-    """The least multiple of the number of devices that holds `batch` examples."""
+def padded(batch: int) -> int:
+    """The smallest multiple of the number of devices that holds `batch` examples."""
     return -(-batch // jax.device_count()) * jax.device_count()
 
 
-def slots(batch):
-    """This process's places in a padded batch, a range."""
+def slots(batch: int) -> range:
+    """The places of this process in a padded batch."""
     local = padded(batch) // jax.process_count()
     return range(jax.process_index() * local, (jax.process_index() + 1) * local)
 
 
-def put(batch, mesh):
-    """This process's slice of a batch (a tree of arrays, axis 0 the examples) -> the global batch, split over the devices."""
+def put(batch: Batch, mesh: Mesh) -> Batch:
+    """Makes a global batch, split over the devices, of the slices of all processes.
+
+    Args:
+        batch: this process's slice, a tree of arrays whose first axis is that of the examples.
+        mesh: see `make_mesh`.
+    """
     sharding = NamedSharding(mesh, PartitionSpec('data'))
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def on_local_devices(function, variables):
-    """`batch -> function(variables, batch)`, compiled; the batch's examples are split over this process's devices, the answer is whole."""
+def on_local_devices(function: Callable[[Tree, Batch], Result], variables: Tree) -> Callable[[Batch], Result]:
+    """Compiles `batch -> function(variables, batch)` for this process's devices.
+
+    The batch's examples are split over the devices; every device holds the variables and the whole result.
+    """
     devices = jax.local_devices()
     mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
     split, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
-    variables, function = jax.device_put(variables, whole), jax.jit(function, out_shardings=whole)
-    return lambda batch: function(variables, jax.device_put(batch, split))
+    placed, compiled = jax.device_put(variables, whole), jax.jit(function, out_shardings=whole)
+    return lambda batch: compiled(placed, jax.device_put(batch, split))
