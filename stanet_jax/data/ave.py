@@ -1,12 +1,12 @@
-"""The AVE reader: from the folder of videos and annotations to records that are read at random, frame by frame.
+"""Prepares AVE: decodes its videos into records that are read at random, frame by frame.
 
-One code for AVE and for the embedded SynthAVE, which is written in the same layout:
+AVE, and SynthAVE, which has its layout, are read from a folder of
 
     <root>/{Annotations,trainSet,valSet,testSet}.txt      lines `category&id&quality&start&end`
     <root>/AVE/<id>.mp4
 
-`prepare` decodes every clip once into ArrayRecord files by way of TensorFlow Datasets (without TensorFlow), `Clips`
-reads frames and seconds of sound from them.
+`prepare` decodes every clip once into ArrayRecord files, with TensorFlow Datasets (TFDS) but without TensorFlow; `clips.Clips` reads
+frames and seconds of sound from them.
 """
 import dataclasses
 import functools
@@ -15,6 +15,7 @@ import itertools
 import math
 import os
 import shutil
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,15 @@ _CLIPS_PER_SHARD = 64
 
 
 class Annotation(NamedTuple):
-    """One line of an annotation file; `line` counts from 1, `start` and `end` of the event are in seconds."""
+    """A line of an annotation file.
+
+    Attributes:
+        line: its number in the file, from 1 on.
+        category: of the event.
+        id: of the video, its file name without the ending.
+        quality: of the annotation; in SynthAVE the clip's kind.
+        start, end: of the event, in seconds.
+    """
     line: int
     category: str
     id: str
@@ -45,34 +54,41 @@ class Annotation(NamedTuple):
     end: float
 
 
-def read_annotations(path):
-    """Reads an annotation file; a header line and blank lines are passed over.
+class BadLine(NamedTuple):
+    """A line of an annotation file that cannot be used: its number from 1 on, its text, and why."""
+    line: int
+    text: str
+    reason: str
+
+
+def read_annotations(path: str | os.PathLike) -> tuple[list[Annotation], list[BadLine]]:
+    """Reads an annotation file; a header line and blank lines are skipped.
 
     Returns:
-        A list of Annotation, one for each line, in the file's order (an id may come more than once), and a list of
-        `(line, text, reason)` of the lines that cannot be used.
+        The annotations in the file's order (an id may occur more than once), and the lines that cannot be used.
 
     Raises:
-        InputError: there is no such file.
+        InputError: the file cannot be read.
     """
     try:
         with open(path, encoding='utf-8-sig', errors='replace') as f:
             lines = f.read().splitlines()
     except OSError as e:
         raise InputError(f'{path}: {e.strerror}; {INSTRUCTIONS}') from None
-    annotations, bad = [], []
+    annotations: list[Annotation] = []
+    bad: list[BadLine] = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.strip().lower().startswith('category&') and not annotations:
             continue
         try:
             annotations.append(_parse(number, line))
         except ValueError as e:
-            bad.append((number, line.strip(), str(e)))
+            bad.append(BadLine(number, line.strip(), str(e)))
     return annotations, bad
 
 
 def _parse(number, line):
-    # A category's name may hold the separator, what follows it does not.
+    # A category's name may contain the separator, the fields after it do not.
     fields = [field.strip() for field in line.rsplit('&', 4)]
     if len(fields) != 5:
         raise ValueError('not 5 fields with & between')
@@ -89,19 +105,21 @@ def _parse(number, line):
 
 @dataclasses.dataclass(eq=False)
 class AveConfig(tfds.core.BuilderConfig):
-    """How frames are stored: `side` in pixels, `rate` in frames per second."""
+    """How frames are stored: `side` is their width and height in pixels, `rate` is in frames per second."""
     side: int = 256
     rate: float = 8.0
 
 
 # Shard by shard, as TFDS's GeneratorBasedBuilder holds a whole split in memory, and needs TensorFlow from 1 GB on.
 class Ave(tfds.core.ShardBasedBuilder):
-    """One record per frame; `info.metadata` lists categories, clips and what was skipped, see `prepare`."""
+    """The TFDS builder of AVE: a record for each frame; `info.metadata` lists categories, clips and what was skipped, see `prepare`."""
     VERSION = tfds.core.Version('1.0.0')
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
-    code_path = None  # TFDS would look for checksums of downloads beside it, with a package that it does not require.
-    # `prepare` sets these: how many clips are decoded at a time; (k, n) for the k-th part of n; the builders of all parts, to be joined.
-    workers, part, parts = 0, (0, 1), ()
+    code_path = None  # Otherwise TFDS looks beside the code for checksums of downloads, with a package that it does not require.
+    # `prepare` sets these: how many clips are decoded at a time; (k, n) for part k of n; the builders of all parts, to be joined.
+    workers: int = 0
+    part: tuple[int, int] = (0, 1)
+    parts: Sequence['Ave'] = ()
 
     def _info(self):
         side = self.builder_config.side
@@ -134,19 +152,19 @@ class Ave(tfds.core.ShardBasedBuilder):
                 self._skip(split, text, line, 'bad line', reason)
             examples = self._examples(split, annotations, root)
             count = max(1, math.ceil(len(annotations) / _CLIPS_PER_SHARD))
-            # The shards are asked for one after the other: each takes its clips from one stream, the last all the rest.
+            # TFDS writes the shards one after the other: each takes its clips from one stream, the last one all the rest.
             sizes = [_CLIPS_PER_SHARD] * (count - 1) + [None]
             shards[split] = [functools.partial(_shard, examples, size) for size in sizes]
         return shards
 
     def _examples(self, split, annotations, root):
-        """Yields, for every annotation, the records of its clip: a list, empty for what cannot be read."""
+        """Yields, for every annotation, the list of its clip's records, which is empty where the clip cannot be read."""
         config, metadata = self.builder_config, self.info.metadata
         clips, first = metadata['splits'][split], 0
         paths = [os.path.join(root, 'AVE', f'{a.id}.mp4') for a in annotations]
         read = functools.partial(_try_read, rate=config.rate, side=config.side)
-        found = _joined(self.parts, split, annotations) if self.parts else records.in_order(read, paths, self.workers)
-        progress = tqdm(zip(annotations, found, strict=True), f'{"Joining" if self.parts else "Preparing"} {split}',
+        decoded = _joined(self.parts, split, annotations) if self.parts else records.in_order(read, paths, self.workers)
+        progress = tqdm(zip(annotations, decoded, strict=True), f'{"Joining" if self.parts else "Preparing"} {split}',
                         len(annotations), mininterval=1, unit=' clips',
                         bar_format='{desc}: {n_fmt}/{total_fmt} clips, {rate_fmt}, {remaining} left')
         for a, (frames, sound, reason, detail) in progress:
@@ -166,7 +184,7 @@ class Ave(tfds.core.ShardBasedBuilder):
     def _download_and_prepare(self, dl_manager, download_config=None):
         super()._download_and_prepare(dl_manager, download_config)
         if self.part == (0, 1) and not any(self.info.metadata['splits'].values()):
-            # Raised here, where TFDS still throws away what it has written.
+            # Raised here, where TFDS still deletes what it has written.
             raise InputError(f'{dl_manager.manual_dir}: no clip can be used ({_summary(self.info.metadata)}); '
                              f'{INSTRUCTIONS}')
 
@@ -186,7 +204,7 @@ def _records(clip, frames, sound, rate):
 
 
 def _try_read(path, rate, side):
-    """`(frames, sound, reason, detail)`: a clip, or why there is none. One bad file must not end the others' work."""
+    """`(frames, sound, reason, detail)`: a clip, or the reason why it cannot be read. One bad file must not end the others' work."""
     if not os.path.exists(path):
         return None, None, 'missing file', ''
     try:
@@ -199,7 +217,7 @@ def _try_read(path, rate, side):
 
 
 def _joined(parts, split, annotations):
-    """What `_try_read` gave of each annotation, out of the parts that were prepared of them, in order."""
+    """Yields what `_try_read` gave for each annotation, in order, from the prepared parts."""
     for k, builder in enumerate(parts):
         clips, n = Clips(builder, split), len(parts)
         skipped = {s['line']: s for s in builder.info.metadata['skipped'] if s['split'] == split and s['reason'] != 'bad line'}
@@ -222,13 +240,13 @@ def _summary(metadata):
     return text + (': ' + '; '.join(reasons) if reasons else '')
 
 
-def annotation_files(root):
-    """The names of the annotation files in a folder."""
+def annotation_files(root: str | os.PathLike) -> list[str]:
+    """Gives the names of the annotation files that a folder holds."""
     return [name for name in (*SPLITS.values(), ANNOTATIONS) if os.path.isfile(os.path.join(root, name))]
 
 
-def split_files(files):
-    """{split: annotation file}, of the annotation files that there are; all of it is for training where there is Annotations.txt alone."""
+def split_files(files: Iterable[str]) -> dict[str, str]:
+    """Gives the annotation file of each split, among the names of those that exist; Annotations.txt alone is all for training."""
     return {split: name for split, name in SPLITS.items() if name in files} or {'train': ANNOTATIONS}
 
 
@@ -241,37 +259,39 @@ def _fingerprint(root):
     return digest.hexdigest()
 
 
-def find_root(root):
-    """The folder that holds the annotation files: `root` or the AVE_Dataset in it; InputError where there is none."""
+def find_root(root: str | os.PathLike) -> str:
+    """Finds the folder with the annotation files, which is `root` or AVE_Dataset in it; InputError where neither has any."""
     for folder in (os.fspath(root), os.path.join(root, 'AVE_Dataset')):
         if annotation_files(folder):
             return folder
     raise InputError(f'{root}: holds no {ANNOTATIONS} nor {", ".join(SPLITS.values())}; {INSTRUCTIONS}')
 
 
-def prepare(root, side, rate, prepared='', workers=None, part=(0, 1), wait=lambda name: None):
-    """Decodes the set into records, once; later calls open what is there.
+def prepare(root: str | os.PathLike, side: int, rate: float, prepared: str | os.PathLike = '', workers: int | None = None,
+            part: tuple[int, int] = (0, 1), wait: Callable[[str], None] = lambda name: None) -> tfds.core.DatasetBuilder:
+    """Decodes the set into records; where they are there already, opens them.
 
-    Several hosts with a disk that they share do it together: each decodes its part of the clips, and the first joins the parts, so that
-    the records are those that one host would have made.
+    Several hosts that share a disk do it together: each decodes its part of the clips, and the first one joins the parts, so that the
+    records are those that one host would have made.
 
     Args:
         root: the folder with the annotation files, or its parent that holds AVE_Dataset.
-        side: pixels of the square frames.
+        side: width and height of the frames, in pixels.
         rate: frames per second.
-        prepared: where the records go, `<root>/prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second.
+        prepared: folder of the records, `<root>/prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second.
         workers: clips decoded at a time, the number of cores by default.
-        part: (k, n), of the k-th of n processes that call this at the same time; wait: their barrier, called with a name.
+        part: (k, n) for process k of n that call this function together.
+        wait: their barrier, which is called with a name.
 
     Returns:
-        The TFDS builder. Its `info.metadata` holds `categories` (sorted; a tag is an index into them), `splits`: for
-        each split a list of clips `{id, tag, kind, first, frames, samples}` (kind is the annotation's quality, first
-        the index of the first record, samples the length of its sound), `skipped`: a list of
-        `{split, id, line, reason, detail}`, and `fingerprint` of the annotation files.
+        The TFDS builder. Its `info.metadata` holds `categories` (sorted; a tag is an index into them); `splits`, for each split a list of
+        clips `{id, tag, kind, first, frames, samples}`, where kind is the annotation's quality, first the index of the clip's first
+        record and samples the length of its sound; `skipped`, a list of `{split, id, line, reason, detail}`; and the `fingerprint` of
+        the annotation files.
 
     Raises:
-        InputError: no annotations, no readable clip, `prepared` cannot be written, or it was made of another state of
-            the annotation files.
+        InputError: there are no annotations or no readable clip, `prepared` cannot be written, or it was made from another state of the
+            annotation files.
     """
     if side < 1 or not rate > 0:
         raise InputError(f'side and rate: frames need a side of at least 1 and a rate above 0, got {side} and {rate}')
@@ -288,7 +308,7 @@ def prepare(root, side, rate, prepared='', workers=None, part=(0, 1), wait=lambd
         return records.prepare(make_builder, folder, root, _fingerprint(root))
 
     (k, n), folder = part, os.path.join(prepared, 'parts')
-    parts = ()
+    parts: Sequence[Ave] = ()
     if n > 1:
         missing = not os.path.exists(os.path.join(prepared, Ave.name, name, str(Ave.VERSION)))
         wait('data looked for')

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Float, UInt8
 from PIL import Image
+from tensorflow_datasets.core import DatasetBuilder
 
 from stanet_jax.data import records
 from stanet_jax.media.clip import StoredClip
@@ -40,7 +40,7 @@ class Clips:
     side: int
     rate: float
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+    def __init__(self, builder: DatasetBuilder, split: str):
         """Opens a split of a set that `ave.prepare` gives; InputError where it has no such split."""
         self._records = records.Records(builder, split)
         self.clips, self.categories = builder.info.metadata['splits'][split], builder.info.metadata['categories']

@@ -1,4 +1,4 @@
-"""Prepared sets: records that TensorFlow Datasets writes once, without TensorFlow, and that are read at random, from many threads."""
+"""Prepared sets: records that TensorFlow Datasets (TFDS) writes once, without TensorFlow, and that many threads read at random."""
 import collections
 import concurrent.futures
 import contextlib
@@ -6,27 +6,34 @@ import io
 import os
 import tempfile
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import tensorflow_datasets as tfds
 from absl import logging
 from array_record.python.array_record_data_source import ArrayRecordDataSource
+from tensorflow_datasets.core import DatasetBuilder
 from tensorflow_datasets.proto import tf_example_pb2
 
 from stanet_jax import InputError
 
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
-def prepare(make_builder, prepared, source, fingerprint):
-    """Writes the records into the folder `prepared`, once; later calls open what is there.
+
+def prepare(make_builder: Callable[[], DatasetBuilder], prepared: str | os.PathLike, source: str, fingerprint: str,
+            ) -> tuple[DatasetBuilder, bool]:
+    """Writes a set's records into a folder; where they are there already, opens them.
 
     Args:
-        make_builder: `() -> builder`, of a set as it is to be stored; its `info.metadata` must hold a `fingerprint`.
-        prepared: folder.
+        make_builder: makes the builder of the set as it is to be stored, whose `info.metadata` must hold a `fingerprint`.
+        prepared: folder of the records.
         source: folder that the set is made from.
-        fingerprint: of what is in it now.
+        fingerprint: of the source as it is now.
     Returns:
-        The builder, and whether it has written.
+        The builder, and whether the records were written by this call.
     Raises:
-        InputError: `prepared` cannot be written, is not complete, or was made of another state of the source.
+        InputError: `prepared` cannot be written, is not complete, or was made from another state of the source.
     """
     with quiet():
         builder = make_builder()
@@ -41,12 +48,14 @@ def prepare(make_builder, prepared, source, fingerprint):
     return builder, new
 
 
-def files(builder):
+def files(builder: DatasetBuilder) -> list[str | os.PathLike]:
+    """Gives the paths of all files of a builder's records."""
     return [path for split in builder.info.splits.values() for path in split.filepaths]
 
 
-def write(builder, make_builder, prepared, source):
-    # TFDS writes beside the final folder and renames when all is done: what is killed is never taken for complete.
+def write(builder: DatasetBuilder, make_builder: Callable[[], DatasetBuilder], prepared: str | os.PathLike, source: str) -> DatasetBuilder:
+    """Writes the builder's records; InputError where the folder cannot be written."""
+    # TFDS writes beside the final folder and renames it when all is done: what a killed process leaves is never taken for complete.
     try:
         os.makedirs(prepared, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=prepared) as downloads:
@@ -61,8 +70,9 @@ def write(builder, make_builder, prepared, source):
 
 
 @contextlib.contextmanager
-def quiet():
-    # TFDS warns of every config that is made in code, and prints of downloads of unknown size.
+def quiet() -> Iterator[None]:
+    """Suppresses warnings and printed lines of TFDS in a `with` block."""
+    # TFDS warns of every config that is made in code, and prints lines about downloads of unknown size.
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -72,13 +82,14 @@ def quiet():
         logging.set_verbosity(verbosity)
 
 
-def in_order(function, items, workers):
-    """`map` over threads with few items in flight: decoding, scaling and JPEG run outside Python's lock.
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Maps a function over items in `workers` threads and yields the results in order, with at most 2 * workers items waiting.
 
-    Threads and not processes: those would each import the caller's script again, JAX and all, before the first clip.
+    Threads suffice, as decoding, scaling and JPEG run outside Python's lock; processes would each import the caller's script and JAX
+    again before the first item.
     """
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        pending = collections.deque()
+        pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > 2 * workers:
@@ -88,20 +99,21 @@ def in_order(function, items, workers):
 
 
 class Records:
-    """The records of one split of a builder."""
+    """The records of one split of a set, which can be read from many threads and processes."""
 
-    def __init__(self, builder, split):
+    def __init__(self, builder: DatasetBuilder, split: str):
+        """Opens a split of a prepared set; InputError where it has no such split."""
         splits = builder.info.metadata['splits']
         if split not in splits:
             raise InputError(f'{builder.data_dir}: has no split {split}, only {", ".join(splits)}')
         self._files = list(builder.info.splits[split].file_instructions) if splits[split] else []
-        self._opened = None
+        self._opened: tuple[int, ArrayRecordDataSource, threading.Lock] | None = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_opened': None}
 
-    def read(self, record, feature):
-        """The bytes of a feature of a record, by its number."""
+    def read(self, record: int, feature: str) -> bytes:
+        """Reads the bytes of a feature of the record with this index."""
         # Opened here, as neither file handles nor locks outlive a fork.
         if self._opened is None or self._opened[0] != os.getpid():
             source = ArrayRecordDataSource(self._files)

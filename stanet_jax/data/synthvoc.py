@@ -1,15 +1,16 @@
-"""SynthAVE's frames in the layout of PASCAL VOC, for segmentation: masks, tags of all objects in view, saliency with known faults.
+"""SynthVOC: scenes of SynthAVE in the layout of PASCAL VOC, for segmentation, with masks, tags and saliency maps of known faults.
 
-    python -m stanet_jax.data.synthvoc --out=data/synthvoc
+    stanet data synthvoc --out=data/synthvoc
 
-An image is a moment of a SynthAVE clip, drawn anew. Bodies carry a little of their category's hue, so that all of an object tells what
-it is, its head best. Three things make it hard where EPS claims to help:
+An image is a moment of a SynthAVE clip, drawn anew; its tags are the categories of all objects in view. Bodies carry a little of their
+category's hue, so that all of an object, and best its head, tells its category. Three difficulties are those that EPS addresses:
 
-    a track, stripes behind the object, comes with nearly every object of category 0 and seldom without: the papers' railway
+    a striped track behind the object occurs with nearly every object of category 0 and seldom without one, as the railway of the
+        papers does with trains
     some objects are small, most of those of the last two categories
     the saliency map misses small objects, shows some distractors, and is blurred
 
-`Context/<id>.png` is 1 where the track shows; for the rest of the files see `voc`.
+`Context/<id>.png` is 1 where the track shows; for the other files see `voc`.
 """
 import concurrent.futures
 import dataclasses
@@ -19,52 +20,69 @@ import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 import scipy.ndimage
 import tqdm
+from jaxtyping import Bool, Float, UInt8
 
 import stanet_jax
 from stanet_jax.data import synthave, voc
 
 LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
-SMALL = 0.5  # size of a small object
-OFTEN = {True: 0.7, False: 0.2}  # how often one is, of the last two categories and of the others
-TRACK = {True: 0.9, False: 0.03}  # how often there is one, with and without an object of category 0
+SMALL = 0.5  # size of a small object, relative to the others
+OFTEN = {True: 0.7, False: 0.2}  # share of small objects, of the last two categories and of the others
+TRACK = {True: 0.9, False: 0.03}  # share of images with a track, of those with and without an object of category 0
 
 
 @dataclasses.dataclass
 class Scene:
-    """An image uint8 [h, w, 3], its labels, saliency and track, each uint8 [h, w], and the labels in view."""
-    image: np.ndarray
-    labels: np.ndarray
-    saliency: np.ndarray
-    track: np.ndarray
-    tags: list
+    """An image and its ground truth.
+
+    Attributes:
+        image: RGB.
+        labels: 0 for the background, else the category + 1.
+        saliency: with the faults of a saliency map.
+        track: 1 where the track shows.
+        tags: sorted labels in view.
+    """
+    image: UInt8[np.ndarray, 'h w 3']
+    labels: UInt8[np.ndarray, 'h w']
+    saliency: UInt8[np.ndarray, 'h w']
+    track: UInt8[np.ndarray, 'h w']
+    tags: list[int]
 
 
-def coverage(side, paints):
-    """How much of each pixel is covered, [h, w] in [0, 1], by what `paint` is given in turn: tuples (centre, radius, shape)."""
+class Track(NamedTuple):
+    """A striped track across the frame: its texture in [0, 1], and the band where it lies."""
+    texture: Float[np.ndarray, 'side side 3']
+    band: Bool[np.ndarray, 'side side']
+
+
+def coverage(side: int, parts: Sequence[tuple[np.ndarray, float, str]]) -> Float[np.ndarray, 'side side']:
+    """Gives how much of each pixel, in [0, 1], is covered by shapes, each the centre, radius and shape that `synthave.paint` takes."""
     image = np.zeros((side, side, 1))
-    for centre, radius, shape in paints:
+    for centre, radius, shape in parts:
         synthave.paint(image, centre, radius, np.ones(1), shape)
     return image[..., 0]
 
 
-def stripes(side, rng):
-    """A track: the texture [h, w, 3], and where it lies [h, w], a band across the frame."""
+def stripes(side: int, rng: np.random.Generator) -> Track:
+    """Makes a track of rails and sleepers across a frame."""
     angle, phase, middle = rng.uniform(-.3, .3), rng.uniform(0, 6), rng.uniform(.4, .7)
     y, x = np.mgrid[:side, :side] / side
     across, along = np.cos(angle) * (y - middle) - np.sin(angle) * (x - .5), np.cos(angle) * (x - .5) + np.sin(angle) * (y - middle)
     rails = abs(abs(across) - .16) < .025
     sleepers = np.sin(2 * np.pi * 11 * along + phase) > 0
     texture = np.where(rails[..., None], [.75, .72, .7], np.where(sleepers[..., None], [.35, .25, .18], [.52, .48, .45]))
-    return texture, abs(across) < .24
+    return Track(texture, abs(across) < .24)
 
 
-def scene(settings, split, index):
-    """The scene of (seed, split, index): a pure function of them."""
+def scene(settings: synthave.Settings, split: str, index: int) -> Scene:
+    """Makes scene `index` of a split, as a pure function of the settings, the split and the index."""
     clip = synthave.make_clip(settings, split, index)
     rng = np.random.default_rng([settings.seed, list(LISTS).index(split), index, 2])
     t, side, categories = int(rng.integers(settings.frames)), settings.side, settings.categories
@@ -96,12 +114,12 @@ def scene(settings, split, index):
             saliency = np.maximum(saliency, covered)
     image += rng.normal(0, .015, image.shape)
     saliency = scipy.ndimage.gaussian_filter(saliency, side / 96)
-    image, saliency = (np.clip(255 * x + .5, 0, 255).astype(np.uint8) for x in (image, saliency))
-    return Scene(image, labels, saliency, (track & (labels == 0)).astype(np.uint8), sorted(set(np.unique(labels).tolist()) - {0}))
+    picture, grey = (np.clip(255 * x + .5, 0, 255).astype(np.uint8) for x in (image, saliency))
+    return Scene(picture, labels, grey, (track & (labels == 0)).astype(np.uint8), sorted(set(np.unique(labels).tolist()) - {0}))
 
 
-def write_image(root, settings, split, index):
-    """Makes one scene and writes its files; -> (id, labels in view)."""
+def write_image(root: pathlib.Path, settings: synthave.Settings, split: str, index: int) -> tuple[str, list[int]]:
+    """Makes scene `index` of a split and writes its files under `root`; gives its id and tags."""
     made, name = scene(settings, split, index), f'{split}_{index:05d}'
     PIL.Image.fromarray(made.image).save(root / 'JPEGImages' / f'{name}.jpg', quality=95)
     voc.label_image(made.labels).save(root / 'SegmentationClassAug' / f'{name}.png')
@@ -110,8 +128,16 @@ def write_image(root, settings, split, index):
     return name, made.tags
 
 
-def generate(out, settings=None, workers=None):
-    """Writes the set under the folder `out`, which must not exist; it appears there only when it is complete."""
+def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, workers: int | None = None) -> None:
+    """Writes the whole set into a folder, which appears when it is complete.
+
+    Args:
+        out: folder to write; it must not exist.
+        settings: of the world, by default `synthave.Settings()`.
+        workers: processes, by default one for each core.
+    Raises:
+        InputError: the folder exists, or no world can be made with the settings.
+    """
     settings, out = settings or synthave.Settings(), pathlib.Path(out)
     synthave.check(settings)
     if os.path.lexists(out):
@@ -134,5 +160,5 @@ def generate(out, settings=None, workers=None):
 
 
 if __name__ == '__main__':
-    from stanet_jax import cli  # here, as this file is a door only when it is run
+    from stanet_jax import cli  # here, as only running this file needs it
     cli.main(['data', 'synthvoc', *sys.argv[1:]])
