@@ -65,7 +65,7 @@ def warn_about_short_clips(net: str, clips: Clips, count: int) -> None:
         print(f'{net}: {short}')
 
 
-def device_batches(examples: fragments.Examples, batch: int, mesh: Mesh) -> Iterator[dict[str, AnyArray]]:
+def device_batches(examples: fragments.Examples, batch: int, mesh: Mesh) -> Iterator[Mapping[str, AnyArray]]:
     """Yields batches of one pass over the examples, in order and without augmentation, split over the devices of the mesh.
 
     The last batch is filled up with examples whose `mask` is False.
@@ -74,7 +74,7 @@ def device_batches(examples: fragments.Examples, batch: int, mesh: Mesh) -> Iter
         yield sharding.put(local, mesh)
 
 
-def predict_examples(predict: Callable[[Variables, dict[str, AnyArray]], AnyArray], variables: Variables, examples: fragments.Examples,
+def predict_examples(predict: Callable[[Variables, Mapping[str, AnyArray]], AnyArray], variables: Variables, examples: fragments.Examples,
                      *, batch: int, mesh: Mesh, title: str = '') -> np.ndarray:
     """`predict(variables, batch)` of every example, in order, along the first axis.
 

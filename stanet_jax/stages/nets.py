@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Float, Key
 from ml_collections import ConfigDict
 
 from stanet_jax import losses, scam
@@ -48,7 +48,7 @@ def example_batch(config: ConfigDict, net: str, classes: int, batch: int) -> dic
     return result
 
 
-def net_inputs(batch: Mapping[str, AnyArray], key: jax.Array | None = None, jitter: Sequence[float] = ()) -> dict[str, Any]:
+def net_inputs(batch: Mapping[str, AnyArray], key: Key[jax.Array, ''] | None = None, jitter: Sequence[float] = ()) -> dict[str, Any]:
     """The keyword arguments `frames`, `audio` and `phi` that a net takes of a batch, as far as the batch has them.
 
     Frames are normalised. With a random key they are jittered before, see `augmentation.jitter`; all fragments of an example change alike.
@@ -62,8 +62,8 @@ def net_inputs(batch: Mapping[str, AnyArray], key: jax.Array | None = None, jitt
     return result
 
 
-def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, *, model: nn.Module,
-             jitter: Sequence[float]) -> tuple[Float[AnyArray, ' b'], Variables]:
+def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module,
+             jitter: Sequence[float]) -> tuple[Float[jax.Array, ' b'], Variables]:
     """The multi-label soft-margin loss of each example (TPAMI Eq. 7) on jittered frames, and the new batch statistics."""
     (logits, _), updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
                                        mutable=['batch_stats'])

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Key, UInt8
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError, losses, scam
@@ -43,8 +43,8 @@ def make_student(config: ConfigDict, net: str = 'STA') -> STA | STAPlus:
     return STAPlus(*fields, config.blender.to_dict()) if parse_net(net).granularity else STA(*fields)
 
 
-def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, *, model: nn.Module,
-                 jitter: Sequence[float]) -> tuple[Float[AnyArray, ' b'], Variables]:
+def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module,
+                 jitter: Sequence[float]) -> tuple[Float[jax.Array, ' b'], Variables]:
     """The loss of each example on jittered frames and the new batch statistics.
 
     For STA it is Eq. 17; for STA+ its mean over the nodes that have a pseudo-fixation (Eq. 20).
@@ -57,7 +57,7 @@ def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.A
     return losses, updated.get('batch_stats', {})
 
 
-def map_loss(logits: Float[AnyArray, '*lead h w'], target: UInt8[AnyArray, '*lead h w']) -> Float[AnyArray, '*lead']:
+def map_loss(logits: Float[AnyArray, '*lead h w'], target: UInt8[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead']:
     """`BCE(s, p) + KL(s, p)` (TPAMI Eq. 17) of each map: the student's s, given as logits, and the pseudo-fixation p, from 0 to 255."""
     lead, logits, target = logits.shape[:-2], *(x.reshape(-1, *x.shape[-2:]) for x in (logits, target.astype(jnp.float32) / 255))
     return (losses.binary_cross_entropy(logits, target) + losses.kl_divergence(jax.nn.sigmoid(logits), target)).reshape(lead)
