@@ -1,10 +1,10 @@
-"""The evidence for EPS: classifiers on tags with and without saliency, their pseudo-masks, DeepLab on these, on worlds of several seeds.
+"""The experiment for EPS: classifiers trained on tags with and without saliency, their pseudo-masks, and DeepLab trained on these.
 
     python -m benchmarks.eps --seeds=3 --workdir=runs/experiment-eps --out=docs/results.md
     python -m benchmarks.eps --seeds=1 --epochs=12 --selections none adaptive --workdir=runs/demo-eps --out=runs/demo-eps/eps.md
 
-Every seed makes its own world (`stanet_jax.data.synthvoc`) and trains its own nets; what is done is left, so that an interrupted run
-goes on. Results are written as a part of the page `--out`; `picture.png` in the workdir shows what each stage makes of some images.
+Every seed has its own world (`stanet_jax.data.synthvoc`) and its own nets. What is done is skipped, so that an interrupted run goes on.
+Results are written as a part of the page `--out`; `picture.png` in the workdir shows the maps and masks of each stage for some images.
 """
 import argparse
 import functools
@@ -36,7 +36,7 @@ TITLE = 'EPS on SynthVOC'
 
 
 def configs_of(args, seed, selection):
-    """The configs of EPS and of DeepLab on its masks."""
+    """The configs of EPS and of DeepLab on its masks, the folder of their runs, and the settings of the seed's world."""
     first, second = eps.get_config(), deeplab.get_config()
     world = synthave.Settings(train=args.train, validation=96, test=96, seed=seed)
     for config in (first, second):
@@ -49,7 +49,7 @@ def configs_of(args, seed, selection):
 
 
 def run_seed(args, seed):
-    """All stages of a seed; returns {name: scores}, see `scores.score_masks`, with `saliency` of EPS's estimate."""
+    """Runs all stages of a seed and returns {name: scores}, each a `scores.MaskScores` as a dict, with `saliency` of EPS's estimate."""
     found = {}
     for selection in args.selections:
         first, second, folder, world = configs_of(args, seed, selection)
@@ -59,15 +59,15 @@ def run_seed(args, seed):
         if not path.exists():
             training.train(first, folder)
             masks.run(first, folder)
-            scores = {NAMES[selection]: score_masks(splits['train'], folder / 'masks' / 'train', f'{first.data.root}/Context')}
-            scores[NAMES[selection]]['saliency'] = foreground_ious(first, folder, splits['train'])
+            of_masks = score_masks(splits['train'], folder / 'masks' / 'train', f'{first.data.root}/Context')
+            scores = {NAMES[selection]: {**of_masks.to_dict(), 'saliency': foreground_ious(first, folder, splits['train'])}}
             if selection == args.selections[-1]:
                 training.train(second, folder / 'deeplab')
                 for split in ('train', 'validation'):
                     out = folder / 'deeplab' / 'masks' / split
                     masks.write_labels(second, *training.trained(second, folder / 'deeplab', len(splits[split].categories)),
                                        splits[split], out)
-                    scores[f'DeepLab, {split}'] = score_masks(splits[split], out, f'{first.data.root}/Context')
+                    scores[f'DeepLab, {split}'] = score_masks(splits[split], out, f'{first.data.root}/Context').to_dict()
             replace_text(path, json.dumps(scores, indent=2) + '\n')
         found |= json.loads(path.read_text())
     picture(args, seed)
@@ -75,13 +75,17 @@ def run_seed(args, seed):
 
 
 def spread(values, count):
-    """At most `count` of a list's values, evenly spread over it."""
+    """At most `count` values of a list, evenly spread over it."""
     count = min(count, len(values))
     return [values[k * len(values) // count] for k in range(count)]
 
 
 def estimates(config, folder, images):
-    """What EPS says of images, at one scale: frames, given saliency, estimated saliency, tagged maps over their maxima, true labels."""
+    """EPS's outputs for images, at one scale.
+
+    A dict of the frames, the given and the estimated saliency, the maximum over the tags' maps, each over its own maximum, and the true
+    labels.
+    """
     model, variables = training.trained(config, folder, len(images.categories))
     examples = ImageExamples(images, config.data.side, saliency=True, target=images.mask)
     found = [examples.example(i) for i in range(len(images))]
@@ -101,14 +105,14 @@ def estimates(config, folder, images):
 
 
 def foreground_ious(config, folder, images, count=192):
-    """Intersection over union with what is no background, of the given and of the estimated saliency, both above one half."""
+    """The intersection over union with the true foreground of the given and of the estimated saliency, thresholded at one half."""
     found = estimates(config, folder, images.only(spread(range(len(images)), count)))
     true = found['true'] > 0
     return {k: float(((found[k] > .5) & true).sum() / ((found[k] > .5) | true).sum()) for k in ('saliency', 'estimate')}
 
 
 def picture(args, seed, count=3):
-    """`picture.png`: images of the first category and images of others, several at once; saliency, maps, masks, DeepLab, the truth."""
+    """Draws `picture.png`: saliency, maps, masks, DeepLab's and true labels of images with the first category and with several others."""
     rows = []
     for selection in dict.fromkeys((args.selections[0], args.selections[-1])):
         config, _, folder, _ = configs_of(args, seed, selection)
@@ -132,7 +136,7 @@ def picture(args, seed, count=3):
 
 
 def document(args, found):
-    """The page's part, from each seed's scores."""
+    """The part of the page on EPS, from each seed's scores."""
     def values(name, *path):
         return [functools.reduce(lambda tree, key: tree[key], path, scores[name]) for scores in found]
 
@@ -168,6 +172,7 @@ def document(args, found):
 
 
 def main():
+    """Runs the seeds and writes the part of the page."""
     parser = argparse.ArgumentParser(description='Runs EPS for several seeds and writes a page of results.')
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--train', type=int, default=960, help='images to train on')

@@ -1,25 +1,42 @@
-"""Images for EPS: the prepared set, images at random scales and places, masks to learn from."""
+"""Images for EPS: the prepared set, random crops or whole images, and the masks to learn from."""
 import dataclasses
 import functools
 import os
 import pathlib
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 import PIL.Image
+from jaxtyping import Float, UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
 from stanet_jax.data import augmentation, synthvoc, voc
 from stanet_jax.workdir import barrier
 
-FILL = np.round(255 * augmentation.MEAN).astype(np.uint8)  # of what lies outside an image: 0 for the nets
-
-# ------------------------------------------------------------------------------------------------------------------- images
+FILL = np.round(255 * augmentation.MEAN).astype(np.uint8)  # colour outside an image, which is about 0 after normalisation
 
 
-def open_images(config):
-    """The prepared set's images, `{split: voc.Images}` of the splits that hold any; made or prepared first by process 0."""
+@runtime_checkable
+class TaggedImages(Protocol):
+    """Images and their tags: `voc.Images`, or `prediction.ImageFolder`, whose images have no tags.
+
+    Attributes:
+        images: for each image a dict with its `id`, `width` and `height`.
+    """
+    images: list[dict[str, Any]]
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> PIL.Image.Image: ...
+
+    def tags(self, index: int) -> Float[np.ndarray, ' c']: ...
+
+
+def open_images(config: ConfigDict) -> dict[str, voc.Images]:
+    """The images of the config's set, {split: images}, of the splits that hold any; process 0 generates or prepares the set first."""
     data = config.data
 
     def prepare():
@@ -37,8 +54,19 @@ def open_images(config):
     return {split: images for split, images in splits.items() if len(images)}
 
 
-def place_image(image, scale, corner, side, mirror, fill, resample=PIL.Image.Resampling.BILINEAR):
-    """A PIL image scaled, mirrored and moved by -corner (y, x) in a square of `side` pixels; uint8 [side, side] or [side, side, 3]."""
+def place_image(image: PIL.Image.Image, scale: float, corner: Sequence[int], side: int, mirror: bool, fill: int | tuple[int, ...],
+                resample: PIL.Image.Resampling = PIL.Image.Resampling.BILINEAR) -> UInt8[np.ndarray, 'side side *channels']:
+    """An image that is scaled, mirrored and then cropped to, or set into, a square.
+
+    Args:
+        image: in grey or RGB.
+        scale: factor of its height and width.
+        corner: (y, x) of the square's top left corner in the scaled image.
+        side: of the square, in pixels.
+        mirror: whether left and right are swapped.
+        fill: value outside of the image.
+        resample: how it is scaled.
+    """
     size = [max(1, round(scale * n)) for n in image.size]
     image = image.resize(size, resample)
     if mirror:
@@ -50,46 +78,52 @@ def place_image(image, scale, corner, side, mirror, fill, resample=PIL.Image.Res
 
 @dataclasses.dataclass(frozen=True)
 class ImageExamples:
-    """What the nets learn from, as `batches.iterate_batches` takes it: images at random scales and places, or as a whole.
+    """The examples that the nets learn from, for `batches.iterate_batches`: random crops of images, or whole images.
 
     Attributes:
-        images: a `voc.Images`.
-        side: of the square that they are cropped to or set into.
-        long_side: range that the longer side is resized to, at random; without augmentation images are as they are, or made to fit.
-        saliency: whether `saliency` uint8 [side, side] is read, 0 outside of the image.
-        target: `index -> labels` uint8 [h, w], read as `target` [side, side], `voc.IGNORED` outside of the image; None for none.
+        images: `voc.Images`, or where no saliency is needed any others with tags.
+        side: of the square that images are cropped to or set into, in pixels.
+        long_side: range of the random length that an image's longer side is resized to; without augmentation, images that are larger
+            than the square are made to fit, and others keep their size.
+        saliency: whether examples have a saliency map.
+        target: gives the labels of image `index`; None for examples without labels.
     """
-    images: Any
+    images: TaggedImages
     side: int
-    long_side: tuple = (0, 0)
+    long_side: tuple[int, int] = (0, 0)
     saliency: bool = False
-    target: Any = None
+    target: Callable[[int], UInt8[np.ndarray, 'h w']] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def example(self, index, rng=None):
-        """Example `index`: `frames` uint8 [side, side, 3], `tags`, `mask` and what was asked for."""
+    def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Example `index`, augmented where there is an `rng`.
+
+        Returns:
+            A dict of `frames` uint8 [side, side, 3], `tags` float32 [c], `mask` (True), and where they are asked for `saliency` uint8
+            [side, side], 0 outside of the image, and `target` uint8 [side, side], `voc.IGNORED` outside of the image.
+        """
         image = self.images.image(index)
-        scale, mirror, corner = min(1, self.side / max(image.size)), False, (0, 0)
+        scale, mirror, corner = min(1, self.side / max(image.size)), False, [0, 0]
         if rng is not None:
             scale = rng.integers(self.long_side[0], self.long_side[1] + 1) / max(image.size)
             mirror = bool(rng.integers(2))
             # Anywhere that the square lies within the image, or the image within the square.
             room = [round(scale * n) - self.side for n in (image.height, image.width)]
             corner = [int(rng.integers(min(0, r), max(0, r) + 1)) for r in room]
-        put = functools.partial(place_image, scale=scale, corner=corner, side=self.side, mirror=mirror)
-        result = {'mask': np.True_, 'frames': put(image, fill=tuple(FILL.tolist())), 'tags': self.images.tags(index)}
+        place = functools.partial(place_image, scale=scale, corner=corner, side=self.side, mirror=mirror)
+        result = {'mask': np.True_, 'frames': place(image, fill=tuple(FILL.tolist())), 'tags': self.images.tags(index)}
         if self.saliency:
-            result['saliency'] = put(self.images.saliency(index), fill=0)
+            result['saliency'] = place(self.images.saliency(index), fill=0)
         if self.target:
             labels = PIL.Image.fromarray(self.target(index))
-            result['target'] = put(labels, fill=voc.IGNORED, resample=PIL.Image.Resampling.NEAREST)
+            result['target'] = place(labels, fill=voc.IGNORED, resample=PIL.Image.Resampling.NEAREST)
         return result
 
 
-def mask_reader(folder, images):
-    """`index -> labels`, of the pseudo-masks in a folder; InputError where one is missing or of another size."""
+def mask_reader(folder: str | os.PathLike, images: voc.Images) -> Callable[[int], UInt8[np.ndarray, 'h w']]:
+    """A function that reads the mask `<id>.png` of image `index` from a folder; InputError where it is missing or of another size."""
     folder = pathlib.Path(folder)
 
     def read(index):

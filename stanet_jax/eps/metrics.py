@@ -1,18 +1,24 @@
-"""How well labels agree with the true ones (EPS Sec. 4 and 5.1), in NumPy."""
+"""Metrics of label maps (EPS Sec. 4 and 5.1), in NumPy."""
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
 import scipy.ndimage
+from jaxtyping import Bool, Int, Num
 
-# ------------------------------------------------------------------------------------------------------------------- labels
+from stanet_jax.arrays import AnyArray
 
 
-def confusion_matrix(pred, target, classes, ignore=255):
-    """How many pixels of each true label (rows) were given each label (columns).
+def confusion_matrix(pred: Num[AnyArray, '*shape'], target: Num[AnyArray, '*shape'], classes: int,
+                     ignore: int = 255) -> Int[np.ndarray, 'c c']:
+    """The number of pixels of each true label (rows) that are given each label (columns).
 
     Args:
-        pred, target: integers, any one shape; labels from 0 to classes - 1, in `target` also `ignore`: such pixels do not count.
-        classes: how many labels, background included.
-    Returns:
-        int64 [classes, classes]
+        pred: labels from 0 to classes - 1.
+        target: true labels, likewise, or `ignore` at pixels that do not count.
+        classes: number of labels, background included.
+        ignore: label of pixels to leave out.
     Raises:
         ValueError: the shapes differ, or a label is out of range.
     """
@@ -25,80 +31,98 @@ def confusion_matrix(pred, target, classes, ignore=255):
     return np.bincount(classes * target + pred, minlength=classes ** 2).reshape(classes, classes)
 
 
-def ious(confusion):
-    """Intersection over union of each label, `TP / (TP + FP + FN)`, of a `confusion_matrix`; NaN for one that is nowhere."""
+def ious(confusion: Int[np.ndarray, 'c c']) -> Num[np.ndarray, ' c']:
+    """Intersection over union of each label, `TP / (TP + FP + FN)`, of a `confusion_matrix`; NaN for a label that does not occur."""
     hit = np.diag(confusion).astype(float)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
     return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
 
 
-def mean_iou(pred, target, classes, ignore=255):
-    """The mean of `ious` over the labels that are in `pred` or `target` (over all pixels at once); see `confusion_matrix`. A float."""
+def mean_iou(pred: Num[AnyArray, '*shape'], target: Num[AnyArray, '*shape'], classes: int, ignore: int = 255) -> float:
+    """The mean of `ious` over the labels that occur in `pred` or `target`, of all pixels together; arguments as `confusion_matrix`."""
     return float(np.nanmean(ious(confusion_matrix(pred, target, classes, ignore))))
 
 
-def confusion_ratio(pred, target, k, c):
-    """`m_kc = FP_kc / TP_c` (EPS Sec. 5.1): pixels of label k that are taken for c, over pixels of c that are found; any one shape.
+def confusion_ratio(pred: Num[AnyArray, '*shape'], target: Num[AnyArray, '*shape'], k: int, c: int) -> float:
+    """`m_kc = FP_kc / TP_c` (EPS Sec. 5.1): the pixels of label k that are given label c, over the pixels of c that are given c.
 
-    A float; infinity where none of c is found and some of k are taken for it, NaN where neither.
+    Infinity where no pixel of c is given c and some of k are; NaN where there are neither.
     """
     pred, target = np.asarray(pred), np.asarray(target)
-    wrong, right = ((pred == c) & (target == of) for of in (k, c))
+    wrong, right = ((pred == c) & (target == label) for label in (k, c))
     return share(wrong.sum(), right.sum())
 
 
-def share(part, whole):
+def share(part: int | np.integer, whole: int | np.integer) -> float:
+    """`part / whole`; infinity where only `whole` is 0, NaN where both are."""
     with np.errstate(divide='ignore', invalid='ignore'):
         return float(np.divide(float(part), float(whole)))
 
 
-def label_edges(labels):
-    """Where the Laplacian of a label's mask is not 0: pixels that have another label above, below, left or right. [h, w] -> bool."""
+def label_edges(labels: Num[AnyArray, 'h w']) -> Bool[np.ndarray, 'h w']:
+    """The pixels with another label above, below, left or right, which is where the Laplacian of some label's mask is not 0."""
     labels = np.asarray(labels)
-    found = np.zeros(labels.shape, bool)
+    edges = np.zeros(labels.shape, bool)
     for a, b in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = labels[a] != labels[b]
-        found[a] |= differ
-        found[b] |= differ
-    return found
+        edges[a] |= differ
+        edges[b] |= differ
+    return edges
 
 
-def boundary_counts(pred, target, tolerance, ignore=255):
-    """What `boundary_scores` sums over images: true edge pixels that are met, true ones, predicted ones that are met, predicted ones."""
+@dataclasses.dataclass(frozen=True)
+class BoundaryScores:
+    """How well predicted boundaries agree with the true ones; NaN where there are none to be matched.
+
+    Attributes:
+        recall: share of the true boundary pixels that are matched.
+        precision: share of the predicted boundary pixels that are matched.
+        f1: harmonic mean of both; 0 where both are 0.
+    """
+    recall: float
+    precision: float
+    f1: float
+
+
+def boundary_counts(pred: Num[AnyArray, 'h w'], target: Num[AnyArray, 'h w'], tolerance: float, ignore: int = 255) -> Int[np.ndarray, '4']:
+    """The numbers of true boundary pixels that are matched, of all true ones, of predicted ones that are matched, and of all predicted.
+
+    Arguments and errors are those of `boundary_scores`, for one image. Counts may be summed over images and given to `boundary_f1`.
+    """
     pred, target = np.asarray(pred), np.asarray(target)
     if pred.ndim != 2 or pred.shape != target.shape:
         raise ValueError(f'labels {pred.shape} and true labels {target.shape} must have one shape [h, w]')
-    if (target == ignore).any() and not (target == ignore).all():  # the ignored take the label of the nearest that is not
+    if (target == ignore).any() and not (target == ignore).all():  # ignored pixels take the label of the nearest other one
         target = target[tuple(scipy.ndimage.distance_transform_edt(target == ignore, return_distances=False, return_indices=True))]
     found, true = label_edges(pred), label_edges(target)
 
-    def near(these, those):  # how many of these have one of those within the tolerance
-        return (scipy.ndimage.distance_transform_edt(~those)[these] <= tolerance).sum() if those.any() else 0
+    def matched(edges, others):  # how many of the edge pixels have one of the others within the tolerance
+        return (scipy.ndimage.distance_transform_edt(~others)[edges] <= tolerance).sum() if others.any() else 0
 
-    return np.array([near(true, found), true.sum(), near(found, true), found.sum()], np.int64)
+    return np.array([matched(true, found), true.sum(), matched(found, true), found.sum()], np.int64)
 
 
-def boundary_scores(pred, target, tolerance=3.0, ignore=255):
-    """How well the boundaries between labels are met, whatever the labels are (EPS Sec. 5.1).
+def boundary_scores(pred: Num[AnyArray, 'h w'] | Sequence[Num[AnyArray, '_ _']],
+                    target: Num[AnyArray, 'h w'] | Sequence[Num[AnyArray, '_ _']], tolerance: float = 3.0,
+                    ignore: int = 255) -> BoundaryScores:
+    """How well the boundaries between labels agree, whatever the labels are (EPS Sec. 5.1).
 
-    Boundaries are `label_edges`, two pixels thick; one of them is met where one of the other's is within the tolerance.
+    Boundaries are `label_edges`, two pixels thick; a pixel is matched where a boundary pixel of the other map is within the tolerance.
 
     Args:
-        pred, target: labels [h, w]; or lists of them, image by image, whose counts are summed.
+        pred: labels of an image, or of several, whose counts are summed.
+        target: the true labels.
         tolerance: in pixels.
-        ignore: label in `target` that stands for the nearest other one.
-    Returns:
-        `recall` (the share of true boundary pixels that are met), `precision` (of predicted ones) and their `f1`: a dict of floats; NaN
-        where there is nothing to meet or to be right.
+        ignore: label in `target` that is replaced by the nearest other one.
     Raises:
-        ValueError: not [h, w], or shapes that differ.
+        ValueError: labels are not [h, w], or shapes differ.
     """
-    pairs = zip(pred, target, strict=True) if isinstance(pred, list | tuple) else [(pred, target)]
+    pairs: Iterable[tuple[Any, Any]] = zip(pred, target, strict=True) if isinstance(pred, list | tuple) else [(pred, target)]
     return boundary_f1(sum((boundary_counts(p, t, tolerance, ignore) for p, t in pairs), np.zeros(4, np.int64)))
 
 
-def boundary_f1(counts):
-    """`boundary_counts`, summed -> as `boundary_scores`."""
+def boundary_f1(counts: Int[np.ndarray, '4']) -> BoundaryScores:
+    """The scores that follow from `boundary_counts`, of one image or summed over several."""
     recall, precision = share(counts[0], counts[1]), share(counts[2], counts[3])
     f1 = 0.0 if recall + precision == 0 else 2 * recall * precision / (recall + precision)
-    return {'recall': recall, 'precision': precision, 'f1': f1}
+    return BoundaryScores(recall, precision, f1)

@@ -1,84 +1,104 @@
-"""EPS and DeepLab as a config has them: how they are made, their losses, the labels that they give."""
+"""The nets EPS and DeepLab of a config, their losses, and the labels that they give."""
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Num, UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax import losses
+from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import augmentation
 from stanet_jax.models import segmentation
 from stanet_jax.stages.nets import compute_dtype, net_inputs
 from stanet_jax.training.checks import require
 
-SELECTIONS = ('adaptive', 'naive', 'predefined', 'none')  # 'none': tags alone, whose class activation maps are the baseline
+SELECTIONS = ('adaptive', 'naive', 'predefined', 'none')  # 'none': without saliency; its class activation maps are the baseline
 
 
-# --------------------------------------------------------------------------------------------------------------------- nets
-
-
-def make_net(config, net, classes):
-    """EPS or DeepLab, as the config has it."""
+def make_net(config: ConfigDict, net: str, classes: int) -> segmentation.EPS | segmentation.DeepLab:
+    """The net 'EPS' or 'DeepLab' with the fields of the config; `classes` are without the background."""
     fields = {'classes': classes, 'encoder': config.encoder.name, 'batch_norm': config.batch_norm,
               'dtype': compute_dtype(config.dtype)}
     return segmentation.EPS(**fields) if net == 'EPS' else segmentation.DeepLab(**fields, rates=tuple(config.rates), width=config.width)
 
 
-def eps_loss(variables, batch, key, *, model, jitter, selection, **fields):
-    """`L_cls + L_sal` of each example [b] (EPS Sec. 3.3), and the new batch statistics; `fields` are of `losses.eps_saliency`."""
+def eps_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, *, model: nn.Module, jitter: Sequence[float],
+             selection: str, **fields: Any) -> tuple[Float[jax.Array, ' b'], Variables]:
+    """`L_cls + L_sal` of each example (EPS Sec. 3.3), and the new batch statistics.
+
+    Args:
+        variables: of the net.
+        batch: `frames`, `tags` and `mask`, and unless the selection is 'none' `saliency`; see `images.ImageExamples`.
+        key: of the random jitter and dropout.
+        model: the net EPS.
+        jitter: strengths, see `augmentation.jitter`.
+        selection: one of `SELECTIONS`; 'none' leaves `L_sal` out.
+        fields: other arguments of `losses.eps_saliency`.
+    """
     maps, updated = apply_in_training(variables, batch, key, model, jitter)
     result = losses.multilabel_soft_margin(maps[..., :-1].mean(axis=(1, 2)), batch['tags'])
     if selection != 'none':
         saliency = jax.image.resize(batch['saliency'].astype(jnp.float32) / 255, maps.shape[:3], 'nearest')
 
-        def one(maps, saliency, tags):
+        def saliency_loss(maps, saliency, tags):
             return losses.eps_saliency(maps[None], saliency[None], tags[None], selection=selection, **fields)[0]
 
-        result += jax.vmap(one)(maps, saliency, batch['tags'])
+        result += jax.vmap(saliency_loss)(maps, saliency, batch['tags'])
     return result, updated
 
 
-def deeplab_loss(variables, batch, key, *, model, jitter):
-    """Cross-entropy with the labels of each example [b], at the image's size, and the new batch statistics."""
+def deeplab_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, *, model: nn.Module,
+                 jitter: Sequence[float]) -> tuple[Float[jax.Array, ' b'], Variables]:
+    """The cross-entropy of each example with its labels `target`, at the image's size, and the new batch statistics; see `eps_loss`."""
     logits, updated = apply_in_training(variables, batch, key, model, jitter)
     return losses.pixel_cross_entropy(segmentation.resized(logits, batch['target'].shape[1:]), batch['target']), updated
 
 
-def apply_in_training(variables, batch, key, model, jitter):
-    """What a net makes of a batch in training, and the new batch statistics."""
+def apply_in_training(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, model: nn.Module,
+                      jitter: Sequence[float]) -> tuple[Float[jax.Array, 'b h w c'], Variables]:
+    """The maps of a net for a batch in training, with jitter and dropout, and the new batch statistics."""
     out, updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
                                mutable=['batch_stats'], rngs={'dropout': key})
     return out, updated.get('batch_stats', {})
 
 
-def multi_scale_maps(variables, frames, *, model, scales, activation):
-    """A net's maps of images at several scales and mirrored, summed.
+def multi_scale_maps(variables: Variables, frames: UInt8[AnyArray, 'b h w 3'], *, model: nn.Module, scales: Sequence[float],
+                     activation: str) -> Float[jax.Array, 'b h w c']:
+    """The sum of a net's maps for images at several scales, each as it is and mirrored, all resized to the images' size.
 
     Args:
-        frames: uint8 [b, h, w, 3].
-        scales: of the images.
-        activation: 'softmax', or 'relu' for class activation maps.
-    Returns:
-        [b, h, w, C + 1], each scale's maps resized to the images.
+        variables: of the net.
+        frames: the images, in RGB.
+        model: EPS or DeepLab, whose maps are those of all classes and of the background.
+        scales: factors of the images' height and width.
+        activation: of the maps: 'softmax', or 'relu' for class activation maps.
     """
-    act, x = {'softmax': jax.nn.softmax, 'relu': jax.nn.relu}[activation], augmentation.normalise(frames)
-    total = 0
+    activate: Callable[[Any], jax.Array] = {'softmax': jax.nn.softmax, 'relu': jax.nn.relu}[activation]
+    x = augmentation.normalise(frames)
+    total: Any = 0
     for scale in scales:
         scaled = segmentation.resized(x, [max(1, round(scale * n)) for n in frames.shape[1:3]])
-        for turn in (lambda x: x, lambda x: x[:, :, ::-1]):
-            total += segmentation.resized(turn(act(model.apply(variables, turn(scaled)))), frames.shape[1:3])
+        for flip in (lambda x: x, lambda x: x[:, :, ::-1]):
+            total += segmentation.resized(flip(activate(model.apply(variables, flip(scaled)))), frames.shape[1:3])
     return total
 
 
-def pseudo_labels(maps, tags, valid, background=0.2):
-    """Labels out of EPS's maps and the tags: each tagged class over its maximum, the background a constant, the largest wins.
+def pseudo_labels(maps: Float[AnyArray, 'b h w c'], tags: Num[AnyArray, 'b c'], valid: Bool[AnyArray, 'b h w'],
+                  background: float = 0.2) -> UInt8[jax.Array, 'b h w']:
+    """The labels by EPS's maps and the tags: the tagged class with the highest score, or 0 where none is above the background's.
+
+    A class's score is its map over the map's maximum.
 
     Args:
-        maps: [b, h, w, c], non-negative, without the background's; tags: [b, c].
-        valid: bool [b, h, w], False outside of the image.
-        background: the score that a class must be above.
-    Returns:
-        uint8 [b, h, w], 0 for the background.
+        maps: of the classes, without the background; non-negative.
+        tags: multi-hot.
+        valid: False outside of the image.
+        background: score of the background.
     """
     maps = jnp.where(valid[..., None], maps, 0)
     scores = maps / jnp.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-5) * tags[:, None, None]
@@ -86,8 +106,16 @@ def pseudo_labels(maps, tags, valid, background=0.2):
     return scores.argmax(axis=-1).astype(jnp.uint8)
 
 
-def predict_labels(variables, batch, *, model, config):
-    """The labels uint8 [b, h, w] that a net gives images, with EPS by their tags; `batch`: `frames`, `tags` and `valid`."""
+def predict_labels(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module,
+                   config: ConfigDict) -> UInt8[jax.Array, 'b h w']:
+    """The labels of images by DeepLab, or by EPS and the images' tags.
+
+    Args:
+        variables: of the net.
+        batch: `frames`, and for EPS `tags` and `valid`; see `masks.iterate_canvases`.
+        model: the net.
+        config: with `nets`, its name, and `masks`.
+    """
     cam = config.get('selection') == 'none'
     maps = multi_scale_maps(variables, batch['frames'], model=model, scales=config.masks.scales, activation='relu' if cam else 'softmax')
     if config.nets[0] == 'DeepLab':
@@ -95,9 +123,14 @@ def predict_labels(variables, batch, *, model, config):
     return pseudo_labels(maps[..., :-1], batch['tags'], batch['valid'], config.masks.background)
 
 
-def make_loss_fn(config, net, model, categories):
-    """The loss function of a net, as `loop.update` takes it."""
-    fields = {'model': model, 'jitter': tuple(config.jitter)}
+def make_loss_fn(config: ConfigDict, net: str, model: nn.Module,
+                 categories: Sequence[str]) -> Callable[..., tuple[Float[jax.Array, ' b'], Variables]]:
+    """The loss function of a net 'EPS' or 'DeepLab', as `loop.update` takes it; `categories` are the names of the set's classes.
+
+    Raises:
+        InputError: `config.background_classes` names a class that the set does not have.
+    """
+    fields: dict[str, Any] = {'model': model, 'jitter': tuple(config.jitter)}
     if net == 'DeepLab':
         return functools.partial(deeplab_loss, **fields)
     unknown = sorted(set(config.background_classes) - set(categories))

@@ -1,11 +1,14 @@
 """Labels of a user's own images, by DeepLab."""
 import functools
+import os
 import pathlib
 import sys
+from typing import Any
 
 import jax
 import numpy as np
 import PIL.Image
+from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.data import voc
@@ -13,14 +16,23 @@ from stanet_jax.eps import masks, training
 from stanet_jax.eps.nets import make_net
 from stanet_jax.workdir import write_missing
 
-# --------------------------------------------------------------------------------------------------------------- prediction
-
 
 class ImageFolder:
-    """Image files as `voc.Images` gives them, without tags; what cannot be read is left out and told."""
+    """Image files with the interface of `voc.Images`, without tags.
 
-    def __init__(self, path, classes):
-        path, self.images, self.classes = pathlib.Path(path), [], classes
+    Attributes:
+        images: for each image a dict of `id`, the file's name without suffix, `path`, `width` and `height`.
+        classes: number of classes, without the background.
+    """
+
+    def __init__(self, path: str | os.PathLike, classes: int):
+        """Reads an image or all images in a folder; files that cannot be read are listed on standard error and left out.
+
+        Raises:
+            InputError: no such path, no image that can be read, or two images of one name.
+        """
+        self.images: list[dict[str, Any]] = []
+        path, self.classes = pathlib.Path(path), classes
         if not path.exists():
             raise InputError(f'{path}: no such file or folder')
         files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
@@ -37,16 +49,29 @@ class ImageFolder:
         if len(set(names)) < len(names):
             raise InputError(f'{path}: two images are called {max(names, key=names.count)}; give them different names')
 
-    def image(self, index):
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> PIL.Image.Image:
+        """An image in RGB."""
         with PIL.Image.open(self.images[index]['path']) as image:
             return image.convert('RGB')
 
-    def tags(self, index):
+    def tags(self, index: int) -> Float[np.ndarray, ' c']:
+        """Zeros, as the image has no tags."""
         return np.zeros(self.classes, np.float32)
 
 
-def predict_images(checkpoint, path, out):
-    """Writes `<out>/<name>/labels.png`, in VOC's colours, and `overlay.jpg` of an image or of all images in a folder, by DeepLab."""
+def predict_images(checkpoint: str | os.PathLike, path: str | os.PathLike, out: str | os.PathLike) -> None:
+    """Writes `<out>/<name>/labels.png`, in VOC's colours, and `overlay.jpg` for an image or for all images in a folder.
+
+    Args:
+        checkpoint: folder of a run of DeepLab.
+        path: the image, or the folder of images.
+        out: folder to write; what it holds of the same names is replaced.
+    Raises:
+        InputError: the run is not one of DeepLab, or there is no image.
+    """
     config = training.run_config(checkpoint)
     if config.nets[0] != 'DeepLab':
         raise InputError(f'{checkpoint}: EPS needs the tags of an image; give a run of configs/deeplab.py')
@@ -63,8 +88,8 @@ def predict_images(checkpoint, path, out):
         folder.mkdir()
         info, image = images.images[index], images.image(index)
         masks.save_labels(labels, info, folder / 'labels.png')
-        seen = training.over(np.asarray(image), voc.read_labels(folder / 'labels.png'))
-        PIL.Image.fromarray(seen).save(folder / 'overlay.jpg', quality=92)
+        overlay = training.over(np.asarray(image), voc.read_labels(folder / 'labels.png'))
+        PIL.Image.fromarray(overlay).save(folder / 'overlay.jpg', quality=92)
 
     write_missing(pathlib.Path(out), [info['id'] for info in images.images], [1] * len(images.images), make, 'image', again=True)
     print(f'{out}: {len(images.images)} images')

@@ -1,8 +1,10 @@
-"""How well masks agree with the true ones."""
+"""Scores masks against the true ones (EPS Sec. 4 and 5.1)."""
+import dataclasses
 import json
 import os
 import pathlib
 import tempfile
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -11,51 +13,74 @@ from stanet_jax import InputError
 from stanet_jax.data import voc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.images import mask_reader
-from stanet_jax.eps.metrics import boundary_counts, boundary_f1, confusion_matrix, ious, share
+from stanet_jax.eps.metrics import BoundaryScores, boundary_counts, boundary_f1, confusion_matrix, ious, share
 from stanet_jax.workdir import replace_text
 
-# --------------------------------------------------------------------------------------------------------------- evaluation
+
+@dataclasses.dataclass(frozen=True)
+class MaskScores:
+    """How well masks agree with the true ones.
+
+    Attributes:
+        images: number of images that are compared.
+        mean_iou: mean of `iou` over the labels that occur.
+        iou: {label: intersection over union}, NaN for a label that does not occur.
+        boundary: agreement of the boundaries.
+        confusion: {class: `metrics.confusion_ratio` of the background that comes with classes (`Context`) and the class}; None where
+            that background is not known.
+    """
+    images: int
+    mean_iou: float
+    iou: dict[str, float]
+    boundary: BoundaryScores
+    confusion: dict[str, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of the JSON file, without `confusion` where it is not known."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
-def score_masks(images, folder, context=''):
-    """How well the masks in a folder agree with the true ones.
+def score_masks(images: voc.Images, folder: str | os.PathLike, context: str | os.PathLike = '') -> MaskScores:
+    """Scores the masks in a folder.
 
     Args:
-        images: a `voc.Images`; those without a true mask do not count.
-        context: folder of maps `<id>.png`, not 0 where a background shows that comes with a class; '' for none.
-    Returns:
-        A dict of `mean_iou`, `iou` {label: its own}, `boundary` (see `metrics.boundary_scores`), `images`, and with `context`
-        `confusion` {class: `metrics.confusion_ratio` of that background with it}.
+        images: with the true masks; images without one are left out.
+        folder: of masks `<id>.png`.
+        context: folder of maps `<id>.png`, above 0 at the background that comes with a class; '' for none.
+    Raises:
+        InputError: a mask is missing or of another size than its image, or no image has a true mask.
     """
     read, classes = mask_reader(folder, images), len(images.categories)
-    confusion, beside, edges, count = np.zeros((classes + 1,) * 2, np.int64), np.zeros(classes + 1, np.int64), np.zeros(4, np.int64), 0
+    confusion, in_context = np.zeros((classes + 1,) * 2, np.int64), np.zeros(classes + 1, np.int64)
+    boundary, count = np.zeros(4, np.int64), 0
     for index, info in enumerate(images.images):
         if info['mask']:
-            found, true = read(index), images.mask(index)
-            confusion += confusion_matrix(found, true, classes + 1)
-            edges += boundary_counts(found, true, tolerance=max(1, 0.0075 * np.hypot(*true.shape)))
+            mask, true = read(index), images.mask(index)
+            confusion += confusion_matrix(mask, true, classes + 1)
+            boundary += boundary_counts(mask, true, tolerance=max(1, 0.0075 * np.hypot(*true.shape)))
             count += 1
             if context:
                 with PIL.Image.open(pathlib.Path(context) / f'{info["id"]}.png') as image:
-                    beside += np.bincount(found[np.asarray(image) > 0], minlength=classes + 1)
+                    in_context += np.bincount(mask[np.asarray(image) > 0], minlength=classes + 1)
     if not count:
         raise InputError(f'{images.split}: none of its images has a mask to be compared to')
-    names, own = ['background', *images.categories], ious(confusion)
-    result = {'images': count, 'mean_iou': float(np.nanmean(own)), 'iou': dict(zip(names, own.tolist(), strict=True)),
-              'boundary': boundary_f1(edges)}
-    if context:
-        result['confusion'] = {name: share(beside[k], confusion[k, k]) for k, name in enumerate(names) if k}
-    return result
+    names, iou = ['background', *images.categories], ious(confusion)
+    confused = {name: share(in_context[k], confusion[k, k]) for k, name in enumerate(names) if k} if context else None
+    return MaskScores(count, float(np.nanmean(iou)), dict(zip(names, iou.tolist(), strict=True)), boundary_f1(boundary), confused)
 
 
-def evaluate_masks(data, split, out, folder='', checkpoint=''):
+def evaluate_masks(data: str | os.PathLike, split: str, out: str | os.PathLike, folder: str | os.PathLike = '',
+                   checkpoint: str | os.PathLike = '') -> None:
     """Scores the masks in a folder, or those that a trained net gives, against a set's; prints the scores and writes them as JSON.
 
     Args:
-        data: folder of a set in VOC's layout; where it has a folder `Context`, also what is confused with it.
-        split: whose images; the first of validation, test, train by default.
+        data: folder of a set in VOC's layout; with a folder `Context` the confusion with that background is scored, too.
+        split: of the images; '' for the first of validation, test, train that there is.
         out: file to write.
-        folder: of masks `<id>.png`; checkpoint: folder of a run of EPS or DeepLab instead.
+        folder: of masks `<id>.png`.
+        checkpoint: folder of a run of EPS or DeepLab, whose masks are scored instead.
+    Raises:
+        InputError: no such split, or as `score_masks`.
     """
     builder = voc.prepare(data)
     splits = {name: voc.Images(builder, name) for name in builder.info.metadata['splits']}
@@ -63,20 +88,19 @@ def evaluate_masks(data, split, out, folder='', checkpoint=''):
     if split not in splits:
         raise InputError(f'--split={split}: the set holds {", ".join(splits)}')
     images, context = splits[split], os.path.join(data, 'Context')
-    context = context if os.path.isdir(context) else ''
     with tempfile.TemporaryDirectory() as scratch:
         if checkpoint:
             config, folder = training.run_config(checkpoint), pathlib.Path(scratch) / split
             masks.write_labels(config, *training.trained(config, checkpoint, len(images.categories)), images, folder)
-        scores = score_masks(images, folder, context)
-    replace_text(pathlib.Path(out), json.dumps({'split': split, **scores}, indent=2) + '\n')
+        scores = score_masks(images, folder, context if os.path.isdir(context) else '')
+    replace_text(pathlib.Path(out), json.dumps({'split': split, **scores.to_dict()}, indent=2) + '\n')
     print(format_mask_scores(scores))
 
 
-def format_mask_scores(scores):
+def format_mask_scores(scores: MaskScores) -> str:
     """The scores as a table of text."""
-    lines = [f'{scores["images"]} images', f'{"mean IoU":32}{scores["mean_iou"]:.3f}']
-    lines += [f'  {name:30}{value:.3f}' for name, value in scores['iou'].items()]
-    lines += [f'{"boundary " + name:32}{value:.3f}' for name, value in scores['boundary'].items()]
-    lines += [f'{"background as " + name:32}{value:.3f}' for name, value in scores.get('confusion', {}).items() if value]
+    lines = [f'{scores.images} images', f'{"mean IoU":32}{scores.mean_iou:.3f}']
+    lines += [f'  {name:30}{value:.3f}' for name, value in scores.iou.items()]
+    lines += [f'{"boundary " + name:32}{value:.3f}' for name, value in dataclasses.asdict(scores.boundary).items()]
+    lines += [f'{"background as " + name:32}{value:.3f}' for name, value in (scores.confusion or {}).items() if value]
     return '\n'.join(lines)

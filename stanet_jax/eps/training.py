@@ -1,21 +1,23 @@
 """EPS (Lee et al., CVPR 2021): tags and saliency teach a classifier, its maps make pseudo-masks, and these teach a segmentation net.
 
-The first stage trains `EPS` (`losses.eps_saliency`), `masks` writes what its maps say of the training images,
-
-    <workdir>/masks/<split>/<id>.png     labels in VOC's colours, as large as the image
-    <workdir>/masks/<split>/tags.jsonl   the tags that they were made with
-
-and the second stage trains `DeepLab` on these files. Both nets are trained by `loop.train` and look at images by `multi_scale_maps`.
+The first stage trains `EPS` (`losses.eps_saliency`), `masks.run` writes the pseudo-masks of the training images, and the second stage
+trains `DeepLab` on these. Both nets are trained by `loop.train` and label images by `nets.predict_labels`.
 """
 import functools
 import os
 import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
+from stanet_jax.arrays import Variables
 from stanet_jax.data import voc
 from stanet_jax.data.batches import iterate_batches
 from stanet_jax.eps.images import ImageExamples, mask_reader, open_images
@@ -30,8 +32,12 @@ from stanet_jax.workdir import open_workdir, read_config
 # ----------------------------------------------------------------------------------------------------------------- training
 
 
-def check(config):
-    """Refuses a config whose fields cannot be meant, with the field's name."""
+def check(config: ConfigDict) -> None:
+    """Checks a config of EPS or DeepLab.
+
+    Raises:
+        InputError: a field is out of range; the message names it.
+    """
     data = config.data
     require('nets', config.nets, len(config.nets) == 1, 'must name one net')
     check_training(config, ('EPS', 'DeepLab'))
@@ -52,10 +58,10 @@ def check(config):
              'no such folder; make them first: python distill.py --config=configs/eps.py')
 
 
-def train(config, workdir):
-    """Trains the config's net in `workdir`; one that was begun goes on, one that is done is left."""
+def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Trains the config's net in `workdir`; an interrupted training is resumed, and a net that is trained is kept."""
     check(config)
-    workdir, splits, (net,) = open_workdir(config, workdir), open_images(config), config.nets
+    folder, splits, (net,) = open_workdir(config, workdir), open_images(config), config.nets
     if 'train' not in splits:
         raise InputError(f'{config.data.root}: no image to train on; see what was skipped above')
     images, mesh = splits['train'], sharding.make_mesh()
@@ -70,15 +76,19 @@ def train(config, workdir):
     examples = ImageExamples(images, config.data.side, tuple(config.data.long_side), saliency, target)
     example = {k: v[None] for k, v in examples.example(0).items()}
     evaluate = make_iou_evaluation(model, held_out, config, mesh) if held_out else lambda variables: {}
-    loop.train(workdir / net, net, config, mesh, examples=examples, evaluate=evaluate,
-                   initial=lambda: initial_variables(config, net, model, example, workdir),
-                   loss_fn=make_loss_fn(config, net, model, images.categories))
+    loop.train(folder / net, net, config, mesh, examples=examples, evaluate=evaluate,
+               initial=lambda: initial_variables(config, net, model, example, folder),
+               loss_fn=make_loss_fn(config, net, model, images.categories))
     if held_out and jax.process_index() == 0:
-        draw_labels(config, workdir, model, held_out)
+        draw_labels(config, folder, model, held_out)
 
 
-def make_iou_evaluation(model, images, config, mesh):
-    """`variables -> {'mean_iou'}` of the first `config.held_out` images, at one scale and set into the square of the training."""
+def make_iou_evaluation(model: nn.Module, images: voc.Images, config: ConfigDict,
+                        mesh: jax.sharding.Mesh) -> Callable[[Variables], dict[str, float]]:
+    """A function from the net's variables to `{'mean_iou': ...}` on the first `config.held_out` images that have a true mask.
+
+    The images are labelled at one scale, set into the square of the training. Without any such images the dict is empty.
+    """
     images = images.only([i for i, info in enumerate(images.images) if info['mask']][:config.held_out])
     if not images:
         return lambda variables: {}
@@ -89,21 +99,22 @@ def make_iou_evaluation(model, images, config, mesh):
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
         valid = (batch['target'] != voc.IGNORED) & batch['mask'][:, None, None]
-        found = predict_labels(variables, {**batch, 'valid': valid}, model=model, config=single)
-        return jnp.zeros((labels, labels), jnp.int32).at[jnp.where(valid, batch['target'], 0), found].add(valid)
+        predicted = predict_labels(variables, {**batch, 'valid': valid}, model=model, config=single)
+        return jnp.zeros((labels, labels), jnp.int32).at[jnp.where(valid, batch['target'], 0), predicted].add(valid)
 
     def evaluate(variables):
         batches = iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
-        confusion = sum(np.int64(jax.device_get(tally(variables, sharding.put(batch, mesh)))) for batch in batches)
+        tallies = (jax.device_get(tally(variables, sharding.put(batch, mesh))) for batch in batches)
+        confusion = sum((of_batch.astype(np.int64) for of_batch in tallies), np.zeros((labels, labels), np.int64))
         return {'mean_iou': float(np.nanmean(ious(confusion)))}
     return evaluate
 
 
-def draw_labels(config, workdir, model, images, count=12):
-    """Draws images, their true labels and what the net says of them: `labels.png` in the workdir."""
+def draw_labels(config: ConfigDict, workdir: pathlib.Path, model: nn.Module, images: voc.Images, count: int = 12) -> None:
+    """Draws the first `count` images, their true labels and those by the trained net into `labels.png` in the workdir."""
     examples = ImageExamples(images.only(range(min(count, len(images)))), config.data.side, target=images.mask)
-    found = [examples.example(index) for index in range(len(examples))]
-    batch = {k: np.stack([of[k] for of in found]) for k in found[0]}
+    loaded = [examples.example(index) for index in range(len(examples))]
+    batch = {k: np.stack([example[k] for example in loaded]) for k in loaded[0]}
     valid = batch['target'] != voc.IGNORED
     labels = jax.jit(functools.partial(predict_labels, model=model, config=config))(load(workdir, config), {**batch, 'valid': valid})
     rows = [(info['id'], [('image', frame), ('true', colours(true)), (config.nets[0], over(frame, label))])
@@ -112,29 +123,35 @@ def draw_labels(config, workdir, model, images, count=12):
     print(f'what the net says: {workdir / "labels.png"}')
 
 
-def colours(labels):
-    """Labels uint8 [h, w] in VOC's colours, uint8 [h, w, 3]."""
-    return np.uint8(voc.palette()).reshape(256, 3)[labels]
+def colours(labels: UInt8[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w 3']:
+    """Labels in VOC's colours."""
+    return np.array(voc.palette(), np.uint8).reshape(256, 3)[labels]
 
 
-def over(frame, labels):
-    """Labels [h, w] over an image uint8 [h, w, 3], the background left as it is."""
+def over(frame: UInt8[np.ndarray, 'h w 3'], labels: UInt8[np.ndarray, 'h w']) -> UInt8[np.ndarray, 'h w 3']:
+    """An image under its labels in VOC's colours; the background shows the image alone."""
     return np.where(labels[..., None] > 0, (0.4 * frame + 0.6 * colours(labels)), frame).astype(np.uint8)
 
 
-def run_config(workdir):
-    """The config of a run of EPS or DeepLab; InputError for others."""
+def run_config(workdir: str | os.PathLike) -> ConfigDict:
+    """The config of a run of EPS or DeepLab; InputError for other runs."""
     config = read_config(workdir)
     if config.get('task') not in ('eps', 'deeplab'):
         raise InputError(f'{workdir}: a run of {config.get("task")!r}; give one of configs/eps.py or configs/deeplab.py')
     return config
 
 
-def trained(config, workdir, classes):
-    """The config's net and its variables, of the run in `workdir`."""
-    return make_net(config, config.nets[0], classes), load(workdir, config)
+class TrainedNet(NamedTuple):
+    """A net and its trained variables."""
+    model: nn.Module
+    variables: Variables
 
 
-def load(workdir, config):
+def trained(config: ConfigDict, workdir: str | os.PathLike, classes: int) -> TrainedNet:
+    """The net of the run of this config in `workdir`; `classes` are without the background."""
+    return TrainedNet(make_net(config, config.nets[0], classes), load(workdir, config))
+
+
+def load(workdir: str | os.PathLike, config: ConfigDict) -> Variables:
     """The variables of the net of a run."""
     return checkpoint.load_variables(pathlib.Path(workdir) / config.nets[0] / 'variables')

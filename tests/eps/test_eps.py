@@ -266,7 +266,7 @@ def test_configs_that_cannot_be_meant_are_refused(world, field, value):
 def test_unknown_background_classes_are_refused(world):
     config = small(eps, world, selection='predefined', background_classes=('boat',))
     with pytest.raises(InputError, match='no class boat'):
-        make_loss_fn(config, 'EPS', None, ['category_00'])
+        make_loss_fn(config, 'EPS', nets.EPS(1, 'tiny'), ['category_00'])
 
 
 def test_crf_moves_labels_to_the_colours():

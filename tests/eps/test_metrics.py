@@ -1,8 +1,11 @@
 """Measures of labels, against counts by hand."""
+import dataclasses
+
 import numpy as np
 import pytest
 
-from stanet_jax.eps.metrics import boundary_scores, confusion_matrix, confusion_ratio, ious, label_edges, mean_iou
+from stanet_jax.eps.metrics import BoundaryScores, boundary_scores, confusion_matrix, confusion_ratio, ious, label_edges, mean_iou
+from tests.signatures import unchecked
 
 TRUE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 255, 1], [2, 2, 2, 255]])
 PRED = np.array([[0, 1, 1, 1], [0, 0, 1, 0], [2, 0, 1, 1], [2, 2, 2, 0]])
@@ -26,7 +29,7 @@ def test_mean_iou_of_many_labels_against_a_plain_count():
 
 
 def test_labels_that_are_none_are_refused():
-    with pytest.raises(ValueError, match='one shape'):
+    with unchecked(), pytest.raises(ValueError, match='one shape'):
         mean_iou(PRED[:3], TRUE, 3)
     for bad in (PRED + 1, PRED - 1):
         with pytest.raises(ValueError, match=r'must be in \[0, 3\)'):
@@ -65,28 +68,29 @@ def test_edges_are_those_of_the_laplacian():
 
 def test_boundary_scores_count_what_is_near():
     true, moved = square(30, 10, 10, 8), square(30, 10, 14, 8)  # 4 pixels to the right
-    assert boundary_scores(true, true) == {'recall': 1, 'precision': 1, 'f1': 1}
-    assert boundary_scores(moved, true, tolerance=4) == {'recall': 1, 'precision': 1, 'f1': 1}
-    assert boundary_scores(7 * true, true) == {'recall': 1, 'precision': 1, 'f1': 1}  # whatever the label
+    assert boundary_scores(true, true) == BoundaryScores(1, 1, 1)
+    assert boundary_scores(moved, true, tolerance=4) == BoundaryScores(1, 1, 1)
+    assert boundary_scores(7 * true, true) == BoundaryScores(1, 1, 1)  # whatever the label
     a, b = np.argwhere(laplacian_edges(true)), np.argwhere(laplacian_edges(moved))
     distance = np.linalg.norm(a[:, None] - b[None], axis=-1)
     found = boundary_scores(moved, true, tolerance=1.5)
     recall, precision = (distance.min(1) <= 1.5).mean(), (distance.min(0) <= 1.5).mean()
     assert 0 < recall < 1
-    assert found == pytest.approx({'recall': recall, 'precision': precision, 'f1': 2 * recall * precision / (recall + precision)})
+    f1 = 2 * recall * precision / (recall + precision)
+    assert dataclasses.astuple(found) == pytest.approx((recall, precision, f1))
 
 
 def test_boundary_scores_of_nothing_and_of_many():
     nothing, true = np.zeros((12, 12), np.uint8), square(12, 3, 3, 5)
     found = boundary_scores(nothing, true)
-    assert found['recall'] == 0 and np.isnan(found['precision'])
+    assert found.recall == 0 and np.isnan(found.precision)
     both = boundary_scores([true, nothing], [true, true])
-    assert both == {'recall': .5, 'precision': 1, 'f1': pytest.approx(2 / 3)}
-    assert all(np.isnan(value) for value in boundary_scores([], []).values())
+    assert dataclasses.astuple(both) == pytest.approx((.5, 1, 2 / 3))
+    assert np.isnan(dataclasses.astuple(boundary_scores([], []))).all()
 
 
 def test_ignored_pixels_take_the_nearest_label():
     true, blurred = square(20, 5, 5, 8), square(20, 5, 5, 8)
     ring = square(20, 4, 4, 10) - square(20, 6, 6, 6)
     blurred[ring > 0] = 255
-    assert boundary_scores(true, blurred, tolerance=1)['f1'] == 1
+    assert boundary_scores(true, blurred, tolerance=1).f1 == 1
