@@ -13,6 +13,13 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def test_a_nets_name_has_two_parts():
+    assert [tuple(branch.parse_net(net)) for net in ('S', 'ST_short')] == [('S', ''), ('ST', 'short')]
+    for net in classifiers.PLUS_NETS:
+        parsed = branch.parse_net(net)
+        assert parsed.source in ('S', 'SA', 'ST') and parsed.granularity in ('short', 'long', 'cross')
+
+
 def test_fuse_is_equations_5_and_6():
     rng = np.random.default_rng(0)
     s, gate = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4, 5))

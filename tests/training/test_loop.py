@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.models import branch
 from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, net_inputs, predict_tags, tag_loss
-from stanet_jax.training import checkpoint, loop, optimizer
+from stanet_jax.training import checkpoint, loop, optimizer, sharding
 from stanet_jax.training.log import Log
 from stanet_jax.training.optimizer import learning_rate_multipliers, make_optimizer, optimizer_for
 from stanet_jax.workdir import open_workdir, read_config
@@ -78,6 +78,20 @@ def test_masked_examples_change_nothing():
     np.testing.assert_allclose(metrics_a['loss'], metrics_b['loss'], rtol=1e-6)
     expected = ((batch['x'].sum(1) - batch['y']) ** 2).mean()
     np.testing.assert_allclose(metrics_a['loss'], expected, rtol=1e-5)
+
+
+def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
+    config = ConfigDict({'seed': 0, 'evaluate_every': 2, 'save_every': 2, 'log_every': 1})
+
+    def fit(name, steps):
+        (tmp_path / name).mkdir(exist_ok=True)
+        return loop.fit(tmp_path / name, name=name, steps=steps, variables=linear_state(optax.identity()).variables, loss_fn=quadratic,
+                        optimizer=optax.adam(0.01), data=lambda start: (linear_batch(step) for step in range(start, steps)),
+                        evaluate=lambda variables: {'accuracy': 1.0}, config=config, mesh=sharding.make_mesh())
+    unbroken, _ = fit('unbroken', 6), fit('resumed', 4)
+    chex.assert_trees_all_equal(fit('resumed', 6), unbroken)
+    logs = [(tmp_path / name / 'log.jsonl').read_text() for name in ('unbroken', 'resumed')]
+    assert logs[0].splitlines() == logs[1].splitlines() and logs[0].count('loss') == 6
 
 
 @pytest.fixture(scope='module')
@@ -207,9 +221,9 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
     assert checkpoints.restore(state) is None
     checkpoints.save(7, state, {'next_step': 7})
     checkpoints.close()
-    restored, data = checkpoint.Checkpoints(tmp_path).restore(jax.tree.map(jnp.zeros_like, state))
-    chex.assert_trees_all_equal(restored, state)
-    assert data == {'next_step': 7}
+    restored = checkpoint.Checkpoints(tmp_path).restore(jax.tree.map(jnp.zeros_like, state))
+    chex.assert_trees_all_equal(restored.state, state)
+    assert restored.data == {'next_step': 7}
     for other in ({'params': {'a': jnp.ones((2, 3))}}, {'params': {'a': jnp.ones((2, 3)), 'b': jnp.zeros(5)}}):
         with pytest.raises(InputError, match='7: a checkpoint of another model .*b'):
             checkpoint.Checkpoints(tmp_path).restore(other)
