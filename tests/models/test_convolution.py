@@ -13,7 +13,9 @@ from stanet_jax.models.convolution import Conv
     ((3, 3), 1, 2, (2, 3, 3, 3), {}), ((1, 1), 2, 0, (2, 5, 6, 3), {}), ((3, 3), 1, 1, (5, 6, 3), {}),
     ((3, 3), 1, 2, (2, 7, 6, 3), {'kernel_dilation': 2}), ((3, 1), 1, 'SAME', (2, 7, 6, 3), {'kernel_dilation': 3}),
     ((3, 3), 2, 1, (2, 7, 6, 9), {'feature_group_count': 3}), ((1, 1), 1, 0, (2, 5, 4, 6), {'feature_group_count': 2}),
-    ((3, 2), 1, (1, 2), (2, 7, 6, 4), {'feature_group_count': 2, 'kernel_dilation': (2, 3)})])
+    ((3, 2), 1, (1, 2), (2, 7, 6, 4), {'feature_group_count': 2, 'kernel_dilation': (2, 3)}),
+    ((3, 3), 1, 'SAME', (2, 5, 7, 6), {'feature_group_count': 6}), ((5, 5), 2, 'SAME', (2, 9, 8, 6), {'feature_group_count': 6}),
+    ((5, 3), 1, 'SAME', (2, 7, 6, 6), {'feature_group_count': 6, 'kernel_dilation': (2, 1)})])
 def test_values_and_gradients_are_those_of_nn_conv(kernel, strides, padding, shape, fields):
     x = np.float32(np.random.default_rng(0).normal(size=shape))
     ours, theirs = (conv(6, kernel, strides, padding=padding, **fields) for conv in (Conv, nn.Conv))

@@ -8,19 +8,29 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
 
+from stanet_jax.arrays import AnyArray
+from stanet_jax.models.backbones.efficientnet_lite import EfficientNetLite
 from stanet_jax.models.backbones.resnet38 import ResNet38
 from stanet_jax.models.backbones.resnext import ResNeXt
 from stanet_jax.models.backbones.tiny import Tiny, TinyAudio
 from stanet_jax.models.backbones.vgg import VGG16
 from stanet_jax.models.backbones.vggsound import VGGSound
+from stanet_jax.models.backbones.yamnet import YAMNet
 
 IMAGE: dict[str, Callable[..., nn.Module]] = {
     'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt, 'resnet38': ResNet38,
-    'resnet101': partial(ResNeXt, groups=1, width_per_group=64, dilated=2)}
+    'resnet101': partial(ResNeXt, groups=1, width_per_group=64, dilated=2),
+    'efficientnet_lite0': EfficientNetLite, 'efficientnet_lite1': partial(EfficientNetLite, depth=1.1),
+    'efficientnet_lite2': partial(EfficientNetLite, width=1.1, depth=1.2)}
 SOUND: dict[str, Callable[..., nn.Module]] = {
-    'tiny_audio': TinyAudio, 'vggsound': VGGSound, 'vggsound_average': partial(VGGSound, pool='average')}
+    'tiny_audio': TinyAudio, 'vggsound': VGGSound, 'vggsound_average': partial(VGGSound, pool='average'), 'yamnet': YAMNet}
 BACKBONES = {**IMAGE, **SOUND}
+MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # of ImageNet
 
 
 def create(name: str, /, **fields: Any) -> nn.Module:
@@ -41,3 +51,17 @@ def create(name: str, /, **fields: Any) -> nn.Module:
     if fields.get('batch_norm', 'running') not in ('running', 'batch'):
         raise ValueError(f"batch_norm is 'running' or 'batch', got {fields['batch_norm']!r}.")
     return BACKBONES[name](**fields)
+
+
+def normalise(name: str, frames: UInt8[AnyArray, '*lead h w 3']) -> Float[jax.Array, '*lead h w 3']:
+    """Turns RGB frames into what the image encoder `name` takes.
+
+    EfficientNet-Lite takes `(x - 127) / 128`, the others what is left of `x / 255` after ImageNet's mean and standard deviation.
+
+    Raises:
+        ValueError: the name is no image encoder's.
+    """
+    if name not in IMAGE:
+        raise ValueError(f'Unknown image encoder {name!r}. Choose one of: {", ".join(IMAGE)}.')
+    x = jnp.asarray(frames, jnp.float32)
+    return (x - 127) / 128 if name.startswith('efficientnet_lite') else (x / 255 - MEAN) / STD
