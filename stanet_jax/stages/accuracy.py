@@ -63,14 +63,18 @@ def make_tally_fn(model: nn.Module, examples: fragments.Examples, batch: int, me
     return evaluate
 
 
-def accuracy_by_kind(tallies: Tallies, clips: Clips) -> dict[str, dict[str, float]]:
+def accuracy_by_kind(tallies: Tallies, clips: Sequence[Mapping]) -> dict[str, dict[str, float]]:
     """The accuracies of a classifier by kind of clip, those of all clips under 'all'.
 
     Each is a dict of `frames`, the share of frames whose best class is the tag; `clips`, the share of clips whose mean probabilities
     are largest for the tag; and `count`, the number of clips.
+
+    Args:
+        tallies: of the clips.
+        clips: dicts with `kind` and `tag`.
     """
-    kinds = np.array([clip['kind'] for clip in clips.clips])
-    tags = np.array([clip['tag'] for clip in clips.clips])
+    kinds = np.array([clip['kind'] for clip in clips])
+    tags = np.array([clip['tag'] for clip in clips])
     clip_right = tallies.confidence.argmax(1) == tags
     result = {}
     for kind in ['all', *dict.fromkeys(kinds)]:
@@ -104,7 +108,7 @@ def measure(config: ConfigDict, workdir: str | os.PathLike, splits: Mapping[str,
         variables = checkpoint.load_variables(workdir / net / 'variables')
         model = make_classifier(config, net, len(clips.categories))
         tally = make_tally_fn(model, make_examples(config, net, clips, config.data.frames_per_clip), config.batch, mesh)
-        results[net] = accuracy_by_kind(tally(jax.device_put(variables, sharding.replicated(mesh))), clips)
+        results[net] = accuracy_by_kind(tally(jax.device_put(variables, sharding.replicated(mesh))), clips.clips)
         if jax.process_index() == 0 and net != 'A':
             shown[net] = example_maps(model, variables, make_examples(config, net, clips, 1))
             contact_sheet(workdir / net / 'cams.png', map_rows({net: shown[net]}, clips))

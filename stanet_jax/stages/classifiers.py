@@ -57,7 +57,7 @@ def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir
     def evaluate(variables: Variables) -> dict[str, float]:
         if not tally or not held_out:
             return {}
-        result = accuracy_by_kind(tally(variables), held_out)
+        result = accuracy_by_kind(tally(variables), held_out.clips)
         return {'accuracy': result['all']['frames'], **{f'accuracy_{k}': v['frames'] for k, v in result.items() if k != 'all'}}
 
     example = example_batch(config, net, len(train.categories), 1)

@@ -11,7 +11,7 @@ from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import fragments, sets
 from stanet_jax.data.annotations import Annotations
-from stanet_jax.data.batches import iterate_batches
+from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.models import branch
 from stanet_jax.training import sharding
@@ -65,7 +65,7 @@ def warn_about_short_clips(net: str, clips: Clips, count: int) -> None:
         print(f'{net}: {short}')
 
 
-def device_batches(examples: fragments.Examples, batch: int, mesh: Mesh) -> Iterator[Mapping[str, AnyArray]]:
+def device_batches(examples: ExampleSource, batch: int, mesh: Mesh) -> Iterator[Mapping[str, AnyArray]]:
     """Yields batches of one pass over the examples, in order and without augmentation, split over the devices of the mesh.
 
     The last batch is filled up with examples whose `mask` is False.
@@ -74,8 +74,8 @@ def device_batches(examples: fragments.Examples, batch: int, mesh: Mesh) -> Iter
         yield sharding.put(local, mesh)
 
 
-def predict_examples(predict: Callable[[Variables, Mapping[str, AnyArray]], AnyArray], variables: Variables, examples: fragments.Examples,
-                     *, batch: int, mesh: Mesh, title: str = '') -> np.ndarray:
+def predict_examples(predict: Callable[[Variables, Mapping[str, AnyArray]], AnyArray], variables: Variables, examples: ExampleSource, *,
+                     batch: int, mesh: Mesh, title: str = '') -> np.ndarray:
     """`predict(variables, batch)` of every example, in order, along the first axis.
 
     Args:
