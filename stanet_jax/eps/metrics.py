@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Bool, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from stanet_jax.arrays import AnyArray
 
@@ -31,7 +31,7 @@ def confusion_matrix(pred: Num[AnyArray, '*shape'], target: Num[AnyArray, '*shap
     return np.bincount(classes * target + pred, minlength=classes ** 2).reshape(classes, classes)
 
 
-def ious(confusion: Int[np.ndarray, 'c c']) -> Num[np.ndarray, ' c']:
+def ious(confusion: Int[np.ndarray, 'c c']) -> Float[np.ndarray, ' c']:
     """Intersection over union of each label, `TP / (TP + FP + FN)`, of a `confusion_matrix`; NaN for a label that does not occur."""
     hit = np.diag(confusion).astype(float)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit

@@ -30,7 +30,7 @@ FPS = 25.0  # frames a second of a video that is in no fold list
 
 @runtime_checkable
 class GazeVideo(Protocol):
-    """A video whose fixations are known, so that maps of it can be scored: a `Video`, or what has these members of it."""
+    """A video whose fixations are known, so that its maps can be scored: a `Video`, or what has these members of it."""
 
     @property
     def name(self) -> str: ...

@@ -5,7 +5,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -82,11 +82,11 @@ class FolderMaps(NamedTuple):
         mismatched: lines on what does not match, of all folders.
     """
     maps_of_video: Callable[[GazeVideo], Iterator[dict[str, Num[np.ndarray, 'h w'] | None]]]
-    videos: list[Any]
+    videos: list[fixations.Video]
     mismatched: list[str]
 
 
-def open_map_folders(folders: Mapping[str, str | os.PathLike], videos: Sequence[GazeVideo], first: int = 0) -> FolderMaps:
+def open_map_folders(folders: Mapping[str, str | os.PathLike], videos: Sequence[fixations.Video], first: int = 0) -> FolderMaps:
     """Opens folders of maps {name: folder}; frames before `first` are not scored and need no map. InputError as `match_maps`."""
     matched = {name: match_maps(folder, videos, first) for name, folder in folders.items()}
     files = {name: maps.files for name, maps in matched.items()}
@@ -106,7 +106,7 @@ def read_maps(files: Mapping[str, Mapping[str, Sequence[pathlib.Path | None]]],
 
 @runtime_checkable
 class FilmVideo(Protocol):
-    """A video whose frames and sound are known, so that students can see and hear it: a `fixations.Video`, for one."""
+    """A video that students can see and hear: a `fixations.Video`, or what has these members of it."""
 
     @property
     def name(self) -> str: ...
@@ -128,7 +128,7 @@ StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w
 
 @runtime_checkable
 class Students(Protocol):
-    """Students that make maps, as `inference.predictor.Predictor`, which is not imported here for the sake of start-up time."""
+    """Trained students: an `inference.predictor.Predictor`, which takes long to import, or what has these members of it."""
 
     @property
     def side(self) -> int: ...

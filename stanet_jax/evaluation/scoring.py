@@ -38,8 +38,8 @@ def score(maps_of_video: Callable[[Any], Iterable[Num[AnyArray, 'h w']]], videos
     A video that cannot be read, or whose maps cannot, is listed as failed and left out of the means.
 
     Args:
-        maps_of_video: gives the maps of a video, one for each frame from the first on, which are drawn one after the other; it may
-            raise InputError.
+        maps_of_video: gives the maps of a video, one for each frame from the first on, which are read one at a time; it may raise
+            InputError.
         videos: of the set.
         protocol: one of `protocols.PROTOCOLS`.
         name: shown on the progress line.

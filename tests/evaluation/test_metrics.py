@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import metrics as plain
+from stanet_jax.eps import metrics as label_metrics
 from stanet_jax.evaluation import metrics
 from stanet_jax.evaluation.resizing import resize
 from tests.signatures import unchecked
@@ -225,3 +226,9 @@ def test_wrong_arguments_are_refused():
         metrics.score_batch(saliency[None], density[None, :4], **rows, signed=False)
     with unchecked(), pytest.raises(ValueError, match=r'\[2, k\]'):
         metrics.score_batch(np.stack([saliency] * 2), np.stack([density] * 2), **rows, signed=False)
+
+
+def test_all_metrics_are_found_here():
+    assert metrics.mean_iou is label_metrics.mean_iou and metrics.resize is resize
+    assert all(callable(getattr(metrics, name)) or name == 'METRICS' for name in metrics.__all__)
+    assert {*metrics.METRICS, 'mean_iou', 'ious', 'confusion_matrix', 'confusion_ratio', 'boundary_scores'} <= {*metrics.__all__}
