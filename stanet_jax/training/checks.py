@@ -29,7 +29,7 @@ def check_training(config: ConfigDict, known: Sequence[str]) -> None:
         if part in config:
             require(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
             require(f'{part}.weights', config[part].weights, not config[part].weights or pathlib.Path(config[part].weights).is_dir(),
-                 "no such folder; python -m stanet_jax.convert makes it of torch's file, and '' begins from random weights")
+                 "no such folder; stanet convert makes it of the publisher's file, and '' begins from random weights")
     for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine', 'polynomial')),
                            ('dtype', ('auto', 'float32', 'bfloat16'))):
         require(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')

@@ -165,7 +165,7 @@ def mistakes(world, tmp_path):
         'synthave, paper': ['--config=configs/scam_coarse.py:papers'],
         'get AVE_Dataset.zip': ['--config=configs/scam_coarse.py:paper', f'--config.data.root={tmp_path / "none"}',
                                 '--config.encoder.weights=', '--config.audio_encoder.weights=', f'--workdir={tmp_path / "w"}'],
-        'stanet_jax.convert makes it': ['--config=configs/scam_coarse.py:paper', f'--config.data.root={world}',
+        'stanet convert makes it': ['--config=configs/scam_coarse.py:paper', f'--config.data.root={world}',
                                         f'--workdir={tmp_path / "w"}'],
         'file/run: cannot be written': [*ok[:2], f'--workdir={locked / "run"}'],
         '--config': [],
@@ -173,7 +173,7 @@ def mistakes(world, tmp_path):
 
 
 @pytest.mark.parametrize('names', ['bach', 'config.batch', 'configs/none.py', 'synthave, paper', 'get AVE_Dataset.zip',
-                                   'stanet_jax.convert makes it', 'file/run: cannot be written', '--config'])
+                                   'stanet convert makes it', 'file/run: cannot be written', '--config'])
 def test_a_mistake_ends_in_one_line(world, tmp_path, names):
     done = run([sys.executable, 'train.py', *mistakes(world, tmp_path)[names]])
     assert done.returncode not in (0, None)
