@@ -1,10 +1,10 @@
-"""What a training step of each net takes at the papers' size and batch: memory as the compiled program plans it, and time.
+"""The memory, as the compiled program plans it, and the time of a training step of each net at the papers' size and batch.
 
-    python -m benchmarks.paper_steps                                every net: plans alone, nothing is computed
-    python -m benchmarks.paper_steps --run --nets=S,STA             and steps on random input, where they fit in --memory
+    python -m benchmarks.paper_steps                                the plans of every net; nothing is computed
+    python -m benchmarks.paper_steps --run --nets=S,STA             also steps on random input, where they fit in --memory
 
 Prints, for each net of the `:paper` recipes: parameters, gigabytes of arguments (variables, optimizer, batch) and of temporary memory
-that XLA plans, operations, and with --run seconds of a step and, with --peak (teraflops of the device), the share of it.
+that XLA plans, operations; with --run also the seconds of a step, and with --peak (teraflops of the device) the share of it.
 """
 import argparse
 import functools
@@ -28,7 +28,7 @@ GB = 1e9
 
 
 def step_of(stage, net, dtype, batch=0):
-    """The update step of a net of the papers, as a jitted function that takes (state, batch, key), and their shapes."""
+    """The jitted update step `(state, batch, key)` of a net of the papers, the shapes of its state, and a batch of zeros."""
     config = STAGES[stage].get_config('paper')
     config.dtype, config.batch = dtype, batch or config.batch
     if config.task == 'student':
@@ -52,7 +52,7 @@ def step_of(stage, net, dtype, batch=0):
 
 
 def random_like(shapes):
-    """Small random numbers in the place of floats, zeros in that of others; running variances and masks are ones."""
+    """Arrays of the given shapes: small random numbers for floats, zeros for other types; running variances and masks are ones."""
     rng = np.random.default_rng(0)
 
     def leaf(path, x):
@@ -64,7 +64,7 @@ def random_like(shapes):
 
 
 def measure(compiled, state, batch, rounds):
-    """Seconds of a step, the least of some rounds after one to warm up."""
+    """The seconds of a step: the least of some rounds, after one to warm up."""
     state, seconds = jax.device_put(random_like(state)), []
     batch, key = jax.device_put(random_like(batch)), jax.random.key(0)
     for _ in range(rounds + 1):
@@ -76,6 +76,7 @@ def measure(compiled, state, batch, rounds):
 
 
 def main():
+    """Plans, and with --run times, the steps and prints a table."""
     parser = argparse.ArgumentParser(description='Plans and times a training step of each net at the papers\' size.')
     parser.add_argument('--nets', default='', help='names, as S, ST_long or STA; all by default')
     parser.add_argument('--stages', default=','.join(STAGES))
