@@ -19,11 +19,11 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.data import voc
-from stanet_jax.data.batches import iterate_batches
 from stanet_jax.eps.images import ImageExamples, mask_reader, open_images
 from stanet_jax.eps.metrics import ious
 from stanet_jax.eps.nets import SELECTIONS, make_loss_fn, make_net, predict_labels
 from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.stages.examples import device_batches
 from stanet_jax.stages.nets import initial_variables
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.training.checks import check_training, require
@@ -103,8 +103,7 @@ def make_iou_evaluation(model: nn.Module, images: voc.Images, config: ConfigDict
         return jnp.zeros((labels, labels), jnp.int32).at[jnp.where(valid, batch['target'], 0), predicted].add(valid)
 
     def evaluate(variables):
-        batches = iterate_batches(examples, batch=config.batch, slots=sharding.slots(config.batch))
-        tallies = (jax.device_get(tally(variables, sharding.put(batch, mesh))) for batch in batches)
+        tallies = (jax.device_get(tally(variables, batch)) for batch in device_batches(examples, config.batch, mesh))
         confusion = sum((of_batch.astype(np.int64) for of_batch in tallies), np.zeros((labels, labels), np.int64))
         return {'mean_iou': float(np.nanmean(ious(confusion)))}
     return evaluate
