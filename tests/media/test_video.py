@@ -9,7 +9,7 @@ import pytest
 
 from stanet_jax import InputError
 from stanet_jax.media.clip import read_clip, to_jpeg
-from stanet_jax.media.video import read_frames
+from stanet_jax.media.video import frame_count, read_frames
 
 MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
@@ -162,9 +162,15 @@ def test_cover_art_is_no_film(tmp_path):
 
 
 def test_read_clip(film):
-    frames, sound = read_clip(film, rate=5, side=24)
-    assert sound is None
-    assert frames == [to_jpeg(frame) for frame in read_frames(film, 5, 24)]
+    clip = read_clip(film, rate=5, side=24)
+    assert clip.sound is None
+    assert clip.frames == [to_jpeg(frame) for frame in read_frames(film, 5, 24)]
+
+
+def test_frame_count(tmp_path):
+    assert frame_count(write(tmp_path / 'a.mp4', range(20), range(0, 2000, 100))) == (20, pytest.approx(10, abs=1))
+    found = frame_count(write(tmp_path / 'a.mkv', range(20), range(0, 2000, 100)))  # whose header has the duration alone
+    assert found.frames == pytest.approx(1.9 * found.fps, rel=0.1)
 
 
 @needs_media
