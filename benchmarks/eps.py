@@ -93,7 +93,7 @@ def estimates(config, folder, images):
 
     @jax.jit
     def look(variables, batch):
-        maps = model.apply(variables, **net_inputs(batch))
+        maps = model.apply(variables, **net_inputs(batch, model.encoder))
         saliency = jax.image.resize(batch['saliency'] / 255.0, maps.shape[:3], 'nearest')
         tagged = (jax.nn.relu(maps) if config.selection == 'none' else jax.nn.softmax(maps))[..., :-1] * batch['tags'][:, None, None]
         tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_labels`

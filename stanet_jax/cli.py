@@ -25,6 +25,7 @@ COMMANDS = {
     'evaluate': 'scores maps, students or masks; measures classifiers',
     'predict': 'fixation maps and overlays of videos; labels of images',
     'convert': "makes weights of other frameworks' files",
+    'weights': 'lists pretrained encoders and fetches their weights',
     'data': 'makes, converts and checks data sets',
     'run': 'every stage after the other, and a report',
     'report': "writes a finished run's report.html anew",

@@ -4,18 +4,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import UInt8
 
 from stanet_jax.arrays import AnyArray
 
-MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # of ImageNet
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], np.float32)
-
-
-def normalise(frames: Num[AnyArray, '*lead h w 3']) -> Float[AnyArray, '*lead h w 3']:
-    """Normalises RGB frames in 0 ... 255 with ImageNet's mean and standard deviation."""
-    return (frames.astype(jnp.float32) / 255 - MEAN) / STD
 
 
 def jitter(frames: UInt8[AnyArray, 'b t h w 3'], key: jax.Array, strengths: Sequence[float]) -> UInt8[jax.Array, 'b t h w 3']:

@@ -13,10 +13,11 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
-from stanet_jax.data import augmentation, synthvoc, voc
+from stanet_jax.data import synthvoc, voc
+from stanet_jax.models import backbones
 from stanet_jax.workdir import barrier
 
-FILL = np.round(255 * augmentation.MEAN).astype(np.uint8)  # colour outside an image, which is about 0 after normalisation
+FILL = np.round(255 * backbones.MEAN).astype(np.uint8)  # colour outside an image, which is about 0 after normalisation
 
 
 @runtime_checkable

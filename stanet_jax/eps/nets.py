@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 
 from stanet_jax import losses
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.data import augmentation
-from stanet_jax.models import segmentation
+from stanet_jax.models import backbones, segmentation
 from stanet_jax.stages.nets import compute_dtype, net_inputs
 from stanet_jax.training.checks import require
 
@@ -62,7 +61,7 @@ def deeplab_loss(variables: Variables, batch: Mapping[str, AnyArray], key: jax.A
 def apply_in_training(variables: Variables, batch: Mapping[str, AnyArray], key: jax.Array, model: nn.Module,
                       jitter: Sequence[float]) -> tuple[Float[jax.Array, 'b h w c'], Variables]:
     """The maps of a net for a batch in training, with jitter and dropout, and the new batch statistics."""
-    out, updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
+    out, updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
                                mutable=['batch_stats'], rngs={'dropout': key})
     return out, updated.get('batch_stats', {})
 
@@ -79,7 +78,7 @@ def multi_scale_maps(variables: Variables, frames: UInt8[AnyArray, 'b h w 3'], *
         activation: of the maps: 'softmax', or 'relu' for class activation maps.
     """
     activate: Callable[[Any], jax.Array] = {'softmax': jax.nn.softmax, 'relu': jax.nn.relu}[activation]
-    x = augmentation.normalise(frames)
+    x = backbones.normalise(model.encoder, frames)
     total: Any = 0
     for scale in scales:
         scaled = segmentation.resized(x, [max(1, round(scale * n)) for n in frames.shape[1:3]])

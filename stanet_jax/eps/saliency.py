@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 
 from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.data import augmentation
 from stanet_jax.data.batches import iterate_in_order
 from stanet_jax.eps.images import TaggedImages, open_images
+from stanet_jax.models import backbones
 from stanet_jax.stages import students
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.training.checks import require
@@ -32,7 +32,7 @@ def saliency_of_stills(variables: Variables, batch: Mapping[str, AnyArray], *, m
         batch: `frames` uint8 [b, h, w, 3].
         model: the student STA.
     """
-    x = augmentation.normalise(batch['frames'])
+    x = backbones.normalise(model.encoder, batch['frames'])
     b = len(x)
     logits, _ = model.apply(variables, jnp.stack([x, x, x], axis=1), jnp.zeros((b, 257, 98)), jnp.zeros(b))
     return jnp.round(255 * scam.min_max(jax.nn.sigmoid(logits))).astype(jnp.uint8)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.data import augmentation
+from stanet_jax.models import backbones
 from stanet_jax.stages.students import STUDENTS
 
 
@@ -34,12 +34,12 @@ def encode_block(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b 
         `phi` [b], 1 where the switch net lets the sound through (its probability is above 0.5), else 0, as without sound; and for each
         student a dict of its image features, `C3`, `C4` and `C5`, or `C5` alone for STA+, and its audio embedding `heard` [b, d].
     """
-    x = augmentation.normalise(frames)
-    small = jax.image.resize(x, (len(x), switch_side, switch_side, 3), 'linear')[:, None]
+    small = backbones.normalise(switch_net.encoder, frames)
+    small = jax.image.resize(small, (len(small), switch_side, switch_side, 3), 'linear')[:, None]
     opened = switch_net.apply(variables['switch'], small, audio, phi)[0]
     seen: dict[str, Any] = {'phi': phi * (opened[:, 0] > 0)}
     for net, model in models.items():
-        features: Any = model.apply(variables[net], x, method='encode_frames')
+        features: Any = model.apply(variables[net], backbones.normalise(model.encoder, frames), method='encode_frames')
         wanted = ('C3', 'C4', 'C5') if net == 'STA' else ('C5',)
         seen[net] = {**{level: features[level] for level in wanted}, 'heard': model.apply(variables[net], audio, method='encode_audio')}
     return seen

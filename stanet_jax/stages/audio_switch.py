@@ -28,7 +28,7 @@ from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages import classifiers
 from stanet_jax.stages.examples import held_out_clips, open_training_clips, predict_examples
-from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, predict_tags, tag_loss
+from stanet_jax.stages.nets import encoder_weights, example_batch, initial_variables, make_classifier, predict_tags, tag_loss
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.workdir import barrier, open_workdir, replace_text
 
@@ -124,7 +124,7 @@ def label_frames(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str,
 
 def labels_by_vggsound(config: ConfigDict, splits: Mapping[str, Clips], mesh: Mesh) -> dict[str, list[Int[np.ndarray, ' _']]]:
     """The labels {split: [clip: [frame]]} in {0, 1} by the classes of VGGSound's net, see `vggsound_table`."""
-    loaded = checkpoint.load_variables(config.audio_encoder.weights)
+    loaded = encoder_weights(config.audio_encoder)
     variables = {collection: {'audio_encoder': tree} for collection, tree in loaded.items()}
     labels = {}
     for split, clips in splits.items():

@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 from stanet_jax import losses, scam
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import augmentation
-from stanet_jax.models import branch, classifiers
+from stanet_jax.models import backbones, branch, classifiers
 from stanet_jax.training import checkpoint
+from stanet_jax.weights import sources
 
 # --------------------------------------------------------------------------------------------------------- nets and their inputs
 
@@ -48,24 +49,26 @@ def example_batch(config: ConfigDict, net: str, classes: int, batch: int) -> dic
     return result
 
 
-def net_inputs(batch: Mapping[str, AnyArray], key: Key[jax.Array, ''] | None = None, jitter: Sequence[float] = ()) -> dict[str, Any]:
+def net_inputs(batch: Mapping[str, AnyArray], encoder: str, key: Key[jax.Array, ''] | None = None,
+               jitter: Sequence[float] = ()) -> dict[str, Any]:
     """The keyword arguments `frames`, `audio` and `phi` that a net takes of a batch, as far as the batch has them.
 
-    Frames are normalised. With a random key they are jittered before, see `augmentation.jitter`; all fragments of an example change alike.
+    Frames are normalised for the image encoder of that name. With a random key they are jittered before, see `augmentation.jitter`; all
+    fragments of an example change alike.
     """
     result = {k: batch[k] for k in ('frames', 'audio', 'phi') if k in batch}
     if 'frames' in result:
         frames = result['frames']
         if key is not None:
             frames = augmentation.jitter(frames.reshape(len(frames), -1, *frames.shape[-3:]), key, jitter).reshape(frames.shape)
-        result['frames'] = augmentation.normalise(frames)
+        result['frames'] = backbones.normalise(encoder, frames)
     return result
 
 
 def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module,
              jitter: Sequence[float]) -> tuple[Float[jax.Array, ' b'], Variables]:
     """The multi-label soft-margin loss of each example (TPAMI Eq. 7) on jittered frames, and the new batch statistics."""
-    (logits, _), updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
+    (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
                                        mutable=['batch_stats'])
     return losses.multilabel_soft_margin(logits, batch['tags']), updated.get('batch_stats', {})
 
@@ -83,7 +86,7 @@ class TagPrediction(NamedTuple):
 
 def predict_tags(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module) -> TagPrediction:
     """The logits of a classifier, and its class activation map of `batch['tags']`."""
-    logits, out = model.apply(variables, **net_inputs(batch))
+    logits, out = model.apply(variables, **net_inputs(batch, model.encoder))
     return TagPrediction(logits, scam.class_activation(out['maps'], batch['tags']) if 'maps' in out else None)
 
 
@@ -96,7 +99,7 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
 
     `config.start_from[net]` is the folder of a trained net of the same structure, or {part: folder of a net that has this part}; a net
     of this run is given by its name alone, as 'S'. `config.encoder.weights` and `config.audio_encoder.weights` are folders of an
-    encoder's weights; `start_from` has precedence.
+    encoder's weights, or 'pip' or 'fetched', see `sources.find`; `start_from` has precedence.
 
     Args:
         config: of the run.
@@ -107,7 +110,8 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
     Raises:
         InputError: weights are missing or do not fit.
     """
-    variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(config.seed), **net_inputs(batch))
+    variables = jax.jit(functools.partial(model.init, train=False))(
+        jax.random.key(config.seed), **net_inputs(batch, config.encoder.name))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
     given = config.start_from.get(net, {})
     parts = {part: given for part in variables['params']} if isinstance(given, str) else given
@@ -123,8 +127,15 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
             if part == 'encoder' and net in classifiers.PLUS_NETS and not isinstance(given, str):
                 variables = begin_plus(variables, trained, folder)
         elif part in ('encoder', 'audio_encoder') and config[part].weights:
-            variables = checkpoint.replace_part(variables, part, checkpoint.load_variables(config[part].weights), config[part].weights)
+            variables = checkpoint.replace_part(variables, part, encoder_weights(config[part]), config[part].weights)
     return variables
+
+
+def encoder_weights(encoder: ConfigDict) -> Variables:
+    """The pretrained variables of an encoder's config (`name` and `weights`): of a folder, or see `sources.find`."""
+    if encoder.weights in sources.KEPT:
+        return sources.find(encoder.name, encoder.weights)
+    return checkpoint.load_variables(encoder.weights)
 
 
 def begin_plus(variables: Variables, trained: Variables, folder: str | os.PathLike) -> Variables:

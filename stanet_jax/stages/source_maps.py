@@ -13,10 +13,9 @@ from ml_collections import ConfigDict
 
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.data import augmentation
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches, stretches
-from stanet_jax.models import branch
+from stanet_jax.models import backbones, branch
 from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
@@ -87,8 +86,8 @@ def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, m
             nodes = apply(*flat, method='node')
             return nodes.reshape(*seen.shape[:2], *nodes.shape[1:])
 
-        def encode(frames, apply=apply):  # [b, ..., h, w, 3] -> C5
-            x = augmentation.normalise(frames)
+        def encode(frames, apply=apply, encoder=model.encoder):  # [b, ..., h, w, 3] -> C5
+            x = backbones.normalise(encoder, frames)
             x = x if x.shape[-2] == side else jax.image.resize(x, (*x.shape[:-3], side, side, 3), 'linear')
             return apply(x, method='encode_frames')['C5']
 

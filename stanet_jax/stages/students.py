@@ -49,7 +49,7 @@ def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[j
 
     For STA it is Eq. 17; for STA+ its mean over the nodes that have a pseudo-fixation (Eq. 20).
     """
-    (logits, _), updated = model.apply(variables, **net_inputs(batch, key, jitter), train=True, mask=batch['mask'],
+    (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
                                        mutable=['batch_stats'])
     losses = map_loss(logits, batch['target'])
     if 'known' in batch:  # nodes that have a pseudo-fixation
@@ -101,7 +101,7 @@ def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batc
     """
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
-        logits, target, known = target_node(model.apply(variables, **net_inputs(batch))[0], batch)
+        logits, target, known = target_node(model.apply(variables, **net_inputs(batch, model.encoder))[0], batch)
         maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
         cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
         return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
@@ -163,7 +163,7 @@ def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -
     for net in config.nets:
         batch, model = shown_batch(make_student_examples(config, net, clips, 1), chosen), make_student(config, net)
         variables = checkpoint.load_variables(workdir / net / 'variables')
-        logits, target, _ = target_node(jax.jit(model.apply)(variables, **net_inputs(batch))[0], batch)
+        logits, target, _ = target_node(jax.jit(model.apply)(variables, **net_inputs(batch, model.encoder))[0], batch)
         maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
         frames = batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])[:, 1]  # the target's middle frame
         rows = rows or [(clips.categories[clips.clips[i]['tag']], [

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from stanet_jax import InputError
 from stanet_jax.models import backbones
+from stanet_jax.weights import sources
 
 
 def require(field: str, value: Any, allowed: object, why: str) -> None:
@@ -28,8 +29,10 @@ def check_training(config: ConfigDict, known: Sequence[str]) -> None:
     for part, sort in (('encoder', backbones.IMAGE), ('audio_encoder', backbones.SOUND)):
         if part in config:
             require(f'{part}.name', config[part].name, config[part].name in sort, f'must be one of {", ".join(sort)}')
-            require(f'{part}.weights', config[part].weights, not config[part].weights or pathlib.Path(config[part].weights).is_dir(),
-                 "no such folder; stanet convert makes it of the publisher's file, and '' begins from random weights")
+            weights = config[part].weights
+            require(f'{part}.weights', weights, not weights or weights in sources.KEPT or pathlib.Path(weights).is_dir(),
+                    "no such folder; stanet convert makes it of the publisher's file, `stanet weights` tells what 'pip' and 'fetched' "
+                    "have, and '' begins from random weights")
     for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine', 'polynomial')),
                            ('dtype', ('auto', 'float32', 'bfloat16'))):
         require(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')

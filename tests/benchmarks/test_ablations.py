@@ -31,7 +31,7 @@ def test_a_variant_makes_its_nets(table, variant):
     config.data.side, config.width = 32, 8
     for net in config.nets:
         model = students.make_student(config, net) if student else make_classifier(config, net, classes)
-        given = net_inputs(example_batch(config, net, classes, 2))
+        given = net_inputs(example_batch(config, net, classes, 2), config.encoder.name)
         (answer, _), variables = jax.eval_shape(lambda key, of=model, given=given: of.init_with_output(key, **given), jax.random.key(0))
         nodes = (config.fragments + 1,) if parse_net(net).granularity else ()
         assert answer.shape == ((2, *nodes, 32, 32) if student else (2, classes))

@@ -46,13 +46,6 @@ def expected(x, strengths):
     return np.array(result)
 
 
-def test_normalise():
-    x = frames()
-    got = jax.jit(augmentation.normalise)(x)
-    assert got.dtype == jnp.float32
-    want = (x / 255 - np.array([.485, .456, .406])) / np.array([.229, .224, .225])
-    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
-
 
 @pytest.mark.parametrize('strengths', [(.4, 0, 0, 0), (0, .4, 0, 0), (0, 0, .9, 0), (0, 0, 0, .3), STRENGTHS])
 def test_jitter_against_numpy(strengths):

@@ -30,7 +30,7 @@ def make_run(folder, nets=('STA',), side=SIDE, width=8):
         (where / 'config.json').write_text(config.to_json())
     for seed, net in enumerate((*nets, 'switch')):
         model = audio_switch.make_switch(config) if net == 'switch' else make_student(config, net)
-        inputs = net_inputs(example_batch(config, 'SA' if net == 'switch' else net, 1, 1))
+        inputs = net_inputs(example_batch(config, 'SA' if net == 'switch' else net, 1, 1), config.encoder.name)
         variables = jax.jit(model.init)(jax.random.key(seed), **inputs)
         if net != 'switch':  # its gates, which begin almost without effect, matter
             gates = {k: jax.tree.map(lambda x: 3 * x, variables['params'][k]) for k in ('audio_map', 'time_map')}

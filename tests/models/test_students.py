@@ -55,7 +55,7 @@ def test_a_closed_switch_shuts_the_audio_out():
 def test_the_papers_student_at_its_real_size_by_shape():
     config = sta.get_config('paper')
     model, batch = make_student(config), example_batch(config, 'STA', 28, config.batch)
-    logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **net_inputs(batch))[0][0])
+    logits = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **net_inputs(batch, config.encoder.name))[0][0])
     assert logits.shape == (3, 356, 356)
 
 

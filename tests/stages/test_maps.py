@@ -32,7 +32,7 @@ def nets(clips):
     variables = {}
     for seed, (net, model) in enumerate(models.items()):
         example = example_batch(config, net, len(clips.categories), 1)
-        variables[net] = jax.jit(model.init)(jax.random.key(seed), **net_inputs(example))
+        variables[net] = jax.jit(model.init)(jax.random.key(seed), **net_inputs(example, config.encoder.name))
     return models, variables
 
 

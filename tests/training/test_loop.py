@@ -185,7 +185,7 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
     model = make_classifier(config, source, 28)
     batch = example_batch(config, source, 28, config.batch)
     assert batch['frames'].shape == (20, branch.FRAMES[source], 256, 256, 3)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(batch)))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(batch, config.encoder.name)))
     optimizer = optimizer_for(config, source, variables['params'], 100)
     state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})
     loss_fn = functools.partial(tag_loss, model=model, jitter=tuple(config.jitter))
@@ -193,7 +193,7 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
                                   jax.random.key(0))
     assert jax.tree.map(lambda x: x.shape, new.variables) == jax.tree.map(lambda x: x.shape, state.variables)
     assert metrics['loss'].shape == ()
-    maps = jax.eval_shape(lambda v: model.apply(v, **net_inputs(batch))[1]['maps'], variables)
+    maps = jax.eval_shape(lambda v: model.apply(v, **net_inputs(batch, config.encoder.name))[1]['maps'], variables)
     assert maps.shape == (20, 8, 8, 28)
 
 
