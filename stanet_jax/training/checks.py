@@ -33,6 +33,8 @@ def check_training(config: ConfigDict, known: Sequence[str]) -> None:
             require(f'{part}.weights', weights, not weights or weights in sources.KEPT or pathlib.Path(weights).is_dir(),
                     "no such folder; stanet convert makes it of the publisher's file, `stanet weights` tells what 'pip' and 'fetched' "
                     "have, and '' begins from random weights")
+            if weights in sources.KEPT:
+                sources.locate(config[part].name, weights)  # says how to get them
     for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine', 'polynomial')),
                            ('dtype', ('auto', 'float32', 'bfloat16'))):
         require(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')

@@ -100,25 +100,30 @@ def remedy(name: str) -> str:
     return f'stanet weights fetch {name}' if source.url else f'stanet convert --name={source.encoder} --src=FILE, of its authors'
 
 
-def find(encoder: str, where: str) -> Variables:
-    """Gives the pretrained variables of an encoder.
+def locate(encoder: str, where: str) -> pathlib.Path:
+    """Gives the file of the pretrained weights of an encoder.
 
     Args:
         encoder: a key of `backbones.BACKBONES`.
-        where: one of `KEPT`: 'pip', out of the pip package; 'fetched', out of our cache or of torch's hub folder.
+        where: one of `KEPT`: 'pip', in the pip package; 'fetched', in our cache or in torch's hub folder.
     Raises:
         InputError: they are not here; the message names the command that brings them.
     """
     named = [name for name, source in SOURCES.items() if source.encoder == encoder]
     for name in named:
-        source = SOURCES[name]
-        file = package_file(source) if where == 'pip' else hub_file(source)
-        if where == 'fetched' and cached_file(name).is_file():
-            return flax.traverse_util.unflatten_dict(safetensors.numpy.load_file(cached_file(name)), sep='/')
-        if file:
-            return load(file, encoder)
+        cached = cached_file(name) if cached_file(name).is_file() else hub_file(SOURCES[name])
+        if file := package_file(SOURCES[name]) if where == 'pip' else cached:
+            return file
     how = next((remedy(name) for name in named if bool(SOURCES[name].package) == (where == 'pip')), '')
     raise InputError(f"weights='{where}': no weights of {encoder} are here; " + (how or '`stanet weights` lists what there is'))
+
+
+def find(encoder: str, where: str) -> Variables:
+    """Gives the pretrained variables of an encoder, see `locate`."""
+    file = locate(encoder, where)
+    if file.parent == cache_folder():
+        return flax.traverse_util.unflatten_dict(safetensors.numpy.load_file(file), sep='/')
+    return load(file, encoder)
 
 
 def fetch(name: str, url: str = '') -> pathlib.Path:
