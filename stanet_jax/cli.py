@@ -98,7 +98,8 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
     if missing:
         fail(f'--{missing[0]}: {name} needs it; {name} --help tells more')
     try:
-        if COORDINATOR.value or DISTRIBUTED.value or int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1:
+        under_srun = int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
+        if COORDINATOR.value or DISTRIBUTED.value or under_srun:
             from stanet_jax.training import sharding  # here, as it takes JAX
             sharding.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
         command.main(words) if hasattr(command, 'WORDS') else command.main()

@@ -1,5 +1,4 @@
 """Devices and hosts: one mesh axis, `data`, along which batches are split; parameters are replicated on every device."""
-import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,20 +13,16 @@ Batch = TypeVar('Batch')
 Result = TypeVar('Result')
 
 
-def initialize(coordinator: str = '', processes: int = 0, process: int = -1, automatic: bool = False) -> None:
-    """Joins the processes of one run; does nothing where this is the only one.
+def initialize(coordinator: str = '', processes: int = 0, process: int = -1) -> None:
+    """Joins the processes of one run.
 
     Args:
-        coordinator: `host:port` of process 0.
+        coordinator: `host:port` of process 0; '' lets JAX find the other processes, as it can on a TPU pod and under `srun`.
         processes: their number, with `coordinator`.
         process: index of this one, with `coordinator`.
-        automatic: lets JAX find the other processes, as it can on a TPU pod. Under `srun` with several tasks this is the default.
     Raises:
         InputError: `coordinator` without the other two, or the processes do not find each other.
     """
-    automatic = automatic or int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
-    if not coordinator and not automatic:
-        return
     if coordinator and not 0 <= process < processes:
         raise InputError(f'--process={process}, --processes={processes}: --coordinator needs both, with 0 <= process < processes')
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')

@@ -45,6 +45,8 @@ def test_help_has_the_flags(command):
     (['train', '--config=scam_coarse', 'runs/here'], "'runs/here': stanet train takes flags alone"),
     (['train', '--config=scam_coarse', '--wordkir=a'], 'Did you mean: workdir'),
     (['train'], '--config: stanet train needs it'), (['distill', '--config=sta'], '--workdir: stanet distill needs it'),
+    (['report', '--workdir=a', '--distributed'], 'the processes did not find each other'),
+    (['report', '--workdir=a', '--coordinator=localhost:1'], '--coordinator needs both'),
     (['predict', '--checkpoint=nowhere'], '--video, --image: give one of them'),
     (['predict', 'a.mp4', '--checkpoint=nowhere'], 'nowhere/config.json: not a run'),
     (['distill', '--config=scam_coarse', '--workdir=a'], "config.task='classifiers': this command does maps"),
