@@ -441,7 +441,7 @@ def test_bfloat16_values():
 
 
 def test_create_refuses():
-    with pytest.raises(ValueError, match='resnet50.*tiny, vgg16, resnext101_32x8d, resnet38, resnet101, efficientnet_lite0, .*, tiny_audio, vggsound'):
+    with pytest.raises(ValueError, match='resnet50.*tiny, vgg16, resnext101_32x8d, resnet38, resnet101, efficientnet_lite0.*tiny_audio'):
         backbones.create('resnet50')
     with pytest.raises(ValueError, match="'running' or 'batch', got 'frozen'"):
         backbones.create('tiny', batch_norm='frozen')
