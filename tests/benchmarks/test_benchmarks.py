@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import experiment, paper_steps
+from benchmarks import depthwise, experiment, paper_steps
 from stanet_jax.data import synthave
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -108,3 +108,12 @@ def test_parts_of_a_page_are_replaced_alone(tmp_path):
     experiment.replace_part(page, 'Two', 'b')
     experiment.replace_part(page, 'One', 'c # d\n\n## Scores')
     assert page.read_text() == '# One\n\nc # d\n\n## Scores\n\n# Two\n\nb\n'
+
+
+def test_depthwise_convolutions(monkeypatch):
+    monkeypatch.setattr(depthwise, 'LAYERS', ((8, 6, 3, 1, 2), (9, 6, 5, 2, 1)))
+    found = [depthwise.measure(layer, 2) for layer in depthwise.LAYERS]
+    assert all(row.keys() >= {'ours', 'XLA, grouped'} and min(row.values()) > 0 for row in found)
+    x, kernel = np.random.default_rng(0).normal(size=(2, 9, 9, 6)), np.random.default_rng(1).normal(size=(5, 5, 1, 6))
+    np.testing.assert_allclose(depthwise.ours(np.float32(x), np.float32(kernel), 2),
+                               depthwise.grouped(np.float32(x), np.float32(kernel), 2), atol=1e-4)
