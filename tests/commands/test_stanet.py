@@ -32,7 +32,7 @@ def test_help_has_the_flags(command):
     done = stanet(*command, '--help')
     name = 'stanet ' + ' '.join(command)
     assert done.returncode == 0 and done.stdout.startswith(f'{name}: ') and f'\n    {name} ' in done.stdout
-    assert '--out' in done.stdout or '--workdir' in done.stdout or '--root' in done.stdout
+    assert any(flag in done.stdout for flag in ('--out', '--workdir', '--root', '--url'))
 
 
 @pytest.mark.parametrize('arguments, says', [
