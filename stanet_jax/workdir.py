@@ -1,10 +1,11 @@
 """A run's folder: its config, files that are written whole or not at all, and reading it back."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import ml_collections
@@ -24,6 +25,20 @@ def replace_text(path: pathlib.Path, text: str) -> None:
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     temporary.write_text(text)
     temporary.replace(path)
+
+
+@contextlib.contextmanager
+def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the path of a folder to write, which takes the place of `folder` when the block ends; nothing of it is left where it fails."""
+    new, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
+    try:
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> pathlib.Path:

@@ -5,7 +5,6 @@ import itertools
 import os
 import pathlib
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from stanet_jax.inference.predictor import BLOCK, Predictor
 from stanet_jax.media.moments import Moment, read_moments
 from stanet_jax.media.overlay import write_film
 from stanet_jax.media.video import frame_count
+from stanet_jax.workdir import replacing
 
 T = TypeVar('T')
 # Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
@@ -73,16 +73,9 @@ def predict_video(predictor: Predictor, video: str | os.PathLike, out: str | os.
     folder = pathlib.Path(out) / (name or pathlib.Path(video).stem)
     if folder.exists() and any(not re.fullmatch(r'maps|overlay\.mp4|pred_sal_\d+\.jpg', p.name) for p in folder.iterdir()):
         raise InputError(f'{folder}: is there, and holds other things than maps; give another --out')
-    temporary, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
-    try:
-        with tqdm.tqdm(total=frame_count(video).frames, desc=folder.name, unit='frame', mininterval=0.5) as progress:
-            write_film(temporary, video, predict_blocks(predictor, video), progress, names)
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with replacing(folder) as new, tqdm.tqdm(
+            total=frame_count(video).frames, desc=folder.name, unit='frame', mininterval=0.5) as progress:
+        write_film(new, video, predict_blocks(predictor, video), progress, names)
     return progress.n
 
 

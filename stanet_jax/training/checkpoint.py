@@ -4,7 +4,6 @@ Orbax writes to a temporary name and renames, so that a killed process leaves th
 """
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import orbax.checkpoint as ocp
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
+from stanet_jax.workdir import replacing
 
 
 class Restored(NamedTuple):
@@ -103,15 +103,8 @@ def replace_variables(folder: str | os.PathLike, variables: Variables) -> None:
     folder = pathlib.Path(folder)
     if folder.exists() and not (folder / '_CHECKPOINT_METADATA').exists():
         raise InputError(f'--out={folder}: is there, and holds other things than weights; give a folder of its own')
-    new, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
-    try:
+    with replacing(folder) as new:
         save_variables(new, variables)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_variables(folder: str | os.PathLike) -> dict[str, Any]:

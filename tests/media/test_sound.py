@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.media.sound import audio_window, log_spectrogram, read_sound, resample
+from stanet_jax.media.sound import audio_window, log_mel, log_spectrogram, read_sound, resample
 
 MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
@@ -195,3 +195,46 @@ def test_shared_media():
     # Its track is silent, 14 s long, and starts before the video.
     cockatoo = read_sound(MEDIA / 'cockatoo.mp4')
     assert abs(len(cockatoo) / 16000 - 13.9) < .05 and not cockatoo.any()
+
+
+# -------------------------------------------------------------------------------------------------------------------- log-mel
+
+
+def log_mel_by_definition(wave):
+    """The log-mel spectrogram of float64 samples at 16 kHz, frame by frame and band by band."""
+    def mel(frequency):
+        return 1127 * np.log(1 + frequency / 700)
+
+    window = [0.5 - 0.5 * np.cos(2 * np.pi * i / 400) for i in range(400)]
+    edges = [mel(125) + (mel(7500) - mel(125)) * i / 65 for i in range(66)]
+    result = np.zeros((64, 1 + (len(wave) - 400) // 160))
+    for t in range(result.shape[1]):
+        magnitude = np.abs(np.fft.fft(wave[160 * t:160 * t + 400] * window, 512))[:257]
+        for band in range(64):
+            low, middle, high = edges[band:band + 3]
+            place = [mel(k * 16000 / 512) for k in range(257)]
+            weights = [max(0, min((m - low) / (middle - low), (high - m) / (high - middle))) for m in place]
+            result[band, t] = np.log(np.dot(weights[1:], magnitude[1:]) + 0.001)
+    return result
+
+
+def test_log_mel_is_its_definition():
+    rng = np.random.default_rng(0)
+    wave = np.clip(0.3 * rng.normal(size=1300) + np.sin(2 * np.pi * 440 * np.arange(1300) / 16000) / 2, -1, 1)
+    expected = log_mel_by_definition(wave)
+    np.testing.assert_allclose(log_mel(np.float32(wave)), expected, atol=1e-4)
+    np.testing.assert_allclose(log_mel(np.int16(32767 * wave)), expected, atol=1e-2)
+    assert log_mel(np.float32(wave)).dtype == np.float32 and log_mel(np.zeros(16000, np.float32)).shape == (64, 98)
+
+
+def test_log_mel_of_silence_of_few_samples_and_of_another_rate():
+    np.testing.assert_allclose(log_mel(np.zeros(5, np.float32)), np.full((64, 1), np.log(0.001)), rtol=1e-6)
+    t = np.arange(44100) / 44100
+    peak = log_mel(np.float32(np.sin(2 * np.pi * 1000 * t)), sample_rate=44100).mean(axis=1).argmax()
+    assert peak == log_mel(np.float32(np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000))).mean(axis=1).argmax()
+
+
+@pytest.mark.parametrize('wave', [np.zeros(0, np.float32), np.zeros((2, 9), np.float32), np.zeros(9, np.int32)])
+def test_log_mel_refuses_what_is_no_wave(wave):
+    with pytest.raises(ValueError, match='a wave is'):
+        log_mel(wave)
