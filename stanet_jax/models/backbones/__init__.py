@@ -3,6 +3,8 @@
 All share one interface: `net.apply(variables, x, train=False, mask=None)` returns a dict of named features: `C3`, `C4` and `C5` of
 images, `embedding` and `logits` of sound.
 """
+import csv
+import importlib.resources
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -65,3 +67,9 @@ def normalise(name: str, frames: UInt8[AnyArray, '*lead h w 3']) -> Float[jax.Ar
         raise ValueError(f'Unknown image encoder {name!r}. Choose one of: {", ".join(IMAGE)}.')
     x = jnp.asarray(frames, jnp.float32)
     return (x - 127) / 128 if name.startswith('efficientnet_lite') else (x / 255 - MEAN) / STD
+
+
+def sound_classes() -> tuple[str, ...]:
+    """Gives the names of the 521 classes of `yamnet`, AudioSet's, in the order of its logits."""
+    lines = (importlib.resources.files(__package__) / 'audioset.csv').read_text('utf-8').splitlines()
+    return tuple(row['name'] for row in csv.DictReader(line for line in lines if not line.startswith('#')))
