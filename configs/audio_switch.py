@@ -1,9 +1,9 @@
 """The audio switch: taggers by ear, cross-fitted; their labels; the net that answers for untagged videos.
 
-    python train.py --config=configs/audio_switch.py --workdir=runs/switch
+    stanet train --config=audio_switch --workdir=runs/switch
         SynthAVE, after configs/scam_coarse.py: 1.5 minutes on two CPU cores. Expect the net right on 0.95 or more of the test frames.
 
-    python train.py --config=configs/audio_switch.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_switch
+    stanet train --config=audio_switch:paper --config.data.root=AVE_Dataset --workdir=runs/paper_switch
 """
 from stanet_jax.configs import scam_coarse
 

@@ -1,8 +1,8 @@
 """The second stage of EPS: DeepLab on pseudo-masks.
 
-    python distill.py --config=configs/deeplab.py --workdir=runs/deeplab
-    --config=configs/deeplab.py:v1_resnet101, :v2_resnet101, :v1_vgg16, :v2_vgg16     as the papers have it, on PASCAL VOC 2012
-    --config=configs/deeplab.py:coco                                                  V2 on VGG-16, on COCO 2014
+    stanet distill --config=deeplab --workdir=runs/deeplab
+    --config=deeplab:v1_resnet101, :v2_resnet101, :v1_vgg16, :v2_vgg16     as the papers have it, on PASCAL VOC 2012
+    --config=deeplab:coco                                                  V2 on VGG-16, on COCO 2014
 
 The first takes 3 minutes on two CPU cores; expect a mean IoU of 0.51 to 0.54 on SynthVOC's held-out images.
 """

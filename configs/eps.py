@@ -1,8 +1,8 @@
 """EPS (Lee et al., CVPR 2021): a classifier on tags and saliency, whose maps become pseudo-masks.
 
-    python train.py --config=configs/eps.py --workdir=runs/eps             trains it; 2 minutes on two CPU cores
-    python distill.py --config=configs/eps.py --workdir=runs/eps           writes its pseudo-masks to runs/eps/masks
-    --config=configs/eps.py:voc12, :coco                                   as the paper has it, on PASCAL VOC 2012 or COCO 2014
+    stanet train --config=eps --workdir=runs/eps       trains it; 2 minutes on two CPU cores
+    stanet distill --config=eps --workdir=runs/eps     writes its pseudo-masks to runs/eps/masks
+    --config=eps:voc12, :coco                          as the paper has it, on PASCAL VOC 2012 or COCO 2014
 
 Expect a mean IoU of the masks of 0.50 to 0.54 on SynthVOC.
 

@@ -1,13 +1,13 @@
 """Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM; the nets of SCAM+, SCAM+.
 
-    python distill.py --config=configs/pseudo_gt.py --workdir=runs/pseudo_gt
+    stanet distill --config=pseudo_gt --workdir=runs/pseudo_gt
         All of it, on SynthAVE, after configs/scam_coarse.py and configs/audio_switch.py: 5 minutes on two CPU cores for SCAM coarse and
         fine, 14 more for SCAM+. Expect a CC of 0.54 coarse, 0.62 fine and 0.61 with SCAM+ on the test part.
 
-    python distill.py --config=configs/pseudo_gt.py:coarse --workdir=runs/pseudo_gt/coarse
+    stanet distill --config=pseudo_gt:coarse --workdir=runs/pseudo_gt/coarse
         The maps of one stage: `coarse`, `fine` or `plus`. The nets between them are configs/scam_fine.py's and configs/scam_plus.py's.
 
-    python distill.py --config=configs/pseudo_gt.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
+    stanet distill --config=pseudo_gt:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
         As the papers have it; `:coarse:paper` is one stage of it.
 """
 from ml_collections import ConfigDict

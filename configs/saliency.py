@@ -1,4 +1,4 @@
-"""Saliency maps for EPS out of one of our students: `python distill.py --config=configs/saliency.py --workdir=runs/saliency`."""
+"""Saliency maps for EPS out of one of our students: `stanet distill --config=saliency --workdir=runs/saliency`."""
 from ml_collections import ConfigDict
 
 

@@ -1,12 +1,12 @@
 """The coarse classifiers S, SA and ST, trained on category tags.
 
-    python train.py --config=configs/scam_coarse.py --workdir=runs/coarse
+    stanet train --config=scam_coarse --workdir=runs/coarse
         SynthAVE with a small encoder from nothing: 6 minutes on two CPU cores. Expect all right on the test frames with one object, SA
         on 0.90 to 0.98 of `sound_decides`, ST on 0.88 to 0.98 of `motion_decides` (S: 0.4 to 0.6 on both; docs/results.md).
 
-    python train.py --config=configs/scam_coarse.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
+    stanet train --config=scam_coarse:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as the papers have it (CVPR Sec. 4.2, TPAMI Sec. 6.1), for a GPU or more. Not run yet: its steps are checked by shape.
-        What to download, and what `python -m stanet_jax.weights.convert` has to make of it first, is in docs/paper.md.
+        What to download, and what `stanet convert` has to make of it first, is in docs/paper.md.
 """
 from ml_collections import ConfigDict
 

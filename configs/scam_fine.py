@@ -1,7 +1,7 @@
 """The fine nets S, SA and ST: the coarse ones, taught on the crops that coarse SCAM boxes.
 
-    python train.py --config=configs/scam_fine.py --workdir=runs/pseudo_gt/fine_nets
-        After `distill.py --config=configs/pseudo_gt.py`, which makes the boxes and also trains these nets by itself.
+    stanet train --config=scam_fine --workdir=runs/pseudo_gt/fine_nets
+        After `stanet distill --config=pseudo_gt`, which makes the boxes and also trains these nets by itself.
 """
 from stanet_jax.configs import scam_coarse
 

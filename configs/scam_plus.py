@@ -1,10 +1,10 @@
 """The eight nets of SCAM+: S+, SA+ and ST+, which see other fragments beside the target, by way of C-GCN (TPAMI Sec. 4).
 
-    python train.py --config=configs/scam_plus.py --workdir=runs/plus
+    stanet train --config=scam_plus --workdir=runs/plus
         SynthAVE, after configs/scam_coarse.py, whose S, SA and ST they begin from: 6 minutes on two CPU cores. docs/results.md has what
         to expect of each net.
 
-    python train.py --config=configs/scam_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_plus
+    stanet train --config=scam_plus:paper --config.data.root=AVE_Dataset --workdir=runs/paper_plus
 """
 from stanet_jax.configs import scam_coarse
 

@@ -1,9 +1,9 @@
 """The student STA, taught by pseudo-fixations; it sees no tags.
 
-    python distill.py --config=configs/sta.py --workdir=runs/sta
+    stanet distill --config=sta --workdir=runs/sta
         SynthAVE, after configs/pseudo_gt.py: 3 minutes on two CPU cores. Expect a CC of 0.60 to 0.63 on the test part.
 
-    python distill.py --config=configs/sta.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
+    stanet distill --config=sta:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
 """
 from stanet_jax.configs import scam_coarse
 

@@ -1,11 +1,12 @@
-"""The students of STANet+: STA as it is, STA+ short and STA+ long, taught by SCAM+ (TPAMI Sec. 5); `predict.py` fuses their maps.
+"""The students of STANet+: STA as it is, STA+ short and STA+ long, taught by SCAM+ (TPAMI Sec. 5); `stanet predict` fuses their maps.
 
-    python distill.py --config=configs/sta_plus.py --workdir=runs/sta_plus
+    stanet distill --config=sta_plus --workdir=runs/sta_plus
         SynthAVE, after configs/sta.py, whose student they begin from, and the stage 'plus' of configs/pseudo_gt.py: 6 minutes on two
         CPU cores. Expect a CC of 0.68 to 0.73 of the three together on the test part.
 
-    python distill.py --config=configs/sta_plus.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
-        STA+ alone, on VGG-16 where STA has ResNeXt: `predict.py --checkpoint=runs/paper_sta --checkpoint=runs/paper_sta_plus` joins them.
+    stanet distill --config=sta_plus:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
+        STA+ alone, on VGG-16 where STA has ResNeXt: `stanet predict --checkpoint=runs/paper_sta
+        --checkpoint=runs/paper_sta_plus` joins them.
 """
 from stanet_jax.configs import scam_plus, sta
 

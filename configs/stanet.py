@@ -1,12 +1,12 @@
 """STANet and STANet+ from tags to students (CVPR 2021, TPAMI), every stage after the other.
 
-    python -m stanet_jax.pipeline --config=configs/stanet.py --workdir=runs
+    stanet run --config=stanet --workdir=runs
         SynthAVE, on two CPU cores; `make experiment` does it for three seeds (docs/results.md has the scores).
 
-    python -m stanet_jax.pipeline --config=configs/stanet.py:demo --workdir=runs/demo
+    stanet run --config=stanet:demo --workdir=runs/demo
         A smaller SynthAVE and shorter trainings: `make demo`.
 
-    python -m stanet_jax.pipeline --config=configs/stanet.py:paper --config.data.root=AVE_Dataset --workdir=runs/paper
+    stanet run --config=stanet:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as the papers have it. Not run yet.
 """
 from ml_collections import ConfigDict

@@ -80,7 +80,7 @@ def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     try:
         return ml_collections.ConfigDict(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
-        raise InputError(f'{path}: not a run ({error.__class__.__name__}); give the --workdir of one that train.py made') from error
+        raise InputError(f'{path}: not a run ({error.__class__.__name__}); give the folder of one that was trained') from error
 
 
 def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],

@@ -1,6 +1,6 @@
 """One classifier of all three sources, `STA`, in the place of S, SA and ST (TPAMI Table 2, its coarse half).
 
-    python train.py --config=configs/ablations/cam_sta.py:STA --workdir=runs/ablations/cam_sta/STA
+    stanet train --config=ablations/cam_sta:STA --workdir=runs/ablations/cam_sta/STA
         SynthAVE, after configs/scam_coarse.py, whose S and A it begins from: 6 minutes on two CPU cores; docs/ablations.md has scores.
 """
 from stanet_jax.configs import choose, scam_coarse

@@ -1,7 +1,7 @@
 """The maps of the students of STANet+, and two fusions of all three: `product` (Eq. 23), `final` (Eq. 21) (TPAMI Table 6).
 
-    python distill.py --config=configs/ablations/fusions.py:STA_long --workdir=runs/ablations/fusions/STA_long
-        What configs/sta_plus.py does, for the students alone that a row of the table needs; `evaluate.py --checkpoint` scores them.
+    stanet distill --config=ablations/fusions:STA_long --workdir=runs/ablations/fusions/STA_long
+        What configs/sta_plus.py does, for the students alone that a row of the table needs; `stanet evaluate --checkpoint` scores them.
 """
 from stanet_jax.configs import choose, sta_plus
 

@@ -1,6 +1,6 @@
 """Reasoning: `none`, m steps of it, n other fragments, and a GRU or a Transformer in the place of C-GCN (TPAMI Table 5).
 
-    python distill.py --config=configs/ablations/reasoning.py:m2 --workdir=runs/ablations/reasoning/m2
+    stanet distill --config=ablations/reasoning:m2 --workdir=runs/ablations/reasoning/m2
         SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long. Not run at this size yet.
 """
 from stanet_jax.configs import choose, sta_plus

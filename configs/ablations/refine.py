@@ -1,6 +1,6 @@
 """The fixation refine layer: `none`, and others of its thresholds, by the name `<Td>_<Tr>` (TPAMI Table 4).
 
-    python distill.py --config=configs/ablations/refine.py:0.8_0.4 --workdir=runs/ablations/refine/0.8_0.4
+    stanet distill --config=ablations/refine:0.8_0.4 --workdir=runs/ablations/refine/0.8_0.4
         SynthAVE, after what configs/sta_plus.py asks for: STA+ short and long, 5.5 minutes on two CPU cores. docs/ablations.md has scores.
 """
 from stanet_jax.configs import choose, sta_plus

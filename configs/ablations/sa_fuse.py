@@ -1,6 +1,6 @@
 """How SA takes in sound: `gate` is SA fuse (TPAMI Table 3).
 
-    python train.py --config=configs/ablations/sa_fuse.py:add --workdir=runs/ablations/sa_fuse/add
+    stanet train --config=ablations/sa_fuse:add --workdir=runs/ablations/sa_fuse/add
         SynthAVE, after configs/scam_coarse.py, whose S and A it begins from: 2.5 minutes on two CPU cores; docs/ablations.md has scores.
 """
 from stanet_jax.configs import choose, scam_coarse

@@ -70,7 +70,7 @@ def map_path(folder: str | os.PathLike, name: str, frame: int) -> pathlib.Path:
 def labels(folder: str | os.PathLike, clips: Clips) -> list[Float[np.ndarray, ' t']]:
     """Reads the label, 0 or 1, that the audio switch learns for each frame of each clip; InputError as `Annotations`."""
     path = pathlib.Path(folder) / 'labels.jsonl'
-    remedy = 'train the switch first: python train.py --config=configs/audio_switch.py'
+    remedy = 'train the switch first: stanet train --config=audio_switch'
     lines = [line for line in read_lines(path, remedy) if line['split'] == clips.split]
     if [(line['id'], len(line['labels'])) for line in lines] != [(clip['id'], clip['frames']) for clip in clips.clips]:
         raise InputError(f'{path}: made from other {clips.split} clips than these; {remedy}')
@@ -80,7 +80,7 @@ def labels(folder: str | os.PathLike, clips: Clips) -> list[Float[np.ndarray, ' 
 def manifest(folder: str | os.PathLike, clips: Clips, field: str) -> list[list[Any]]:
     """Reads a field of the manifest of a stage's maps for each frame of each clip; InputError as `Annotations`."""
     path = pathlib.Path(folder) / clips.split / 'manifest.jsonl'
-    remedy = 'make the maps first: python distill.py --config=configs/pseudo_gt.py'
+    remedy = 'make the maps first: stanet distill --config=pseudo_gt'
     found = collections.defaultdict(list)
     for line in read_lines(path, remedy):
         found[line['clip']].append(line[field])

@@ -273,5 +273,5 @@ class Images:
         indices = [i for i, info in enumerate(self.images) if has(info)]
         if not indices:
             raise InputError(f'{self._saliency}: holds no saliency map <id>.png of the {self.split} images; put them there, or let a '
-                             'student make them: python distill.py --config=configs/saliency.py')
+                             'student make them: stanet distill --config=saliency')
         return self.only(indices), len(self) - len(indices)

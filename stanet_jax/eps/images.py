@@ -131,7 +131,7 @@ def mask_reader(folder: str | os.PathLike, images: voc.Images) -> Callable[[int]
         info = images.images[index]
         path = folder / f'{info["id"]}.png'
         if not path.exists():
-            raise InputError(f'{path}: no such mask; make them first: python distill.py --config=configs/eps.py')
+            raise InputError(f'{path}: no such mask; make them first: stanet distill --config=eps')
         labels = voc.read_labels(path)
         if labels.shape != (info['height'], info['width']):
             raise InputError(f'{path}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {info["width"]}x{info["height"]}')

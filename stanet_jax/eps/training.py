@@ -55,7 +55,7 @@ def check(config: ConfigDict) -> None:
         require('rates', config.rates, config.rates and min(config.rates) > 0, 'must be numbers above 0')
         require('width', config.width, config.width >= 0, 'must be 0 or more')
         require('pseudo_masks', config.pseudo_masks, os.path.isdir(config.pseudo_masks),
-             'no such folder; make them first: python distill.py --config=configs/eps.py')
+             'no such folder; make them first: stanet distill --config=eps')
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike) -> None:

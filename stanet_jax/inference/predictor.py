@@ -243,7 +243,7 @@ def find_students(runs: Sequence[str | os.PathLike]) -> dict[str, pathlib.Path]:
         config = read_config(run)
         if config.get('task') != 'student' or inside and path.name not in config.nets:
             raise InputError(f'{path}: a run of {", ".join(config.get("nets", ["no nets"]))}, not of a student; '
-                             'give one of python distill.py --config=configs/sta.py')
+                             'give one of stanet distill --config=sta')
         for net in [path.name] if inside else config.nets:
             if net in found:
                 raise InputError(f'{path}: a second {net}; name one of them, as {path}/{net}')

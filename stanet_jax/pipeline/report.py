@@ -268,7 +268,7 @@ with the tag show.</p>{tables[1]}
 that the fine nets are cropped to, SCAM of the fine nets, SCAM+ over eleven sources; then the students, which have only the video and its
 sound, and the fusion of the three.</p>
 <img src="{data_uri(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
-<h2>The students on films</h2><p>What <code>predict.py</code> makes of a test video of each kind; unmute to hear it.</p>
+<h2>The students on films</h2><p>What <code>stanet predict</code> makes of a test video of each kind; unmute to hear it.</p>
 <div class="row">{movies}</div>
 <h2>Training</h2><p>Training loss from start to end, and beside each name how it did on held-out clips at the end.</p>
 <div class="row">{plots}</div>

@@ -46,7 +46,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     for stage, planned in plan(configs, folders).items():
         once(workdir, stage, functools.partial(STAGES[stage].run, planned, folders[stage]))
     if config.data.name != 'synthave':
-        print('no fixations are known of these clips: score the student on a fixation set by evaluate.py --checkpoint')
+        print('no fixations are known of these clips: score the student on a fixation set by stanet evaluate --checkpoint')
         return
     for variant in config.variants:
         out = workdir / 'variants' / variant

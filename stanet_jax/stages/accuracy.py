@@ -104,7 +104,7 @@ def measure(config: ConfigDict, workdir: str | os.PathLike, splits: Mapping[str,
     clips, mesh, results, shown = splits[split], sharding.make_mesh(), {}, {}
     for net in config.nets:
         if not (workdir / net / 'variables').exists():
-            raise InputError(f'{workdir}/{net}: not trained yet; run train.py with this config and workdir first')
+            raise InputError(f'{workdir}/{net}: not trained yet; run `stanet train` with this config and workdir first')
         variables = checkpoint.load_variables(workdir / net / 'variables')
         model = make_classifier(config, net, len(clips.categories))
         tally = make_tally_fn(model, make_examples(config, net, clips, config.data.frames_per_clip), config.batch, mesh)

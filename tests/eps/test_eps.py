@@ -376,7 +376,7 @@ def test_predict_labels_a_folder_of_images(world, runs, tmp_path):
 
 def test_what_is_missing_is_named(world, runs, splits, tmp_path):
     config = small(deeplab, world, pseudo_masks=str(tmp_path / 'nowhere'))
-    with pytest.raises(InputError, match='config.pseudo_masks=.*distill.py'):
+    with pytest.raises(InputError, match='config.pseudo_masks=.*stanet distill --config=eps'):
         training.check(config)
     with pytest.raises(InputError, match='train_00000.png: no such mask'):
         mask_reader(tmp_path, splits['train'])(0)
