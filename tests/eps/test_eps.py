@@ -381,7 +381,7 @@ def test_what_is_missing_is_named(world, runs, splits, tmp_path):
     with pytest.raises(InputError, match='train_00000.png: no such mask'):
         mask_reader(tmp_path, splits['train'])(0)
     images = voc.Images(voc.prepare(world), 'train', tmp_path)
-    with pytest.raises(InputError, match='holds no saliency map .*configs/saliency.py'):
+    with pytest.raises(InputError, match='holds no saliency map .*stanet distill --config=saliency'):
         images.with_saliency()
     name = images.images[1]['id']
     whole = (world / 'SALImages' / f'{name}.png').read_bytes()
