@@ -18,8 +18,9 @@ def main(words: list[str]) -> None:
     from stanet_jax.weights import sources
     if not words:
         rows = [('weights', 'of', 'licence', 'here', 'to get them')]
-        rows += [(name, source.use, source.licence, sources.place(name) or 'no', '' if sources.place(name) else sources.remedy(name))
-                 for name, source in sources.SOURCES.items()]
+        for name, source in sources.SOURCES.items():
+            place = sources.place(name)
+            rows.append((name, source.use, source.licence, place or 'no', '' if place else sources.remedy(name)))
         widths = [max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))]
         print('\n'.join(''.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows))
         return
