@@ -37,7 +37,8 @@ def synthave():
         'boxes': '',  # folder of coarse maps, to whose boxes the frames are cropped; see configs/scam_fine.py
         'encoder': {'name': 'tiny', 'weights': ''},
         'audio_encoder': {'name': 'tiny_audio', 'weights': ''},
-        'start_from': {'SA': {'encoder': 'S', 'audio_encoder': 'A'}, 'ST': {'encoder': 'S'}},  # whose trained part a net begins with
+        'start_from': {'SA': {'encoder': 'S', 'classifier': 'S', 'audio_encoder': 'A'},  # whose trained part a net begins with
+                       'ST': {'encoder': 'S', 'classifier': 'S'}},
         'batch_norm': 'batch',  # 'running' keeps a pretrained encoder's statistics
         'sa_fuse': 'gate',  # Eq. 5; or add, multiply, concatenate, bilinear, to compare
         'width': 64,  # inner width of the fusions

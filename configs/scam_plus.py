@@ -8,7 +8,8 @@
 """
 from stanet_jax.configs import scam_coarse
 
-PARTS = {'S': ('encoder',), 'SA': ('encoder', 'audio_encoder', 'audio_map'), 'ST': ('encoder', 'time_map')}
+PARTS = {'S': ('encoder', 'classifier'), 'ST': ('encoder', 'classifier', 'time_map'),
+         'SA': ('encoder', 'classifier', 'audio_encoder', 'audio_map')}
 
 
 def get_config(recipe='synthave'):

@@ -11,6 +11,7 @@ from PIL import Image
 from tensorflow_datasets.core import DatasetBuilder
 
 from stanet_jax.data import records
+from stanet_jax.data.features import Features
 from stanet_jax.media.clip import StoredClip
 from stanet_jax.media.sound import SAMPLE_RATE, audio_window_bounds
 
@@ -33,12 +34,16 @@ class Clips:
         split: its name.
         side: width and height of the frames, in pixels.
         rate: frames per second.
+        features: what frozen encoders give of the frames as the nets see them; None where encoders are not frozen.
+        whole: the same of whole frames, where `features` are of crops.
     """
     clips: list[dict[str, Any]]
     categories: list[str]
     split: str
     side: int
     rate: float
+    features: Features | None = None
+    whole: Features | None = None
 
     def __init__(self, builder: DatasetBuilder, split: str):
         """Opens a split of a set that `ave.prepare` gives; InputError where it has no such split."""
@@ -60,10 +65,20 @@ class Clips:
         """Gives the indices of the clips with this tag."""
         return [i for i, clip in enumerate(self.clips) if clip['tag'] == tag]
 
+    def multi_hot(self, index: int) -> Float[np.ndarray, ' c']:
+        """Gives the tags of a clip: 1 at each, else 0."""
+        return np.eye(len(self.categories), dtype=np.float32)[self.clips[index]['tag']]
+
     def only(self, indices: Iterable[int]) -> 'Clips':
         """Gives a `Clips` of these clips alone."""
         result = copy.copy(self)
         result.clips = [self.clips[i] for i in indices]
+        return result
+
+    def with_features(self, features: Features | None, whole: Features | None = None) -> 'Clips':
+        """Gives the same clips with these features."""
+        result = copy.copy(self)
+        result.features, result.whole = features, whole or features
         return result
 
     def image(self, index: int, k: int) -> Image.Image:

@@ -109,6 +109,7 @@ def locate(encoder: str, where: str) -> pathlib.Path:
     Raises:
         InputError: they are not here; the message names the command that brings them.
     """
+    encoder = encoder.removesuffix('_dilated')  # the same weights
     named = [name for name, source in SOURCES.items() if source.encoder == encoder]
     for name in named:
         cached = cached_file(name) if cached_file(name).is_file() else hub_file(SOURCES[name])
@@ -123,7 +124,7 @@ def find(encoder: str, where: str) -> Variables:
     file = locate(encoder, where)
     if file.parent == cache_folder():
         return flax.traverse_util.unflatten_dict(safetensors.numpy.load_file(file), sep='/')
-    return load(file, encoder)
+    return load(file, encoder.removesuffix('_dilated'))
 
 
 def fetch(name: str, url: str = '') -> pathlib.Path:

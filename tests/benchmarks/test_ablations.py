@@ -46,7 +46,8 @@ def test_what_differs():
     assert ablations.reasoning.get_config('transformer').blender.to_dict() == {'name': 'transformer', 'blocks': 3, 'heads': 1}
     assert ablations.reasoning.get_config('n4').fragments == 4
     added = ablations.sa_fuse.get_config('add')
-    assert added.sa_fuse == 'add' and added.start_from.SA.to_dict() == {'encoder': 'runs/coarse/S', 'audio_encoder': 'runs/coarse/A'}
+    assert added.sa_fuse == 'add' and added.start_from.SA.to_dict() == {
+        'encoder': 'runs/coarse/S', 'classifier': 'runs/coarse/S', 'audio_encoder': 'runs/coarse/A'}
     assert ablations.cam_sta.get_config().epochs.to_dict() == {'STA': scam_coarse.get_config().epochs.ST}
 
 
