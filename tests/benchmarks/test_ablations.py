@@ -139,7 +139,8 @@ def test_the_base_run_has_what_differs_in_nothing(base):
     config, _ = ablations.settings(5, 'm2', base)
     assert config.maps == str(base / 'pseudo_gt' / 'plus') and config.start_from.STA_short.encoder == str(base / 'sta' / 'STA')
     assert ablations.settings(3, 'add', base)[0].start_from.to_dict() == {
-        'SA': {'encoder': str(base / 'coarse' / 'S'), 'audio_encoder': str(base / 'coarse' / 'A')}}
+        'SA': {'encoder': str(base / 'coarse' / 'S'), 'classifier': str(base / 'coarse' / 'S'),
+                   'audio_encoder': str(base / 'coarse' / 'A')}}
     other = ConfigDict(json.loads((base / 'sta_plus' / 'config.json').read_text()))
     other.blender.steps = 2
     (base / 'sta_plus' / 'config.json').write_text(json.dumps(other.to_dict()))

@@ -47,7 +47,8 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
             for i, net in enumerate(models):
                 source, granularity = branch.parse_net(net)
-                cut = functools.partial(fragments.read_fragment, clips, frames=branch.FRAMES[source], sound='log_spectrogram' if source == 'SA' else '')
+                sound = 'log_spectrogram' if source == 'SA' else ''
+                cut = functools.partial(fragments.read_fragment, clips, frames=branch.FRAMES[source], sound=sound)
                 places = [(clip, k), *fragments.sample_fragments(clips, clip, 0 if granularity == 'cross' else k,
                                                        3 if granularity == 'cross' else branch.FRAMES[source], granularity, 2)]
                 found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]
