@@ -1,8 +1,8 @@
 """The features of frozen encoders, computed once for every frame of a prepared set and kept beside its records.
 
-    <prepared>/features/<encoders, side and rate>/<split>/<clip>/{C3,C4,C5,embedding,logits}.npy     float16
+    <prepared>/features/<encoders, side and rate>/<split>/<first record of the clip>.safetensors     float16
 
-Crops have a folder of their own for each set of boxes. A clip's folder appears when it is complete; what is there is not computed again.
+Crops have a folder of their own for each set of boxes. A clip's file appears when it is complete; what is there is not computed again.
 """
 import functools
 import hashlib
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from ml_collections import ConfigDict
 
 from stanet_jax import scam
@@ -59,12 +60,12 @@ def features_of(config: ConfigDict, clips: Clips, boxes: str | os.PathLike = '')
     name = f'{config.encoder.name}_{config.audio_encoder.name}_{clips.side}px_{clips.rate:g}fps'
     if boxes:
         name += f'_{digest(annotations.manifest(boxes, clips, "box"))}'
-    folder = root / name / clips.split
-    names = [str(clip['first']) for clip in clips.clips]
-    if not all((folder / name).exists() for name in names):
+    result = Features(root / name / clips.split, bool(boxes))
+    files = [result.path(clip) for clip in clips.clips]
+    if not all(file.exists() for file in files):
         make = functools.partial(encode_clips, config, clips, boxes)
-        write_missing(folder, names, [clip['frames'] for clip in clips.clips], make, 'frame')
-    return Features(folder, bool(boxes))
+        write_missing(result.folder, [file.name for file in files], [clip['frames'] for clip in clips.clips], make, 'frame')
+    return result
 
 
 def digest(boxes: Sequence[Sequence[Sequence[float]]]) -> str:
@@ -73,7 +74,7 @@ def digest(boxes: Sequence[Sequence[Sequence[float]]]) -> str:
 
 
 def encode_clips(config: ConfigDict, clips: Clips, boxes: str | os.PathLike, chosen: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """Yields (clip, `write(folder)`) of the chosen clips, see `workdir.write_missing`."""
+    """Yields (clip, `write(path)`) of the chosen clips, see `workdir.write_missing`."""
     encoders = {part: backbones.create(config[part].name) for part in ('encoder', 'audio_encoder')}
     variables = {part: encoder_weights(config[part]) for part in encoders}
     encode = sharding.on_local_devices(functools.partial(encode_stretch, encoders=encoders, name=config.encoder.name, crops=bool(boxes)),
@@ -87,7 +88,8 @@ def encode_clips(config: ConfigDict, clips: Clips, boxes: str | os.PathLike, cho
             frames = clips.clips[clip]['frames']
             parts.append({name: x[i, :frames - start] for name, x in found.items()})
             if start + STRETCH >= frames:
-                yield clip, functools.partial(write_features, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+                whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                yield clip, functools.partial(safetensors.numpy.save_file, whole)
                 parts = []
 
 
@@ -127,10 +129,3 @@ def crop_triples(frames: jax.Array, boxes: jax.Array) -> jax.Array:
         return cut(neighbours.astype(jnp.float32), boxes)
 
     return jax.vmap(triples)(frames, boxes)
-
-
-def write_features(features: Mapping[str, np.ndarray], folder: pathlib.Path) -> None:
-    """Writes the features of a clip into a new folder."""
-    folder.mkdir()
-    for name, x in features.items():
-        np.save(folder / f'{name}.npy', x)
