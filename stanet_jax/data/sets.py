@@ -2,14 +2,14 @@
 import os
 from collections.abc import Callable
 
-from stanet_jax.data import ave, synthave
+from stanet_jax.data import ave, preparation, synthave
 from stanet_jax.data.clips import Clips
 
 NAMES = ('ave', 'synthave')
 
 
-def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prepared: str | os.PathLike = '',
-                part: tuple[int, int] = (0, 1), wait: Callable[[str], None] = lambda name: None) -> dict[str, Clips]:
+def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prepared: str | os.PathLike = '', process: int = 0,
+                wait: Callable[[str], None] = lambda name: None) -> dict[str, Clips]:
     """Opens the clips of each split of a set that has any; the set is made and prepared first where that is not done yet.
 
     Args:
@@ -17,13 +17,13 @@ def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prep
         root: folder of the set.
         side, rate: width and height in pixels, and frames per second, at which frames are stored.
         prepared: folder of the records, `<root>/prepared` by default.
-        part, wait: this process among those of a run, see `ave.prepare`.
+        process, wait: this process among those of a run, see `preparation.prepare`.
     Raises:
-        InputError: see `ave.prepare`.
+        InputError: see `preparation.prepare`.
     """
-    if name == 'synthave' and part[0] == 0 and not os.path.exists(root):
+    if name == 'synthave' and process == 0 and not os.path.exists(root):
         synthave.generate(root)
     wait('data made')
-    builder = ave.prepare(root, side, rate, prepared, part=part, wait=wait)
+    builder = preparation.prepare(ave.source(root), side, rate, prepared, process=process, wait=wait)
     splits = {split: Clips(builder, split) for split in builder.info.metadata['splits']}
     return {split: clips for split, clips in splits.items() if len(clips)}

@@ -23,7 +23,7 @@ def read_stretch(clips: Clips, annotations: AnnotationFn, length: int, stretch: 
     """Reads a stretch of n = `length` frames; frames beyond the clip's ends repeat its first or last one.
 
     Returns:
-        A dict of `frames` uint8 [n + 2, h, w, 3], the stretch's and one more at each end; `tags` [c], one-hot; and of each frame its
+        A dict of `frames` uint8 [n + 2, h, w, 3], the stretch's and one more at each end; `tags` [c], multi-hot; and of each frame its
         `boxes` [n, 4], (y0, x0, y1, x1) in pixels, `audio` [n, 257, 98], and `phi` [n], 0 where the clip is silent.
     """
     clip, start = stretch
@@ -39,7 +39,7 @@ def read_stretch(clips: Clips, annotations: AnnotationFn, length: int, stretch: 
     frames = {k: clips.frame(clip, k) for k in sorted({min(max(k, 0), last) for k in range(start - 1, start + length + 1)})}
     h, w = next(iter(frames.values())).shape[:2]
     return {'frames': np.stack([frames[min(max(k, 0), last)] for k in range(start - 1, start + length + 1)]),
-            'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']],
+            'tags': clips.multi_hot(clip),
             'boxes': np.array([k.get('box', WHOLE) for k in known], np.float32) * np.array([h, w, h, w], np.float32),
             'audio': np.stack([k['audio'] for k in known]),
             'phi': np.array([k.get('phi', 1) * (info['samples'] > 0) for k in known], np.float32)}

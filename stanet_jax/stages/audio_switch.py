@@ -76,16 +76,16 @@ class LabelsAsTags:
 
 
 def assign_folds(clips: Sequence[Mapping], seed: int) -> list[int]:
-    """The fold of each clip, from 0 to FOLDS - 1: random, with the clips of each tag spread evenly and a video's clips in one fold.
+    """The fold of each clip, from 0 to FOLDS - 1: random, with the clips of each first tag spread evenly and a film's clips in one fold.
 
     Args:
-        clips: dicts with `id`, of the video, and `tag`.
+        clips: dicts with `source`, the film, and `tags`.
         seed: of the draw.
     """
-    tags = {clip['id']: clip['tag'] for clip in clips}
+    tags = {clip['source']: clip['tags'][0] for clip in clips}
     drawn = sorted(np.random.default_rng(seed).permutation(sorted(tags)).tolist(), key=lambda name: tags[name])
     place = {name: i for i, name in enumerate(drawn)}
-    return [place[clip['id']] % FOLDS for clip in clips]
+    return [place[clip['source']] % FOLDS for clip in clips]
 
 
 def vggsound_table(categories: Sequence[str]) -> Bool[np.ndarray, 'c 309']:

@@ -21,12 +21,12 @@ from stanet_jax.workdir import barrier
 
 
 def open_clips(config: ConfigDict, side: int = 0) -> dict[str, Clips]:
-    """The clips of the config's data set by split, see `sets.open_splits`; all processes of a run prepare them together.
+    """The clips of the config's data set by split, see `sets.open_splits`; process 0 prepares them, the others wait.
 
     Frames are `side` pixels wide and high, by default `config.data.side`.
     """
-    data, part = config.data, (jax.process_index(), jax.process_count())
-    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, part, barrier)
+    data = config.data
+    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, jax.process_index(), barrier)
 
 
 def open_training_clips(config: ConfigDict) -> dict[str, Clips]:

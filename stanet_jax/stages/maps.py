@@ -186,13 +186,12 @@ def make_fuse_fn(clips: Clips, fusion: str, reach: int) -> Callable[[ClipSources
 def manifest_row(clips: Clips, clip: int, k: int, seen: ClipSources, made: FusedMaps, sources: Sequence[str]) -> dict[str, Any]:
     """The line of the manifest on frame k of a clip.
 
-    `frame` counts from 1, as the files do; `box` is (y0, x0, y1, x1) in shares of the frame; `sources` has the `confidence` in the tag and
-    the `weight` of each source.
+    `frame` counts from 1, as the files do; `box` is (y0, x0, y1, x1) in shares of the frame; `sources` has the `confidence` in the tag (the
+    mean over several) and the `weight` of each source.
     """
     info = clips.clips[clip]
-    tag = info['tag']
-    confidence = np.concatenate([of.confidence[k, :, tag] for of in (seen.plain, seen.plus) if of is not None])
-    return {'frame': k + 1, 'tag': clips.categories[tag], 'kind': info['kind'], 'switch': int(seen.phi[k]),
+    confidence = np.concatenate([of.confidence[k][:, info['tags']].mean(axis=1) for of in (seen.plain, seen.plus) if of is not None])
+    return {'frame': k + 1, 'tag': clips.tag_names(clip), 'kind': info['kind'], 'switch': int(seen.phi[k]),
             'sources': {s: {'confidence': round(float(confidence[i]), 4), 'weight': round(float(made.weights[k, i]), 4)}
                         for i, s in enumerate(sources)},
             'box': [round(float(x), 5) for x in made.boxes[k] / clips.side], 'empty': bool(made.empty[k])}

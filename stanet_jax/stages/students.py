@@ -166,7 +166,7 @@ def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -
         logits, target, _ = target_node(jax.jit(model.apply)(variables, **net_inputs(batch, model.encoder))[0], batch)
         maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
         frames = batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])[:, 1]  # the target's middle frame
-        rows = rows or [(clips.categories[clips.clips[i]['tag']], [
+        rows = rows or [(clips.tag_names(i), [
             (clips.clips[i]['kind'], frame), ('pseudo-fixation', overlay(frame, of / 255))])
             for i, frame, of in zip(chosen, frames, target, strict=True)]
         for (_, cells), frame, map_ in zip(rows, frames, maps, strict=True):

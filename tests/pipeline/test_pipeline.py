@@ -289,10 +289,10 @@ def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text
 
 
 def test_folds_share_out_every_tag_and_keep_a_video_whole():
-    clips = [{'id': f'{i % 90}', 'tag': i % 90 % 8} for i in range(100)]  # as AVE has ids in two lines
+    clips = [{'source': f'{i % 90}', 'tags': [i % 90 % 8]} for i in range(100)]  # as AVE has ids in two lines
     folds = audio_switch.assign_folds(clips, seed=3)
     assert folds == audio_switch.assign_folds(clips, seed=3) != audio_switch.assign_folds(clips, seed=4)
     assert folds[:10] == folds[90:]
     for tag in range(8):
-        of = [fold for fold, clip in zip(folds[:90], clips, strict=False) if clip['tag'] == tag]
+        of = [fold for fold, clip in zip(folds[:90], clips, strict=False) if clip['tags'] == [tag]]
         assert abs(of.count(0) - of.count(1)) <= 1
