@@ -117,7 +117,8 @@ def find_root(root: str | os.PathLike) -> str:
 def source(root: str | os.PathLike) -> Source:
     """Finds AVE, or SynthAVE, in a folder that holds the annotation files or AVE_Dataset with them; InputError where neither does."""
     root = find_root(root)
-    return Source('ave', root, _fingerprint(root), functools.partial(read_listing, root), INSTRUCTIONS)
+    return Source('ave', root, _fingerprint(root), functools.partial(read_listing, root), INSTRUCTIONS,
+                  os.path.join(root, 'prepared'))
 
 
 def read_listing(root: str | os.PathLike) -> Listing:

@@ -49,6 +49,7 @@ class Source(NamedTuple):
         fingerprint: changes where its clips do; cheap to compute.
         read: lists the clips, which may take reading the header of every video.
         instructions: what a user has to do where no clip can be used.
+        prepared: folder of the records by default.
         cut: in the name of the folder, how videos were cut into clips; '' where they are not.
     """
     name: str
@@ -56,6 +57,7 @@ class Source(NamedTuple):
     fingerprint: str
     read: Callable[[], Listing]
     instructions: str
+    prepared: str
     cut: str = ''
 
 
@@ -140,7 +142,7 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
         source: the set.
         side: width and height of the frames, in pixels.
         rate: frames per second.
-        prepared: folder of the records; about 9 GB for AVE at 256 pixels, 8 a second.
+        prepared: folder of the records, `source.prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second.
         workers: clips decoded at a time, the number of cores by default.
         beam: the runner of Apache Beam that prepares in place of threads; '' for none.
         beam_options: of Beam's pipeline, as on a command line.
@@ -157,7 +159,7 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
     """
     if side < 1 or not rate > 0:
         raise InputError(f'side and rate: frames need a side of at least 1 and a rate above 0, got {side} and {rate}')
-    prepared = pathlib.Path(prepared or pathlib.Path(source.root) / 'prepared')
+    prepared = pathlib.Path(prepared or source.prepared)
     folder = prepared / source.name / (f'{side}px_{rate:g}fps' + (f'_{source.cut}' if source.cut else '')) / VERSION
     if process == 0 and not folder.exists():
         write_all = functools.partial(write_by_beam, runner=beam, options=beam_options) if beam else functools.partial(

@@ -15,6 +15,9 @@ from jaxtyping import UInt8
 
 from stanet_jax import InputError
 
+# Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
+VIDEO_SUFFIXES = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts '
+                           '.vob .webm .wmv'.split())
 # Matroska rounds times to a millisecond: a frame due within it counts as due.
 _TOLERANCE = 1.001e-3
 

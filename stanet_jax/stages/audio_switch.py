@@ -89,13 +89,13 @@ def assign_folds(clips: Sequence[Mapping], seed: int) -> list[int]:
 
 
 def vggsound_table(categories: Sequence[str]) -> Bool[np.ndarray, 'c 309']:
-    """Which of the 309 classes of VGGSound's net stand for each category of AVE, as listed in `data/vggsound.csv`.
+    """Which of the 309 classes of VGGSound's net stand for each category, as listed in `data/vggsound.csv`: AVE's or a class itself.
 
     Raises:
-        InputError: a category that is not AVE's.
+        InputError: a category that is neither.
     """
     lines = (importlib.resources.files('stanet_jax.data') / 'vggsound.csv').read_text('utf-8').splitlines()
-    heard_as = [row['AVE'].split(';') for row in csv.DictReader(line for line in lines if not line.startswith('#'))]
+    heard_as = [[row['class'], *row['AVE'].split(';')] for row in csv.DictReader(line for line in lines if not line.startswith('#'))]
     table = np.array([[category in known for known in heard_as] for category in categories])
     unknown = [category for category, row in zip(categories, table, strict=True) if not row.any()]
     if unknown:

@@ -15,9 +15,24 @@ from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.models import branch
 from stanet_jax.training import sharding
+from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier
 
 # -------------------------------------------------------------------------------------------------------------------- clips
+
+
+def check_data(config: ConfigDict) -> None:
+    """Checks the fields of a config's data set; InputError for a value that is not allowed, whose message names the field."""
+    data = config.data
+    require('data.name', data.name, data.name in sets.NAMES, f'must be one of {", ".join(sets.NAMES)}')
+    for field in ('rate', 'clip_seconds'):
+        require(f'data.{field}', data[field], data[field] > 0, 'must be above 0')
+    shares = tuple(data.shares)
+    require('data.shares', shares, len(shares) == 3 and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < 1e-6,
+            'must be the shares of train, validation and test: three numbers, the first above 0, whose sum is 1')
+    require('data.split_seed', data.split_seed, data.split_seed >= 0, 'must be 0 or more')
+    options = tuple(data.beam_options)
+    require('data.beam_options', options, not options or data.beam, "are of Beam's pipeline: name its runner, as data.beam=DirectRunner")
 
 
 def open_clips(config: ConfigDict, side: int = 0) -> dict[str, Clips]:
@@ -26,7 +41,9 @@ def open_clips(config: ConfigDict, side: int = 0) -> dict[str, Clips]:
     Frames are `side` pixels wide and high, by default `config.data.side`.
     """
     data = config.data
-    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, jax.process_index(), barrier)
+    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, clip_seconds=data.clip_seconds,
+                            shares=tuple(data.shares), split_seed=data.split_seed, beam=data.beam, beam_options=tuple(data.beam_options),
+                            process=jax.process_index(), wait=barrier)
 
 
 def open_training_clips(config: ConfigDict) -> dict[str, Clips]:

@@ -33,7 +33,7 @@ from stanet_jax.arrays import AnyArray
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
-from stanet_jax.stages.examples import open_clips
+from stanet_jax.stages.examples import check_data, open_clips
 from stanet_jax.stages.source_maps import ClipSources, SourceMaps, iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config, replace_text, write_missing
@@ -101,6 +101,7 @@ def check(config: ConfigDict) -> None:
     Raises:
         InputError: a field has a value that is not allowed; the message names the field.
     """
+    check_data(config)
     require('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}')
     require('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more')
     require('stretch', config.stretch, config.stretch > 0, 'must be above 0')

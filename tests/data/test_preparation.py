@@ -37,7 +37,7 @@ def source(videos, number, name='made', fingerprint='0123456789abcdef'):
     def clip(i):
         return SourceClip(f'clip{i}', (i % 2,), str(videos / f'{i % VIDEOS}.mp4'), f'film{i}', line=i + 1)
     return Source(name, str(videos), fingerprint, lambda: Listing(
-        ['a', 'b'], {'train': [clip(i) for i in range(number)], 'test': [clip(0), clip(1)]}, []), 'get other videos')
+        ['a', 'b'], {'train': [clip(i) for i in range(number)], 'test': [clip(0), clip(1)]}, []), 'get other videos', '')
 
 
 def files(folder):

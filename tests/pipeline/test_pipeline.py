@@ -271,6 +271,10 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
 @pytest.mark.parametrize('config, change, text', [
     ('pseudo_gt', {'fusion': 'mean'}, "config.fusion='mean': must be one of selective, average"),
     ('pseudo_gt', {'reach': -1}, 'config.reach=-1'), ('pseudo_gt', {'stretch': 0}, 'config.stretch=0'),
+    ('scam_coarse', {'data.name': 'folder'}, "config.data.name='folder': must be one of ave, synthave, folders, vggsound"),
+    ('scam_coarse', {'data.shares': (0.8, 0.1)}, 'config.data.shares=(0.8, 0.1)'),
+    ('pseudo_gt', {'data.clip_seconds': 0.0}, 'config.data.clip_seconds=0.0'),
+    ('sta', {'data.beam_options': ('--a=b',)}, "config.data.beam_options=('--a=b',)"),
     ('pseudo_gt', {'splits': ('testing',)}, 'config.splits'), ('pseudo_gt', {'sources': ('A',)}, 'config.sources'),
     ('audio_switch', {'nets': ('S',)}, 'config.nets'),
     ('audio_switch', {'epochs.switch': 0.0}, 'config.epochs.switch=0.0'), ('sta', {'data.side': 0}, 'config.data.side=0'),
