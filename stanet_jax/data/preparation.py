@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -169,6 +170,8 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
         except OSError as e:
             if not folder.exists():  # or else another process has prepared the same meanwhile
                 raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
+    while process > 0 and not folder.exists():
+        time.sleep(1)  # a barrier may give up before a large set is done; if the first process fails, the run ends for all
     wait('data prepared')
     return _open(source, folder)
 
