@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from stanet_jax import InputError
 from stanet_jax.data import records
-from stanet_jax.data.shards import Shard, SourceClip, plan_shards, write_shard
+from stanet_jax.data.shards import SUMMARIES, Shard, SourceClip, plan_shards, write_shard
 
 VERSION = '2.0.0'  # of the records and of their metadata
 
@@ -168,8 +168,9 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
         try:
             _write(source, side, rate, folder, write_all)
         except OSError as e:
-            if not folder.exists():  # or else another process has prepared the same meanwhile
+            if not folder.exists():  # or else another run has prepared the same meanwhile
                 raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
+            _clear(folder)
     while process > 0 and not folder.exists():
         time.sleep(1)  # a barrier may give up before a large set is done; if the first process fails, the run ends for all
     wait('data prepared')
@@ -207,11 +208,15 @@ def _write(source, side, rate, folder, write_all):
     for left in partial.glob('.*'):  # by a process that was killed
         left.unlink()
     partial.rename(folder)
-    for shard in shards:
-        (folder / shard.summary.name).unlink()
-    for old in folder.parent.glob(f'{folder.name}.incomplete-*'):  # of an earlier state of the source
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(folder / SUMMARIES)
+    _clear(folder)
     print(summarise(metadata))
+
+
+def _clear(folder):
+    """Removes what was begun beside a set that is done: of an earlier state of the source, or by another run."""
+    for old in folder.parent.glob(f'{folder.name}.incomplete-*'):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _open(source, folder):

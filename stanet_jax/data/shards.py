@@ -2,6 +2,8 @@
 
 A shard takes its name when it is whole, so that a preparation that was interrupted does only what is missing.
 """
+import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -19,6 +21,7 @@ from stanet_jax.media.clip import StoredClip, read_clip
 
 # A split has about 32 shards, so that many workers have something to do, but a shard no fewer clips than 8 and no more than 64.
 _SHARDS, _LEAST, _MOST = 32, 8, 64
+SUMMARIES = 'shards'  # folder of the summaries, in the shards'
 
 
 class SourceClip(NamedTuple):
@@ -71,8 +74,9 @@ class Shard(NamedTuple):
 
     @property
     def summary(self) -> pathlib.Path:
-        """The file that says which clips are in it; written last."""
-        return pathlib.Path(self.folder) / f'{self.split}-{self.number:05d}.json'
+        """The file that says which clips are in it, written last; of other clips it has another name."""
+        digest = hashlib.sha256(repr((self.clips, self.first, self.side, self.rate)).encode('utf-8', 'surrogateescape'))
+        return pathlib.Path(self.folder) / SUMMARIES / f'{self.split}-{self.number:05d}-{digest.hexdigest()[:12]}.json'
 
     @property
     def done(self) -> bool:
@@ -102,10 +106,15 @@ def write_shard(shard: Shard, tick: Callable[[], Any] = lambda: None) -> None:
     Args:
         shard: what to write.
         tick: called after each clip; what it raises ends the writing, and nothing of it is left.
+    Raises:
+        OSError: it cannot be written.
     """
     if shard.done:
         return
     clips, skipped = [], []
+    shard.summary.parent.mkdir(exist_ok=True)
+    for old in shard.summary.parent.glob(f'{shard.split}-{shard.number:05d}-*.json'):  # of other clips
+        old.unlink(missing_ok=True)
     # Another process may write the same: each under a name of its own.
     temporary = shard.path.with_name(f'.{shard.path.name}.{uuid.uuid4().hex}')
     try:
@@ -121,6 +130,8 @@ def write_shard(shard: Shard, tick: Callable[[], Any] = lambda: None) -> None:
         temporary.replace(shard.path)
         temporary.write_text(json.dumps({'clips': clips, 'skipped': skipped}))
         temporary.replace(shard.summary)
+    except RuntimeError as error:  # ArrayRecord's
+        raise OSError(errno.EIO, str(error).split(';')[0]) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,4 @@
 """Preparation of any set: shards, restarts, interruptions, several processes, and Apache Beam against threads."""
-import json
 import multiprocessing
 import pathlib
 import subprocess
@@ -103,8 +102,8 @@ def test_a_restart_does_only_what_is_missing(videos, tmp_path, monkeypatch, caps
     with pytest.raises(KeyboardInterrupt):
         preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path / 'made', workers=1)
     left = files(tmp_path)  # one shard of eight clips, whole
-    assert [path.name for path in left] == ['made-train.array_record-00000-of-00003', 'train-00000.json']
-    assert 'incomplete' in left[0].parent.name
+    assert left[0].name == 'made-train.array_record-00000-of-00003' and 'incomplete' in left[0].parent.name
+    assert len(left) == 2 and left[1].name.startswith('train-00000-') and left[1].parent.name == shards.SUMMARIES
     before = left[0].stat().st_mtime_ns
     calls.clear()
     monkeypatch.setattr(shards, 'read_clip', lambda path, **settings: (calls.append(path), read(path, **settings))[1])
@@ -112,7 +111,7 @@ def test_a_restart_does_only_what_is_missing(videos, tmp_path, monkeypatch, caps
     builder = preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path / 'made', workers=1)
     assert len(calls) == 14 and 'Preparing made: 22/22 clips' in capsys.readouterr().err
     assert next(path for path in files(tmp_path) if path.name == left[0].name).stat().st_mtime_ns == before
-    assert not [path for path in files(tmp_path) if path.suffix == '.json' and path.name.startswith('train')]
+    assert not list(tmp_path.rglob(shards.SUMMARIES))
     monkeypatch.setattr(shards, 'read_clip', read)
     assert_same(builder, preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path / 'again'))
 
@@ -120,12 +119,43 @@ def test_a_restart_does_only_what_is_missing(videos, tmp_path, monkeypatch, caps
 def test_what_is_left_of_another_state_is_not_taken(videos, tmp_path):
     folder = tmp_path / 'made' / f'{SIDE}px_{RATE}fps' / f'{preparation.VERSION}.incomplete-fedcba987654'
     folder.mkdir(parents=True)
-    (folder / 'train-00000.json').write_text(json.dumps({'clips': [], 'skipped': []}))
     (folder / 'made-train.array_record-00000-of-00001').touch()
     assert len(Clips(preparation.prepare(source(videos, 2), SIDE, RATE, tmp_path), 'train')) == 2
     assert not folder.exists()
     with pytest.raises(InputError, match='prepared from other files or settings than .* delete it to prepare again'):
         preparation.prepare(source(videos, 2, fingerprint='another'), SIDE, RATE, tmp_path)
+
+
+def test_a_shard_of_other_clips_is_written_anew(videos, tmp_path):
+    one, other = (shards.plan_shards({'train': source(videos, n).read().splits['train']}, tmp_path, 'made', SIDE, RATE)[0] for n in (2, 3))
+    shards.write_shard(one)
+    assert one.path == other.path and one.done and not other.done
+    shards.write_shard(other)
+    assert other.done and not one.done
+
+
+def test_a_full_disk_ends_in_one_line(videos, tmp_path, monkeypatch):
+    class Full(shards.ArrayRecordWriter):
+        def write(self, record):
+            raise RuntimeError('write() failed: No space left on device; writing x; at byte 0')
+    monkeypatch.setattr(shards, 'ArrayRecordWriter', Full)
+    with pytest.raises(InputError, match=r'cannot be written \(write\(\) failed: No space left on device\); give another folder'):
+        preparation.prepare(source(videos, 2), SIDE, RATE, tmp_path)
+    assert not files(tmp_path)
+
+
+def test_two_runs_prepare_the_same_at_a_time(videos, tmp_path, monkeypatch):
+    """The one that ends last takes what the other has made."""
+    write, within = preparation.write_in_threads, []
+
+    def other_first(planned, **settings):
+        if not within:
+            within.append(True)
+            preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path)
+        write(planned, **settings)
+    monkeypatch.setattr(preparation, 'write_in_threads', other_first)
+    assert len(Clips(preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path), 'train')) == 14
+    assert len(list(tmp_path.glob('made/*/*'))) == 1
 
 
 KILLED = '''
@@ -146,7 +176,7 @@ def test_killed_preparation(videos, tmp_path):
     process = subprocess.Popen([sys.executable, '-c', KILLED, str(videos), str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 60
-        while not (list(tmp_path.rglob('*.json')) and list(tmp_path.rglob('.made*'))) and time.monotonic() < until:
+        while not (list(tmp_path.rglob('train*.json')) and list(tmp_path.rglob('.made*'))) and time.monotonic() < until:
             assert process.poll() is None
             time.sleep(.05)
     finally:
