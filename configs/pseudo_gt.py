@@ -46,7 +46,7 @@ def maps(stage, recipe):
     return ConfigDict({
         'task': 'maps',
         'recipe': recipe,
-        'data': {field: data[field] for field in ('name', 'root', 'prepared', 'rate', 'workers')},
+        'data': {field: value for field, value in data.items() if field not in ('side', 'frames_per_clip', 'least_crop')},
         'splits': ('train', 'validation', 'test'),
         'nets': run_of(recipe, 'coarse') if stage == 'coarse' else f'{made}/fine_nets',  # the run of S, SA and ST
         'plus_nets': f'{made}/plus_nets' if stage == 'plus' else '',  # the run of S+, SA+ and ST+; '' to leave them out

@@ -27,9 +27,14 @@ def synthave():
         'seed': 0,
         'nets': ('A', 'S', 'SA', 'ST'),  # trained in this order; A is sound alone
         'data': {
-            'name': 'synthave',  # or 'ave'
+            'name': 'synthave',  # or ave; folders, of videos by tag or a CSV file (stanet_jax/data/folders.py); vggsound
             'root': 'data/synthave',
             'prepared': '',  # where the decoded frames go; <root>/prepared by default
+            'clip_seconds': 10.0,  # videos in folders are cut into clips of this length
+            'shares': (0.8, 0.1, 0.1),  # of train, validation and test among each tag's films, where folders do not say
+            'split_seed': 0,  # of this draw
+            'beam': '',  # a runner of Apache Beam that decodes the videos, as DirectRunner; by default threads of this process
+            'beam_options': (),  # of its pipeline, as ('--direct_num_workers=8', '--direct_running_mode=multi_processing')
             'side': 96,
             'rate': 8.0,  # frames kept of each second
             'frames_per_clip': 8,  # that an epoch draws, each at random from its part of the clip

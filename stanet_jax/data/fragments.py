@@ -65,13 +65,12 @@ def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: s
         box, mirror: how the frames are cropped, see `crop_images`.
         levels: of the features that are read in place of frames where encoders are frozen.
     Returns:
-        A dict of `tags` float32 [c], one-hot, and `clip`, the index. Where frames are read, `frames` uint8 [t, h, w, 3]. Where sound is
+        A dict of `tags` float32 [c], multi-hot, and `clip`, the index. Where frames are read, `frames` uint8 [t, h, w, 3]. Where sound is
         read, `audio` float32 [f, t2], and `phi`, 1 where the clip has sound, else 0. Where encoders are frozen, the `levels`, as
         `Features.seen` gives them, are in the place of `frames`, and `embedding` [d] in that of `audio`.
     """
     info = clips.clips[clip]
-    tags = np.eye(len(clips.categories), dtype=np.float32)[info['tag']]
-    result: dict[str, np.ndarray | np.generic] = {'tags': tags, 'clip': np.int32(clip)}
+    result: dict[str, np.ndarray | np.generic] = {'tags': clips.multi_hot(clip), 'clip': np.int32(clip)}
     if frames and clips.features:
         result |= clips.features.seen(info, frame, frames, levels)
     elif frames:
@@ -94,8 +93,8 @@ def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granulari
         frames: of a fragment, 1 or 3.
         granularity: 'short' for the nearest fragments on both sides that do not overlap the target's; their middle may lie outside the
             clip, as `read_fragment` repeats its first and last frame. 'long' for random ones of the clip that lie outside
-            `frame - GUARD ... frame + GUARD`, or the farthest where there are too few. 'cross' for random ones of other clips of the
-            same tag, or of this clip where the tag has no other.
+            `frame - GUARD ... frame + GUARD`, or the farthest where there are too few. 'cross' for random ones of other clips that
+            share a tag, or of this clip where there is no other.
         count: how many.
         rng: to draw with; by default a generator seeded with (clip, frame).
     Returns:
@@ -110,7 +109,7 @@ def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granulari
         if len(far) < count:
             far = np.argsort(-distance, kind='stable')[:count]
         return [(clip, int(k)) for k in rng.choice(far, count, replace=len(far) < count)]
-    same = [i for i in clips.of_tag(clips.clips[clip]['tag']) if i != clip] or [clip]
+    same = sorted({i for tag in clips.clips[clip]['tags'] for i in clips.of_tag(tag) if i != clip}) or [clip]
     return [(int(i), int(rng.integers(clips.clips[i]['frames']))) for i in rng.choice(same, count, replace=len(same) < count)]
 
 
@@ -122,7 +121,7 @@ def describe_shortage(clips: Clips, frames: int, granularity: str, count: int) -
         enough = {length: away(length) >= count for length in {clip['frames'] for clip in clips.clips}}
         few = sum(not enough[clip['frames']] for clip in clips.clips)
         return f'{few} of {len(clips)} clips are too short for long-term fragments: their farthest frames are taken' if few else ''
-    tags = {clip['tag'] for clip in clips.clips}
+    tags = {tag for clip in clips.clips for tag in clip['tags']}
     alone = [tag for tag in tags if len(clips.of_tag(tag)) == 1] if granularity == 'cross' else []
     return f'{len(alone)} of {len(tags)} tags have one clip alone: its own frames are taken for cross-term fragments' if alone else ''
 

@@ -30,7 +30,7 @@ def read_stretch(clips: Clips, annotations: AnnotationFn, length: int, front_end
         front_end: which of `sound.FRONT_ENDS` makes what is heard; '' for no sound.
         stretch: which frames.
     Returns:
-        A dict of `frames` uint8 [n + 2, h, w, 3], the stretch's and one more at each end; `tags` [c], one-hot; and of each frame its
+        A dict of `frames` uint8 [n + 2, h, w, 3], the stretch's and one more at each end; `tags` [c], multi-hot; and of each frame its
         `boxes` [n, 4], (y0, x0, y1, x1) in pixels, `audio` [n, f, t], and `phi` [n], 0 where the clip is silent. Where encoders are
         frozen, `C5` [n, 3, h', w', c], of each frame and its neighbours, and `embedding` [n, d] are in the place of `frames` and `audio`.
     """
@@ -38,7 +38,7 @@ def read_stretch(clips: Clips, annotations: AnnotationFn, length: int, front_end
     info, span = clips.clips[clip], range(start, start + length)
     last = info['frames'] - 1
     known = [annotations(clip, min(k, last)) for k in span]
-    result = {'tags': np.eye(len(clips.categories), dtype=np.float32)[info['tag']],
+    result = {'tags': clips.multi_hot(clip),
               'boxes': np.array([k.get('box', WHOLE) for k in known], np.float32) * np.float32(clips.side),
               'phi': np.array([k.get('phi', 1) * (info['samples'] > 0) for k in known], np.float32)}
     if clips.features:

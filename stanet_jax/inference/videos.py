@@ -18,13 +18,10 @@ from stanet_jax import InputError
 from stanet_jax.inference.predictor import BLOCK, Predictor
 from stanet_jax.media.moments import Moment, read_moments
 from stanet_jax.media.overlay import write_film
-from stanet_jax.media.video import frame_count
+from stanet_jax.media.video import VIDEO_SUFFIXES, frame_count
 from stanet_jax.workdir import replacing
 
 T = TypeVar('T')
-# Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
-VIDEO_SUFFIXES = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts '
-                           '.vob .webm .wmv'.split())
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:

@@ -18,13 +18,28 @@ from stanet_jax.models import branch
 from stanet_jax.stages.features import with_features
 from stanet_jax.stages.nets import front_end
 from stanet_jax.training import sharding
+from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier
 
 # -------------------------------------------------------------------------------------------------------------------- clips
 
 
+def check_data(config: ConfigDict) -> None:
+    """Checks the fields of a config's data set; InputError for a value that is not allowed, whose message names the field."""
+    data = config.data
+    require('data.name', data.name, data.name in sets.NAMES, f'must be one of {", ".join(sets.NAMES)}')
+    for field in ('rate', 'clip_seconds'):
+        require(f'data.{field}', data[field], data[field] > 0, 'must be above 0')
+    shares = tuple(data.shares)
+    require('data.shares', shares, len(shares) == 3 and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < 1e-6,
+            'must be the shares of train, validation and test: three numbers, the first above 0, whose sum is 1')
+    require('data.split_seed', data.split_seed, data.split_seed >= 0, 'must be 0 or more')
+    options = tuple(data.beam_options)
+    require('data.beam_options', options, not options or data.beam, "are of Beam's pipeline: name its runner, as data.beam=DirectRunner")
+
+
 def open_clips(config: ConfigDict, nets: ConfigDict | None = None) -> dict[str, Clips]:
-    """The clips of the config's data set by split, see `sets.open_splits`; all processes of a run prepare them together.
+    """The clips of the config's data set by split, see `sets.open_splits`; process 0 prepares them, the others wait.
 
     They are prepared for the nets of the config, or of another one, `nets`: at its `data.side`, and with the features of its encoders
     where these are frozen, of the crops of `config.boxes` where there are any, see `features.with_features`.
@@ -35,8 +50,10 @@ def open_clips(config: ConfigDict, nets: ConfigDict | None = None) -> dict[str, 
 
 def open_frames(config: ConfigDict, side: int) -> dict[str, Clips]:
     """As `open_clips`, without features; frames are `side` pixels wide and high."""
-    data, part = config.data, (jax.process_index(), jax.process_count())
-    return sets.open_splits(data.name, data.root, side, data.rate, data.prepared, part, barrier)
+    data = config.data
+    return sets.open_splits(data.name, data.root, side, data.rate, data.prepared, clip_seconds=data.clip_seconds,
+                            shares=tuple(data.shares), split_seed=data.split_seed, beam=data.beam, beam_options=tuple(data.beam_options),
+                            process=jax.process_index(), wait=barrier)
 
 
 def open_training_clips(config: ConfigDict) -> dict[str, Clips]:

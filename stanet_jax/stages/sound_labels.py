@@ -34,27 +34,27 @@ Labels = dict[str, list[Int[np.ndarray, ' _']]]  # {split: [clip: [frame]]} in {
 
 
 def assign_folds(clips: Sequence[Mapping], seed: int) -> list[int]:
-    """The fold of each clip, from 0 to FOLDS - 1: random, with the clips of each tag spread evenly and a video's clips in one fold.
+    """The fold of each clip, from 0 to FOLDS - 1: random, with the clips of each first tag spread evenly and a film's clips in one fold.
 
     Args:
-        clips: dicts with `id`, of the video, and `tag`.
+        clips: dicts with `source`, the film, and `tags`.
         seed: of the draw.
     """
-    tags = {clip['id']: clip['tag'] for clip in clips}
+    tags = {clip['source']: clip['tags'][0] for clip in clips}
     drawn = sorted(np.random.default_rng(seed).permutation(sorted(tags)).tolist(), key=lambda name: tags[name])
     place = {name: i for i, name in enumerate(drawn)}
-    return [place[clip['id']] % FOLDS for clip in clips]
+    return [place[clip['source']] % FOLDS for clip in clips]
 
 
 def vggsound_table(categories: Sequence[str]) -> Bool[np.ndarray, 'c 309']:
-    """Which of the 309 classes of VGGSound's net stand for each category of AVE, as listed in `data/vggsound.csv`.
+    """Which of the 309 classes of VGGSound's net stand for each category, as listed in `data/vggsound.csv`: AVE's or a class itself.
 
     Raises:
-        InputError: a category that is not AVE's.
+        InputError: a category that is neither.
     """
     lines = (importlib.resources.files('stanet_jax.data') / 'vggsound.csv').read_text('utf-8').splitlines()
-    heard_as = [row['AVE'].split(';') for row in csv.DictReader(line for line in lines if not line.startswith('#'))]
-    table = np.array([[category in known for known in heard_as] for category in categories])
+    named = [[row['class'], *row['AVE'].split(';')] for row in csv.DictReader(line for line in lines if not line.startswith('#'))]
+    table = np.array([[category in known for known in named] for category in categories])
     unknown = [category for category, row in zip(categories, table, strict=True) if not row.any()]
     if unknown:
         raise InputError(f'config.audio_encoder.weights: VGGSound has no class that is known to be "{unknown[0]}"; add it to '

@@ -172,7 +172,7 @@ def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -
         logits, target, _ = target_node(jax.jit(functools.partial(predict_maps, model=model))(variables, batch), batch)
         maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
         frames = [clips.frame(clip, shown_frame(clips, clip)) for clip in chosen]
-        rows = rows or [(clips.categories[clips.clips[i]['tag']], [
+        rows = rows or [(clips.tag_names(i), [
             (clips.clips[i]['kind'], frame), ('pseudo-fixation', overlay(frame, of / 255))])
             for i, frame, of in zip(chosen, frames, target, strict=True)]
         for (_, cells), frame, map_ in zip(rows, frames, maps, strict=True):

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from stanet_jax.data import ave, synthave
+from stanet_jax.data import ave, preparation, synthave
 from stanet_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def world(tmp_path_factory):
     """A tiny SynthAVE, prepared at 48 pixels."""
     root = tmp_path_factory.mktemp('world') / 'synthave'
     synthave.generate(root, synthave.Settings(train=12, validation=6, test=6, seconds=2.0, side=48), workers=2)
-    ave.prepare(root, 48, 8.0)
+    preparation.prepare(ave.source(root), 48, 8.0)
     return root
 
 

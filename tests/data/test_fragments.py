@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from absl import flags
 
-from stanet_jax.data import ave, synthave
+from stanet_jax.data import ave, preparation, synthave
 from stanet_jax.data.batches import iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.fragments import (
@@ -44,7 +44,7 @@ def clips(tmp_path_factory):
     write_silent(root / 'AVE_Dataset' / 'AVE' / f'{SILENT}.mp4')
     with open(root / 'AVE_Dataset' / 'trainSet.txt', 'a') as f:
         f.write(f'category_01&{SILENT}&good&0&1\n')
-    found = Clips(ave.prepare(root, SIDE, RATE), 'train')
+    found = Clips(preparation.prepare(ave.source(root), SIDE, RATE), 'train')
     assert [clip['frames'] for clip in found.clips] == [FRAMES] * 4 + [10] and found.clips[4]['samples'] == 0
     return found
 
@@ -52,7 +52,7 @@ def clips(tmp_path_factory):
 class Numbered(Clips):
     """Seven clips of nine frames that are on no disk; what is read says which clip and frame it is."""
     categories, rate = ['a', 'b'], 8
-    clips = [{'tag': i % 2, 'frames': 9, 'samples': 0} for i in range(7)]
+    clips = [{'tags': [i % 2], 'frames': 9, 'samples': 0} for i in range(7)]
 
     def __init__(self):
         pass
@@ -119,11 +119,11 @@ def test_tags(clips):
     for index, clip in enumerate(clips.clips):
         found = read_fragment(clips, index, 0, frames=0)
         assert found.keys() == {'tags', 'clip'} and found['clip'] == index
-        assert found['tags'].dtype == np.float32 and found['tags'].tolist() == [k == clip['tag'] for k in range(3)]
+        assert found['tags'].dtype == np.float32 and found['tags'].tolist() == [k == clip['tags'][0] for k in range(3)]
 
 
 def test_sound(clips):
-    assert {clips.categories[clip['tag']] for clip in clips.clips} > {'category_00'}
+    assert {clips.categories[clip['tags'][0]] for clip in clips.clips} > {'category_00'}
     for index in range(5):
         found = read_fragment(clips, index, 6, frames=0, sound='log_spectrogram')
         assert found['audio'].shape == (257, 98) and found['audio'].dtype == np.float32
@@ -203,7 +203,7 @@ def test_annotations_replace_add_and_crop(clips, seed):
 
 class Long(Numbered):
     """Clips of 30, 30, 30 and 7 frames; the last one's tag has no other clip."""
-    clips = [{'tag': tag, 'frames': frames, 'samples': 0} for tag, frames in ((0, 30), (0, 30), (0, 30), (1, 7))]
+    clips = [{'tags': [tag], 'frames': frames, 'samples': 0} for tag, frames in ((0, 30), (0, 30), (0, 30), (1, 7))]
 
 
 def test_short_fragments_are_the_nearest():

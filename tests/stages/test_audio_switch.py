@@ -65,7 +65,7 @@ def test_labels_by_vggsound(world, tmp_path):
     weights['params']['fc_']['bias'] = bias
     checkpoint.save_variables(tmp_path / 'weights', weights)
     best = np.asarray(apply(weights, sounds)['logits']).argmax(axis=1)
-    expected = best == np.repeat([{'Church bell': BELL}.get(clips.categories[clip['tag']], SPEECH) for clip in clips.clips],
+    expected = best == np.repeat([{'Church bell': BELL}.get(clips.categories[clip['tags'][0]], SPEECH) for clip in clips.clips],
                                  [clip['frames'] for clip in clips.clips])
 
     sound_labels.label_frames(config, tmp_path, splits, sharding.make_mesh())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import scam_plus
-from stanet_jax.data import ave, fragments, synthave
+from stanet_jax.data import ave, fragments, preparation, synthave
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches
 from stanet_jax.models import branch
@@ -18,7 +18,7 @@ from stanet_jax.stages.source_maps import plus_maps
 def clips(tmp_path_factory):
     root = tmp_path_factory.mktemp('clips') / 'world'
     synthave.generate(root, synthave.Settings(categories=2, train=5, validation=0, test=0, seconds=1.5, side=48), workers=1)
-    return Clips(ave.prepare(root, 48, 8.0, workers=1), 'train')
+    return Clips(preparation.prepare(ave.source(root), 48, 8.0, workers=1), 'train')
 
 
 def annotations(clip, frame):
