@@ -14,6 +14,7 @@ from stanet_jax.data import fragments, sets
 from stanet_jax.data.annotations import Annotations
 from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.data.clips import Clips
+from stanet_jax.data.preparation import Source
 from stanet_jax.models import branch
 from stanet_jax.stages.features import with_features
 from stanet_jax.stages.nets import front_end
@@ -54,6 +55,12 @@ def open_frames(config: ConfigDict, side: int) -> dict[str, Clips]:
     return sets.open_splits(data.name, data.root, side, data.rate, data.prepared, clip_seconds=data.clip_seconds,
                             shares=tuple(data.shares), split_seed=data.split_seed, beam=data.beam, beam_options=tuple(data.beam_options),
                             process=jax.process_index(), wait=barrier)
+
+
+def find_source(config: ConfigDict) -> Source:
+    """The config's data set as its reader finds it, see `sets.find_source`."""
+    data = config.data
+    return sets.find_source(data.name, data.root, data.clip_seconds, tuple(data.shares), data.split_seed)
 
 
 def open_training_clips(config: ConfigDict) -> dict[str, Clips]:
