@@ -190,8 +190,8 @@ def accuracy_section(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[
     clips, path = splits[split], workdir / 'coarse' / 'accuracy.json'
     counts = ', '.join(f'{len(of)} {name}' for name, of in splits.items())
     text = f'''<p>{html.escape(str(config.data.root))}: clips of {len(clips.categories)} tags ({counts}), seed {config.seed}. No gaze is
-known of them: what can be measured is how well the nets tell the tags of clips that they have not learned from; whether people look where the
-students say, the maps below show to the eye.</p>'''
+known of them: what can be measured is how well the nets tell the tags of clips that they have not learned from; whether people look
+where the students say, the maps below show to the eye.</p>'''
     if not path.exists():
         return text
     results = json.loads(path.read_text())
