@@ -12,6 +12,7 @@ from PIL import Image
 from tensorflow_datasets.core import DatasetBuilder
 
 from stanet_jax.data import records
+from stanet_jax.data.features import Features
 from stanet_jax.media.clip import StoredClip
 from stanet_jax.media.sound import SAMPLE_RATE, audio_window_bounds
 
@@ -34,12 +35,16 @@ class Clips:
         split: its name.
         side: width and height of the frames, in pixels.
         rate: frames per second.
+        features: what frozen encoders give of the frames as the nets see them; None where encoders are not frozen.
+        whole: the same of whole frames, where `features` are of crops.
     """
     clips: list[dict[str, Any]]
     categories: list[str]
     split: str
     side: int
     rate: float
+    features: Features | None = None
+    whole: Features | None = None
     _by_tag: dict[int, list[int]] | None = None  # kept by `of_tag`
 
     def __init__(self, builder: DatasetBuilder, split: str):
@@ -79,6 +84,12 @@ class Clips:
         """Gives a `Clips` of these clips alone."""
         result = copy.copy(self)
         result.clips, result._by_tag = [self.clips[i] for i in indices], None
+        return result
+
+    def with_features(self, features: Features | None, whole: Features | None = None) -> 'Clips':
+        """Gives the same clips with these features."""
+        result = copy.copy(self)
+        result.features, result.whole = features, whole or features
         return result
 
     def image(self, index: int, k: int) -> Image.Image:

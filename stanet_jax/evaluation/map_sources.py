@@ -134,6 +134,9 @@ class Students(Protocol):
     def side(self) -> int: ...
 
     @property
+    def front_end(self) -> str: ...
+
+    @property
     def names(self) -> Sequence[str]: ...
 
     def predict_blocks(self, moments: Iterator[Moment], fps: float) -> Iterable[tuple[list[Moment], Mapping[str, AnyArray]]]: ...
@@ -152,7 +155,7 @@ def student_maps(students: Students, videos: Sequence[FilmVideo], sound: str = '
 
     def moments(video):
         wave = {'own': video.wave, 'other': following[video.name].wave, 'muted': lambda: None}[sound]()
-        return moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side)
+        return moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.front_end)
 
     def maps_of_video(video):
         for block, predicted in students.predict_blocks(moments(video), video.fps):

@@ -2,7 +2,8 @@
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -105,6 +106,25 @@ def log_mel(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE) -> Flo
     frames = np.lib.stride_tricks.sliding_window_view(wave, _MEL_FRAME)[::_MEL_HOP] * _HANN
     magnitude = np.abs(scipy.fft.rfft(frames, _MEL_SIZE, axis=1))
     return np.ascontiguousarray(np.log(magnitude @ _MEL_WEIGHTS + np.float32(0.001)).T, np.float32)
+
+
+def log_mel_patch(wave: Num[np.ndarray, '...']) -> Float[np.ndarray, '64 96']:
+    """Computes the patch that YAMNet hears of a second at 16 kHz: the middle 96 of the 98 columns of its `log_mel`."""
+    return log_mel(wave)[:, 1:97]
+
+
+class FrontEnd(NamedTuple):
+    """How a second of sound is turned into what an encoder hears.
+
+    Attributes:
+        function: of 16,000 samples at 16 kHz.
+        shape: of what it gives: frequencies, then times.
+    """
+    function: Callable[[Num[np.ndarray, '...']], Float[np.ndarray, 'f t']]
+    shape: tuple[int, int]
+
+
+FRONT_ENDS = {'log_spectrogram': FrontEnd(log_spectrogram, (257, 98)), 'log_mel': FrontEnd(log_mel_patch, (64, 96))}
 
 
 def _as_wave(wave, sample_rate):

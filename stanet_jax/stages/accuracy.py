@@ -20,7 +20,7 @@ from stanet_jax.data import fragments
 from stanet_jax.data.clips import Clips
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import overlay
-from stanet_jax.stages.examples import device_batches, make_examples, shown_batch
+from stanet_jax.stages.examples import device_batches, make_examples, shown_batch, shown_picture
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import replace_text
@@ -153,9 +153,8 @@ def example_maps(model: nn.Module, variables: Variables, examples: fragments.Exa
     batch = shown_batch(examples, chosen)
     logits, cams = jax.jit(functools.partial(predict_tags, model=model))(variables, batch)
     confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)
-    frames = batch['frames'][:, 0] if batch['frames'].ndim == 6 else batch['frames']  # of the target, without further fragments
-    middle = frames[:, frames.shape[1] // 2]
-    return [ExampleMap(*of) for of in zip(chosen, middle, confidence.tolist(), np.asarray(cams), strict=True)]
+    frames = [shown_picture(examples, clip) for clip in chosen]
+    return [ExampleMap(*of) for of in zip(chosen, frames, confidence.tolist(), np.asarray(cams), strict=True)]
 
 
 def map_rows(shown: Mapping[str, Sequence[ExampleMap]], clips: Clips) -> list[tuple[str, list[tuple[str, np.ndarray]]]]:

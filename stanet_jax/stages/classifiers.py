@@ -30,6 +30,10 @@ def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA
         require(field, config[field], config[field] > 0, 'must be above 0')
     require('data.frames_per_clip', config.data.frames_per_clip, config.data.frames_per_clip > 0, 'must be above 0')
     require('data.least_crop', config.data.least_crop, 0 < config.data.least_crop <= 1, 'must be above 0, and 1 at most')
+    frozen = [config[part].get('frozen', False) for part in ('encoder', 'audio_encoder')]
+    require('audio_encoder.frozen', frozen[1], frozen[0] == frozen[1], 'must be as encoder.frozen: both encoders are frozen, or none')
+    for part in ('encoder', 'audio_encoder'):
+        require(f'{part}.weights', config[part].weights, config[part].weights or not frozen[0], 'a frozen encoder needs pretrained weights')
     require('sa_fuse', config.sa_fuse, config.sa_fuse in fusion.SA_FUSIONS, f'must be one of {", ".join(fusion.SA_FUSIONS)}')
     if any(branch.parse_net(net).granularity for net in config.nets):
         require('fragments', config.fragments, config.fragments > 0, 'must be above 0')

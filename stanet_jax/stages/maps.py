@@ -34,6 +34,7 @@ from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages.examples import check_data, open_clips
+from stanet_jax.stages.nets import front_end
 from stanet_jax.stages.source_maps import ClipSources, SourceMaps, iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config, replace_text, write_missing
@@ -120,15 +121,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     of another run of this stage, `config.boxes`. See `configs/pseudo_gt.py`.
     """
     check(config)
-    side = read_config(config.nets).data.side
-    workdir, data = open_workdir(config, workdir), open_clips(config, side)
+    of_nets = read_config(config.nets)
+    workdir, data = open_workdir(config, workdir), open_clips(config, of_nets)
     classes = len(next(iter(data.values())).categories)
     nets, plus = load_nets(config.nets, config.sources, classes), load_nets(config.plus_nets, config.plus_sources, classes)
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     source_maps_fn, counts = make_source_maps_fn(nets, plus), []
     for split, clips in ((split, data[split]) for split in config.splits if split in data):
         sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), plus=plus,
-                                       source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers)
+                                       source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers,
+                                       front_end=front_end(of_nets))
         fuse_clip = make_fuse_fn(clips, config.fusion, config.reach)
         counts.append(write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash))
     print(f'{workdir}: {sum(of.made for of in counts)} maps made, {sum(of.empty for of in counts)} of them empty, as no source was sure '

@@ -19,7 +19,7 @@ from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
 from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS, variant_folders
-from stanet_jax.stages import audio_switch, classifiers, maps, students
+from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
 from tests.commands.test_scripts import ROOT, environment, losses, parameters, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
@@ -294,8 +294,8 @@ def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text
 
 def test_folds_share_out_every_tag_and_keep_a_video_whole():
     clips = [{'source': f'{i % 90}', 'tags': [i % 90 % 8]} for i in range(100)]  # as AVE has ids in two lines
-    folds = audio_switch.assign_folds(clips, seed=3)
-    assert folds == audio_switch.assign_folds(clips, seed=3) != audio_switch.assign_folds(clips, seed=4)
+    folds = sound_labels.assign_folds(clips, seed=3)
+    assert folds == sound_labels.assign_folds(clips, seed=3) != sound_labels.assign_folds(clips, seed=4)
     assert folds[:10] == folds[90:]
     for tag in range(8):
         of = [fold for fold, clip in zip(folds[:90], clips, strict=False) if clip['tags'] == [tag]]
