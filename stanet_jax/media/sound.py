@@ -1,7 +1,8 @@
 """Sound: read from media files, cut to the second around a frame, and turned into the log spectrogram that VGGSound is trained on."""
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -104,6 +105,37 @@ def log_mel(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE) -> Flo
     frames = np.lib.stride_tricks.sliding_window_view(wave, _MEL_FRAME)[::_MEL_HOP] * _HANN
     magnitude = np.abs(scipy.fft.rfft(frames, _MEL_SIZE, axis=1))
     return np.ascontiguousarray(np.log(magnitude @ _MEL_WEIGHTS + np.float32(0.001)).T, np.float32)
+
+
+PATCH = 96  # frames of a patch of YAMNet
+
+
+def log_mel_patch(wave: Num[np.ndarray, '16000']) -> Float[np.ndarray, '64 96']:
+    """The patch of YAMNet in the middle of a second of sound at 16 kHz: 96 of the 98 times of its `log_mel`."""
+    mel = log_mel(wave)
+    first = (mel.shape[1] - PATCH) // 2
+    return mel[:, first:first + PATCH]
+
+
+class FrontEnd(NamedTuple):
+    """What a net hears of the second of sound around a frame.
+
+    Attributes:
+        compute: makes it of the second, a wave of 16000 samples.
+        shape: of what it makes, frequencies and times.
+    """
+    compute: Callable[[Num[np.ndarray, '16000']], Float[np.ndarray, 'bands times']]
+    shape: tuple[int, int]
+
+
+HEARD = {'log_spectrogram': FrontEnd(log_spectrogram, (257, 98)), 'log_mel': FrontEnd(log_mel_patch, (64, 96))}
+
+
+def front_end(name: str) -> FrontEnd:
+    """The front end of that name; ValueError where there is none."""
+    if name not in HEARD:
+        raise ValueError(f'Unknown front end {name!r}. Choose one of: {", ".join(HEARD)}.')
+    return HEARD[name]
 
 
 def _as_wave(wave, sample_rate):

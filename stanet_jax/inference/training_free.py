@@ -1,0 +1,150 @@
+"""Maps without training, with the interface of `predictor.Predictor`: what to compare students to, and what to use before there is one."""
+import functools
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from stanet_jax import InputError
+from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.inference import heard
+from stanet_jax.inference.centre import centre_prior
+from stanet_jax.inference.films import Maps, film_maps
+from stanet_jax.inference.predictor import block_size, block_times, split_blocks, with_neighbours
+from stanet_jax.media.moments import Moment, moments_of_frames
+from stanet_jax.models import backbones
+from stanet_jax.training import sharding
+from stanet_jax.weights import sources
+
+METHODS = ('heard_cam', 'feature_sum', 'centre')
+IMAGE, SOUND = 'efficientnet_lite0', 'yamnet'  # their encoders
+
+
+class Form(NamedTuple):
+    """The settings of `heard_cam`.
+
+    Attributes:
+        gain, threshold: see `heard.heard_weights`.
+        how: with the feature sum, see `heard.combine`.
+    """
+    gain: float = 4.0
+    threshold: float = 0.02
+    how: str = 'times'
+
+
+class TrainingFree:
+    """A method that needs no training, ready to predict fixation maps as a `predictor.Predictor` does.
+
+    `heard_cam` is the class activation map of ImageNet's likely classes, weighted by what is heard; `feature_sum` the sum of the same
+    encoder's features; `centre` a Gaussian. All but the last are smoothed over time.
+
+    Attributes:
+        side: of the frames that it takes, in pixels.
+        rate: frames per second that the smoothing is measured in: a map is the mean over REACH / rate seconds before and after.
+        names: of the maps that are made: the method.
+        sound: the front end through which it hears, a key of `sound.HEARD`.
+        hears: whether the maps depend on sound.
+    """
+    sound, rate = 'log_mel', 8.0
+    REACH, MAP_SIDE = 2, 64
+
+    def __init__(self, method: str, form: Form = Form(), side: int = 256):
+        """Loads the encoders that a method needs, of the pip package and of our cache.
+
+        `heard_cam` without YAMNet's weights works without the ear, and says so on standard error.
+
+        Raises:
+            InputError: no such method, or the image encoder's weights are not here; the message names the command that brings them.
+        """
+        if method not in METHODS:
+            raise InputError(f'--method={method}: must be one of {", ".join(METHODS)}')
+        self.names = (method,)
+        self.side = self.MAP_SIDE if method == 'centre' else side
+        self._variables: dict[str, Variables] = {} if method == 'centre' else {'image': sources.find(IMAGE, 'pip')}
+        self.hears = method == 'heard_cam' and self._find_ear()
+        self._mesh = sharding.make_mesh()
+        self._variables = jax.device_put(self._variables, sharding.replicated(self._mesh))
+        table = backbones.seen_when_heard() if self.hears else None
+        self._raw = jax.jit(functools.partial(method_maps, method=method, form=form, table=table))
+        self._smooth = jax.jit(functools.partial(_smooth_and_resize, side=self.MAP_SIDE), out_shardings=sharding.replicated(self._mesh))
+
+    def _find_ear(self):
+        try:
+            self._variables['sound'] = sources.find(SOUND, 'fetched')
+        except InputError as error:
+            print(f'heard_cam hears nothing: {error}', file=sys.stderr)
+        return 'sound' in self._variables
+
+    def block(self, fps: float) -> int:
+        """The number of moments in a block for a video of `fps` frames per second, see `predictor.block_size`."""
+        return block_size(self.REACH * fps / self.rate)
+
+    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
+             fps: float = 25.0) -> Maps:
+        """The fixation maps of a whole video, in memory; see `films.film_maps`."""
+        return film_maps(self, video, sound, fps)
+
+    def predict_blocks(self, moments: Iterator[Moment], fps: float = 25.0) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
+        """Yields (moments, {method: their maps}) of a video, a block at a time; the maps are in [0, 1] and stay on the device.
+
+        Args:
+            moments: of the video, in order.
+            fps: the approximate number of moments in a second.
+        """
+        size = self.block(fps)
+        raw = ((block, self._raw_maps(block, size)) for block in split_blocks(moments, size))
+        for before, this, after in with_neighbours(raw):
+            block, (name,) = this[0], self.names
+            times = block_times(before, this, after, size)
+            weights = smoothing_weights(times, times[size:size + len(block)], self.REACH / self.rate)
+            weights = np.pad(weights, ((0, size - len(block)), (0, 0)))
+            maps = self._smooth(tuple((of or this)[1] for of in (before, this, after)), weights)
+            yield block, {name: maps[:len(block)]}
+
+    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, 'h w 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
+        """Yields {method: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through."""
+        (name,), size = self.names, self.block(self.rate)
+        alone = np.pad(np.eye(size, dtype=np.float32), ((0, 0), (size, size)))
+        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.sound), size):
+            maps = np.asarray(self._smooth((self._raw_maps(block, size),) * 3, alone))
+            yield from ({name: map_} for map_ in maps[:len(block)])
+
+    def _raw_maps(self, block, size):
+        """The maps of a block as `method_maps` gives them, padded to `size`."""
+        frames, audio, phi = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
+        full = [np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (frames, np.float32(audio), np.float32(phi))]
+        return self._raw(self._variables, *sharding.put(full, self._mesh))
+
+
+def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side side 3'], audio: Float[AnyArray, 'b 64 96'],
+                phi: Float[AnyArray, ' b'], *, method: str, form: Form, table: Bool[np.ndarray, 'sounds classes'] | None,
+                ) -> Float[jax.Array, 'b h w']:
+    """The maps of b moments by a method, in [0, 1], before they are smoothed over time.
+
+    Args:
+        variables: of the encoders, `image` and, where there is an ear, `sound`.
+        frames: RGB.
+        audio: patches of YAMNet.
+        phi: 1 where there is sound, else 0.
+        method: one of METHODS.
+        form: the settings of `heard_cam`.
+        table: which image classes make a sound; None without an ear.
+    """
+    if method == 'centre':
+        centre = jnp.asarray(centre_prior(TrainingFree.MAP_SIDE), jnp.float32)
+        return jnp.broadcast_to(centre, (len(frames), *centre.shape))
+    seen: Any = backbones.create(IMAGE, dilated=True).apply(variables['image'], backbones.normalise(IMAGE, frames))
+    base = heard.feature_sum(seen['C5'])
+    if method == 'feature_sum':
+        return base
+    probabilities = jax.nn.softmax(seen['logits'])
+    sounds, table = _sounds(variables, audio, phi) if table is not None else (jnp.zeros((len(frames), 1)), None), table
+    if table is None:
+        table = np.zeros((1, probabilities.shape[1]), bool)
+    weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
+    return heard.combine(heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights), base, form.how)
