@@ -3,8 +3,6 @@
 All share one interface: `net.apply(variables, x, train=False, mask=None)` returns a dict of named features: `C3`, `C4` and `C5` of
 images, `embedding` and `logits` of sound.
 """
-import csv
-import importlib.resources
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from stanet_jax.arrays import AnyArray
+from stanet_jax.models.backbones.classes import heard_as, image_classes, seen_when_heard, sound_classes
 from stanet_jax.models.backbones.efficientnet_lite import EfficientNetLite
 from stanet_jax.models.backbones.resnet38 import ResNet38
 from stanet_jax.models.backbones.resnext import ResNeXt
@@ -23,6 +22,9 @@ from stanet_jax.models.backbones.tiny import Tiny, TinyAudio
 from stanet_jax.models.backbones.vgg import VGG16
 from stanet_jax.models.backbones.vggsound import VGGSound
 from stanet_jax.models.backbones.yamnet import YAMNet
+
+__all__ = ['BACKBONES', 'IMAGE', 'MEAN', 'SOUND', 'STD', 'create', 'heard_as', 'image_classes', 'normalise', 'seen_when_heard',
+           'sound_classes']
 
 IMAGE: dict[str, Callable[..., nn.Module]] = {
     'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt, 'resnet38': ResNet38,
@@ -67,9 +69,3 @@ def normalise(name: str, frames: UInt8[AnyArray, '*lead h w 3']) -> Float[jax.Ar
         raise ValueError(f'Unknown image encoder {name!r}. Choose one of: {", ".join(IMAGE)}.')
     x = jnp.asarray(frames, jnp.float32)
     return (x - 127) / 128 if name.startswith('efficientnet_lite') else (x / 255 - MEAN) / STD
-
-
-def sound_classes() -> tuple[str, ...]:
-    """Gives the names of the 521 classes of `yamnet`, AudioSet's, in the order of its logits."""
-    lines = (importlib.resources.files(__package__) / 'audioset.csv').read_text('utf-8').splitlines()
-    return tuple(row['name'] for row in csv.DictReader(line for line in lines if not line.startswith('#')))
