@@ -8,20 +8,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.inference import heard
+from stanet_jax.inference import METHODS, heard
 from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.films import Maps, film_maps
 from stanet_jax.inference.predictor import block_size, block_times, split_blocks, with_neighbours
 from stanet_jax.media.moments import Moment, moments_of_frames
 from stanet_jax.models import backbones
+from stanet_jax.models.backbones import classes
 from stanet_jax.training import sharding
 from stanet_jax.weights import sources
 
-METHODS = ('heard_cam', 'feature_sum', 'centre')
 IMAGE, SOUND = 'efficientnet_lite0', 'yamnet'  # their encoders
 
 
@@ -35,6 +35,9 @@ class Form(NamedTuple):
     gain: float = 4.0
     threshold: float = 0.02
     how: str = 'times'
+
+
+HEARD_CAM = Form()
 
 
 class TrainingFree:
@@ -53,7 +56,7 @@ class TrainingFree:
     sound, rate = 'log_mel', 8.0
     REACH, MAP_SIDE = 2, 64
 
-    def __init__(self, method: str, form: Form = Form(), side: int = 256):
+    def __init__(self, method: str, form: Form = HEARD_CAM, side: int = 256):
         """Loads the encoders that a method needs, of the pip package and of our cache.
 
         `heard_cam` without YAMNet's weights works without the ear, and says so on standard error.
@@ -63,14 +66,13 @@ class TrainingFree:
         """
         if method not in METHODS:
             raise InputError(f'--method={method}: must be one of {", ".join(METHODS)}')
-        self.names = (method,)
+        self.names: tuple[str, ...] = (method,)
         self.side = self.MAP_SIDE if method == 'centre' else side
         self._variables: dict[str, Variables] = {} if method == 'centre' else {'image': sources.find(IMAGE, 'pip')}
         self.hears = method == 'heard_cam' and self._find_ear()
         self._mesh = sharding.make_mesh()
         self._variables = jax.device_put(self._variables, sharding.replicated(self._mesh))
-        table = backbones.seen_when_heard() if self.hears else None
-        self._raw = jax.jit(functools.partial(method_maps, method=method, form=form, table=table))
+        self._raw = jax.jit(functools.partial(method_maps, method=method, form=form))
         self._smooth = jax.jit(functools.partial(_smooth_and_resize, side=self.MAP_SIDE), out_shardings=sharding.replicated(self._mesh))
 
     def _find_ear(self):
@@ -122,18 +124,16 @@ class TrainingFree:
 
 
 def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side side 3'], audio: Float[AnyArray, 'b 64 96'],
-                phi: Float[AnyArray, ' b'], *, method: str, form: Form, table: Bool[np.ndarray, 'sounds classes'] | None,
-                ) -> Float[jax.Array, 'b h w']:
+                phi: Float[AnyArray, ' b'], *, method: str, form: Form) -> Float[jax.Array, 'b h w']:
     """The maps of b moments by a method, in [0, 1], before they are smoothed over time.
 
     Args:
-        variables: of the encoders, `image` and, where there is an ear, `sound`.
+        variables: of the encoders: `image`, but for `centre`, and `sound`, where there is an ear.
         frames: RGB.
         audio: patches of YAMNet.
         phi: 1 where there is sound, else 0.
-        method: one of METHODS.
+        method: one of `inference.METHODS`.
         form: the settings of `heard_cam`.
-        table: which image classes make a sound; None without an ear.
     """
     if method == 'centre':
         centre = jnp.asarray(centre_prior(TrainingFree.MAP_SIDE), jnp.float32)
@@ -142,9 +142,30 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     base = heard.feature_sum(seen['C5'])
     if method == 'feature_sum':
         return base
-    probabilities = jax.nn.softmax(seen['logits'])
-    sounds, table = _sounds(variables, audio, phi) if table is not None else (jnp.zeros((len(frames), 1)), None), table
-    if table is None:
-        table = np.zeros((1, probabilities.shape[1]), bool)
-    weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
+    table = classes.seen_when_heard()
+    sounds = hear(variables['sound'], audio, phi) if 'sound' in variables else jnp.zeros((len(frames), len(table)))
+    weights = heard.heard_weights(jax.nn.softmax(seen['logits']), sounds, table, form.gain, form.threshold)
     return heard.combine(heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights), base, form.how)
+
+
+def hear(variables: Variables, audio: Float[AnyArray, 'b 64 96'], phi: Float[AnyArray, ' b']) -> Float[jax.Array, 'b 521']:
+    """The probabilities of YAMNet's classes, zeros where there is no sound."""
+    logits: Any = backbones.create(SOUND).apply(variables, audio)
+    return jax.nn.sigmoid(logits['logits']) * phi[:, None]
+
+
+def smoothing_weights(times: Float[np.ndarray, ' n'], targets: Float[np.ndarray, ' b'], reach: float) -> Float[np.ndarray, 'b n']:
+    """The weights of the mean of the moments that are at most `reach` seconds from each of b targets.
+
+    Args:
+        times: of n moments, in seconds, the targets among them; inf where there is none.
+        targets: in seconds.
+    """
+    near = np.abs(times - targets[:, None]) <= reach + 1e-6
+    return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _smooth_and_resize(blocks, weights, side):
+    """The means over time of the maps of three blocks, resized to side x side; cubic resizing overshoots, which is cut off."""
+    maps = heard.mean_over_time(jnp.concatenate(blocks), weights)
+    return jnp.clip(jax.image.resize(maps, (len(maps), side, side), 'cubic'), 0, 1)
