@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import fixations, protocols
-from stanet_jax.evaluation.map_sources import Students, open_map_folders, score_students
+from stanet_jax.evaluation.map_sources import open_map_folders, score_students
 from stanet_jax.evaluation.references import reference_rows
 from stanet_jax.evaluation.results import SetResults, SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.evaluation.tables import format_scores, format_sets, without_nan, write_scores
 from stanet_jax.inference import open_predictor
+from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.workdir import replace_text
 
 
@@ -65,7 +66,7 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
 
 
 def evaluate_set(data: str | os.PathLike, set_name: str, protocol: str, out: pathlib.Path, maps: str | os.PathLike,
-                 students: Students | None, source: str, workers: int, save: str | os.PathLike) -> SetResults:
+                 students: FilmPredictor | None, source: str, workers: int, save: str | os.PathLike) -> SetResults:
     """Evaluates one set, with the arguments of `evaluate`, and removes the scores kept for resuming when all is written.
 
     Args:

@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,12 +12,12 @@ import PIL.Image
 from jaxtyping import Float, Num, UInt8
 
 from stanet_jax import InputError
-from stanet_jax.arrays import AnyArray
 from stanet_jax.evaluation import fixations, protocols
 from stanet_jax.evaluation.fixations import GazeVideo
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
-from stanet_jax.media.moments import Moment, moments_of_frames
+from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
 
 SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
@@ -126,31 +126,7 @@ class FilmVideo(Protocol):
 StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w']]]]
 
 
-@runtime_checkable
-class Students(Protocol):
-    """Trained students: an `inference.predictor.Predictor`, which takes long to import, or what has these members of it.
-
-    A `training_free.TrainingFree` has them, too.
-    """
-
-    @property
-    def side(self) -> int: ...
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    @property
-    def sound(self) -> str: ...
-
-    @property
-    def hears(self) -> bool: ...
-
-    def predict_blocks(self, moments: Iterator[Moment], fps: float) -> Iterable[tuple[list[Moment], Mapping[str, AnyArray]]]: ...
-
-    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, 'h w 3']]) -> Iterable[Mapping[str, Float[np.ndarray, 'h2 w2']]]: ...
-
-
-def student_maps(students: Students, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
+def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
     """The maps that students predict for a video, as `scoring.score_all` takes them; a few frames at a time are in memory.
 
     A video of one frame, with which nothing is heard, goes through them together with those that follow it in the list.
@@ -181,7 +157,7 @@ class PictureMaps:
 
     AHEAD = 16  # videos that are predicted together
 
-    def __init__(self, students: Students, videos: Sequence[FilmVideo]):
+    def __init__(self, students: FilmPredictor, videos: Sequence[FilmVideo]):
         """The maps are asked for about in the order of `videos`."""
         self._students, self._videos = students, videos
         self._places = {video.name: place for place, video in enumerate(videos)}
@@ -231,8 +207,8 @@ def _has_sound(video):
         return True
 
 
-def score_students(students: Students, videos: Sequence[fixations.Video], protocol: protocols.Protocol, cache: ScoreCache | None = None,
-                   save: str | os.PathLike = '') -> dict[str, SetScores]:
+def score_students(students: FilmPredictor, videos: Sequence[fixations.Video], protocol: protocols.Protocol,
+                   cache: ScoreCache | None = None, save: str | os.PathLike = '') -> dict[str, SetScores]:
     """Scores students with the videos' own sound, without sound and, where there are several videos, with another video's.
 
     Where no video has sound, or the students do not hear, the latter two are left out, as they would be the same. Rows of a single

@@ -1,7 +1,7 @@
 """Whole films in memory, by whatever predicts a stream of moments."""
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,25 +12,25 @@ from stanet_jax.media.moments import Moment, moments_of_frames, read_moments
 from stanet_jax.media.video import frame_count
 
 
-class Streaming(Protocol):
-    """What predicts a stream of moments: a `predictor.Predictor`, or a `training_free.TrainingFree`.
+@runtime_checkable
+class FilmPredictor(Protocol):
+    """What predicts a stream of moments: a `predictor.Predictor`, a `training_free.TrainingFree`, or what has these members of them."""
 
-    Attributes:
-        side: of the frames that it takes, in pixels.
-        names: of the maps that are made; the last one is the prediction.
-        sound: the front end through which it hears, a key of `sound.HEARD`.
-    """
-    side: int
-    names: tuple[str, ...]
-    sound: str
+    @property
+    def side(self) -> int: ...
 
-    def predict_blocks(self, moments: Iterator[Moment], fps: float = 25.0) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
-        """Yields (moments, {name: their maps}) of a video, a block at a time."""
-        ...
+    @property
+    def names(self) -> Sequence[str]: ...
 
-    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, 'h w 3']]) -> Iterator[Mapping[str, Float[np.ndarray, 'side side']]]:
-        """Yields {name: map} of each picture."""
-        ...
+    @property
+    def sound(self) -> str: ...
+
+    @property
+    def hears(self) -> bool: ...
+
+    def predict_blocks(self, moments: Iterator[Moment], fps: float) -> Iterable[tuple[list[Moment], Mapping[str, AnyArray]]]: ...
+
+    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, '_ _ 3']]) -> Iterable[Mapping[str, Float[np.ndarray, 'h2 w2']]]: ...
 
 
 class Maps(NamedTuple):
@@ -44,7 +44,7 @@ class Maps(NamedTuple):
     maps: Float[np.ndarray, 'n side side']
 
 
-def film_maps(predictor: Streaming, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']],
+def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']],
               sound: Float[np.ndarray, ' m'] | None = None, fps: float = 25.0) -> Maps:
     """The fixation maps of a whole video, in memory.
 

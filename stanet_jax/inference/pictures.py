@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.inference.files import prefetch, result_folder
-from stanet_jax.inference.films import Streaming
+from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.media.overlay import MAP_NAMES, paint_picture
 from stanet_jax.media.picture import read_picture
 from stanet_jax.media.video import resize_frame
@@ -26,7 +26,7 @@ class Failure(NamedTuple):
     why: InputError | OSError
 
 
-def predict_pictures(predictor: Streaming, files: Sequence[pathlib.Path], out: str | os.PathLike, folders: Sequence[str],
+def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], out: str | os.PathLike, folders: Sequence[str],
                      names: str = 'eyemap') -> Iterator[Failure]:
     """Writes the fixation map of each image file, and an overlay of it, see `write_picture`; yields those that fail.
 

@@ -195,7 +195,7 @@ class Predictor:
             kept = np.pad(times[keep], (0, BANK - len(keep)), constant_values=np.inf)
             yield block, {name: x[:len(block)] for name, x in maps.items()}
 
-    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, 'h w 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
+    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, '_ _ 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
         """Yields {name: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through.
 
         It is what a silent video of this one frame has: the picture stands for its neighbours in time, and for the other fragments.

@@ -108,7 +108,7 @@ class TrainingFree:
             maps = self._smooth(tuple((of or this)[1] for of in (before, this, after)), weights)
             yield block, {name: maps[:len(block)]}
 
-    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, 'h w 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
+    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, '_ _ 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
         """Yields {method: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through."""
         (name,), size = self.names, self.block(self.rate)
         alone = np.pad(np.eye(size, dtype=np.float32), ((0, 0), (size, size)))

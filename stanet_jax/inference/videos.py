@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.inference.files import find_files, is_picture, output_names, prefetch, result_folder
-from stanet_jax.inference.films import Streaming
+from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.pictures import predict_pictures
 from stanet_jax.inference.predictor import BLOCK
 from stanet_jax.media.moments import Moment, read_moments
@@ -21,7 +21,7 @@ from stanet_jax.media.video import frame_count
 from stanet_jax.workdir import replacing
 
 
-def predict_blocks(predictor: Streaming, video: str | os.PathLike) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
+def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
     """Yields (moments, their fixation maps in [0, 1]) of a video file, a block at a time.
 
     Meanwhile one thread reads the moments of the next block and another computes its maps.
@@ -35,7 +35,7 @@ def predict_blocks(predictor: Streaming, video: str | os.PathLike) -> Iterator[t
 # ------------------------------------------------------------------------------------------------------------ whole videos
 
 
-def predict_video(predictor: Streaming, video: str | os.PathLike, out: str | os.PathLike, name: str | None = None,
+def predict_video(predictor: FilmPredictor, video: str | os.PathLike, out: str | os.PathLike, name: str | None = None,
                   names: str = 'eyemap') -> int:
     """Writes the fixation maps of a video file, and an overlay of them, into the folder `<out>/<name>`.
 
@@ -61,7 +61,7 @@ def predict_video(predictor: Streaming, video: str | os.PathLike, out: str | os.
     return progress.n
 
 
-def predict_videos(predictor: Streaming, videos: Sequence[str | os.PathLike], out: str | os.PathLike, names: str = 'eyemap') -> None:
+def predict_videos(predictor: FilmPredictor, videos: Sequence[str | os.PathLike], out: str | os.PathLike, names: str = 'eyemap') -> None:
     """Predicts each file and each video and picture of each folder; what fails is reported and skipped.
 
     Videos go through `predict_video`, pictures through `pictures.predict_pictures`.
@@ -93,5 +93,5 @@ def predict_videos(predictor: Streaming, videos: Sequence[str | os.PathLike], ou
         raise InputError(failed[0] if len(files) == 1 else f'{len(failed)} of {len(files)} {what} failed and are named above; the '
                          f'others are in {out}')
     counted = ', '.join(f'{len(of)} {word}{"s" * (len(of) > 1)}' for of, word in ((films, 'video'), (pictures, 'picture')) if of)
-    overlays = ' and '.join(name for of, name in ((films, 'overlay.mp4'), (pictures, 'overlay.png')) if of)
-    print(f'{counted} done: maps and {overlays} are in {out}')
+    overlays = ', overlay.mp4 and overlay.png' if films and pictures else f' and overlay.{"mp4" if films else "png"}'
+    print(f'{counted} done: maps{overlays} are in {out}')
