@@ -7,7 +7,7 @@
 from absl import flags
 
 from stanet_jax import InputError
-from stanet_jax.inference import METHODS, open_predictor
+from stanet_jax.inference import METHODS
 
 VIDEO = flags.DEFINE_multi_string('video', [], 'A video or a picture, or a folder of them; may be given several times, or as plain '
                                   'words.')
@@ -38,5 +38,6 @@ def main(words: list[str]) -> None:
         from stanet_jax.eps.prediction import predict_images
         predict_images(runs[0], IMAGE.value, OUT.value)
         return
+    from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
     predict_videos(open_predictor(runs, METHOD.value), videos, OUT.value, NAMES.value)

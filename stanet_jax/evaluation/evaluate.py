@@ -11,8 +11,8 @@ from stanet_jax.evaluation.references import reference_rows
 from stanet_jax.evaluation.results import SetResults, SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.evaluation.tables import format_scores, format_sets, without_nan, write_scores
-from stanet_jax.inference import open_predictor
 from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.inference.opening import open_predictor
 from stanet_jax.workdir import replace_text
 
 

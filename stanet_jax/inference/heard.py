@@ -1,17 +1,49 @@
 """Maps without training, as pure functions: what an encoder of ImageNet sees, weighted by what YAMNet hears."""
+import functools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float
 
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray
 
-COMBINATIONS = ('alone', 'times', 'beside')  # of the map of classes and the feature sum
+COMBINATIONS = ('alone', 'times', 'beside')  # of the map of classes and what it is laid over
 
 
 def feature_sum(features: Float[AnyArray, 'b h w c']) -> Float[jax.Array, 'b h w']:
     """The plain sum of an encoder's features over their channels, min-maxed."""
     return scam.min_max(features.sum(axis=-1))
+
+
+def contrast(features: Float[AnyArray, 'b h w c']) -> Float[jax.Array, 'b h w']:
+    """How far the features of each place are from their mean over the picture: the Euclidean distance over the channels."""
+    return jnp.sqrt(jnp.square(features - features.mean(axis=(1, 2), keepdims=True)).sum(axis=-1))
+
+
+def resize_and_blur(maps: Float[AnyArray, 'b h w'], side: int, sigma: float) -> Float[jax.Array, 'b side side']:
+    """Maps resized to side x side (cubic, antialiased where they shrink), blurred by a Gaussian and min-maxed.
+
+    Args:
+        maps: of any size and range.
+        side: of the result.
+        sigma: of the Gaussian, as a share of the side; what it has beyond the border is left out of the mean. 0 for none.
+    """
+    resized = jax.image.resize(jnp.asarray(maps), (len(maps), side, side), 'cubic')
+    if sigma:
+        apart = np.arange(side) - np.arange(side)[:, None]
+        bell = np.exp(-(apart / (sigma * side))**2 / 2)
+        bell = (bell / bell.sum(axis=1, keepdims=True)).astype(np.float32)
+        resized = jnp.einsum('ij,bjk,lk->bil', bell, resized, bell, precision='highest')
+    return scam.min_max(resized)
+
+
+def feature_contrast(features: Sequence[Float[AnyArray, 'b _ _ _']], side: int, sigma: float) -> Float[jax.Array, 'b side side']:
+    """The product of the contrasts of an encoder's features of several strides, each resized and blurred, min-maxed again."""
+    found = functools.reduce(jnp.multiply, (resize_and_blur(contrast(level), side, sigma) for level in features))
+    return scam.min_max(found)
 
 
 def loudest_sounds(heard: Float[AnyArray, 'b sounds'], table: Bool[AnyArray, 'sounds classes']) -> Float[jax.Array, 'b classes']:
@@ -59,10 +91,10 @@ def heard_cam(features: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'c c
     return scam.min_max(jnp.einsum('bhwc,bc->bhw', features, mean, precision='highest'))
 
 
-def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], how: str) -> Float[jax.Array, 'b h w']:
-    """The map of classes with the feature sum: 'alone', without it; 'times' or 'beside' it, min-maxed again.
+def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], how: str, share: float = 0.0) -> Float[jax.Array, 'b h w']:
+    """The map of classes with one that knows none: 'alone', without it; 'beside' it, their sum; or 'times' it, `(share + cam) * base`.
 
-    Where the map of classes is zeros, as no class is left, it counts for nothing, and the feature sum stays.
+    The result is min-maxed. Where the map of classes is zeros, as no class is left, it counts for nothing, and the other stays.
 
     Raises:
         ValueError: another word.
@@ -70,8 +102,16 @@ def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], how: 
     if how not in COMBINATIONS:
         raise ValueError(f'Unknown combination {how!r}. Choose one of: {", ".join(COMBINATIONS)}.')
     empty = cam.max(axis=(1, 2), keepdims=True) == 0
-    found = {'alone': cam, 'times': cam * base, 'beside': cam + base}[how]
+    found = {'alone': cam, 'times': (share + cam) * base, 'beside': cam + base}[how]
     return scam.min_max(jnp.where(empty, base, found))
+
+
+def centred(maps: Float[AnyArray, 'b h w'], sigma: float) -> Float[jax.Array, 'b h w']:
+    """Maps times a Gaussian at the centre, min-maxed; sigma is a share of the height and of the width, and 0 leaves the maps."""
+    if not sigma:
+        return jnp.asarray(maps)
+    rows, columns = (np.exp(-((np.arange(n) + 0.5) / n - 0.5)**2 / (2 * sigma**2)) for n in maps.shape[1:])
+    return scam.min_max(maps * np.outer(rows, columns).astype(np.float32))
 
 
 def mean_over_time(maps: Float[AnyArray, 'n h w'], weights: Float[AnyArray, 'b n']) -> Float[jax.Array, 'b h w']:

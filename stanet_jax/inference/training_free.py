@@ -23,6 +23,7 @@ from stanet_jax.training import sharding
 from stanet_jax.weights import sources
 
 IMAGE, SOUND = 'efficientnet_lite0', 'yamnet'  # their encoders
+BETWEEN = {'C2': 'blocks_2', 'P5': 'blocks_15'}  # features that the image encoder does not return, by the blocks that give them
 
 
 class Form(NamedTuple):
@@ -30,11 +31,18 @@ class Form(NamedTuple):
 
     Attributes:
         gain, threshold: see `heard.heard_weights`.
-        how: with the feature sum, see `heard.combine`.
+        how, share: how the map of classes is laid over the contrast, see `heard.combine`.
+        levels: the features whose contrast it is, see `see`.
+        sigma: of the blur, see `heard.resize_and_blur`.
+        centre: of the Gaussian at the centre, see `heard.centred`.
     """
     gain: float = 4.0
     threshold: float = 0.02
     how: str = 'times'
+    share: float = 1.0
+    levels: tuple[str, ...] = ('C2', 'C4', 'P5')
+    sigma: float = 0.025
+    centre: float = 0.35
 
 
 HEARD_CAM = Form()
@@ -43,8 +51,8 @@ HEARD_CAM = Form()
 class TrainingFree:
     """A method that needs no training, ready to predict fixation maps as a `predictor.Predictor` does.
 
-    `heard_cam` is the class activation map of ImageNet's likely classes, weighted by what is heard; `feature_sum` the sum of the same
-    encoder's features; `centre` a Gaussian. All but the last are smoothed over time.
+    `heard_cam` is the class activation map of ImageNet's likely classes, weighted by what is heard, laid over the contrast of the encoder's
+    features; `feature_sum` the plain sum of its last features; `centre` a Gaussian. All are smoothed over time.
 
     Attributes:
         side: of the frames that it takes, in pixels.
@@ -54,9 +62,9 @@ class TrainingFree:
         hears: whether the maps depend on sound.
     """
     sound, rate = 'log_mel', 8.0
-    REACH, MAP_SIDE = 2, 64
+    REACH, MAP_SIDE, TOGETHER = 2, 64, 4  # more frames at once do not fit a CPU's cache
 
-    def __init__(self, method: str, form: Form = HEARD_CAM, side: int = 256):
+    def __init__(self, method: str, form: Form = HEARD_CAM, side: int = 512):
         """Loads the encoders that a method needs, of the pip package and of our cache.
 
         `heard_cam` without YAMNet's weights works without the ear, and says so on standard error.
@@ -73,7 +81,7 @@ class TrainingFree:
         self._mesh = sharding.make_mesh()
         self._variables = jax.device_put(self._variables, sharding.replicated(self._mesh))
         self._raw = jax.jit(functools.partial(method_maps, method=method, form=form))
-        self._smooth = jax.jit(functools.partial(_smooth_and_resize, side=self.MAP_SIDE), out_shardings=sharding.replicated(self._mesh))
+        self._smooth = jax.jit(_smooth, out_shardings=sharding.replicated(self._mesh))
 
     def _find_ear(self):
         try:
@@ -120,7 +128,10 @@ class TrainingFree:
         """The maps of a block as `method_maps` gives them, padded to `size`."""
         frames, audio, phi = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
         full = [np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (frames, np.float32(audio), np.float32(phi))]
-        return self._raw(self._variables, *sharding.put(full, self._mesh))
+        step = sharding.padded(self.TOGETHER)
+        parts = ([x[k:k + step] for x in full] for k in range(0, len(block), step))
+        maps = jnp.concatenate([self._raw(self._variables, *sharding.put(part, self._mesh)) for part in parts])
+        return jnp.pad(maps, ((0, size - len(maps)), (0, 0), (0, 0)))
 
 
 def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side side 3'], audio: Float[AnyArray, 'b 64 96'],
@@ -138,14 +149,24 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     if method == 'centre':
         centre = jnp.asarray(centre_prior(TrainingFree.MAP_SIDE), jnp.float32)
         return jnp.broadcast_to(centre, (len(frames), *centre.shape))
-    seen: Any = backbones.create(IMAGE, dilated=True).apply(variables['image'], backbones.normalise(IMAGE, frames))
-    base = heard.feature_sum(seen['C5'])
+    side = TrainingFree.MAP_SIDE
+    seen = see(variables['image'], frames)
     if method == 'feature_sum':
-        return base
+        return heard.resize_and_blur(heard.feature_sum(seen['C5']), side, 0.0)
+    base = heard.feature_contrast([seen[level] for level in form.levels], side, form.sigma)
     table = classes.seen_when_heard()
     sounds = hear(variables['sound'], audio, phi) if 'sound' in variables else jnp.zeros((len(frames), len(table)))
     weights = heard.heard_weights(jax.nn.softmax(seen['logits']), sounds, table, form.gain, form.threshold)
-    return heard.combine(heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights), base, form.how)
+    cam = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
+    return heard.centred(heard.combine(heard.resize_and_blur(cam, side, form.sigma), base, form.how, form.share), form.centre)
+
+
+def see(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> dict[str, AnyArray]:
+    """The features and logits of EfficientNet-Lite0, with `C2`, the last of stride 4, and `P5`, of which the head makes `C5`."""
+    found: Any
+    found, between = backbones.create(IMAGE).apply(variables, backbones.normalise(IMAGE, frames), mutable='intermediates',
+                                                   capture_intermediates=lambda module, _: module.name in BETWEEN.values())
+    return {**found, **{level: between['intermediates'][block]['__call__'][0] for level, block in BETWEEN.items()}}
 
 
 def hear(variables: Variables, audio: Float[AnyArray, 'b 64 96'], phi: Float[AnyArray, ' b']) -> Float[jax.Array, 'b 521']:
@@ -165,7 +186,5 @@ def smoothing_weights(times: Float[np.ndarray, ' n'], targets: Float[np.ndarray,
     return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _smooth_and_resize(blocks, weights, side):
-    """The means over time of the maps of three blocks, resized to side x side; cubic resizing overshoots, which is cut off."""
-    maps = heard.mean_over_time(jnp.concatenate(blocks), weights)
-    return jnp.clip(jax.image.resize(maps, (len(maps), side, side), 'cubic'), 0, 1)
+def _smooth(blocks, weights):
+    return heard.mean_over_time(jnp.concatenate(blocks), weights)

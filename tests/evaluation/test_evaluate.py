@@ -430,7 +430,10 @@ def test_wrong_flags_end_in_one_line(made, tmp_path):
     for text, arguments in {'--maps, --checkpoint: one of them': [maps, '--checkpoint=run', data, out],
                             '--data: needed with --maps': [maps, out],
                             '--split: not with --maps': [maps, data, out, '--split=test'],
-                            '--data, --out: needs a value, and --maps or --checkpoint': [data, out],
+                            '--data, --out: needs a value, and --maps, --checkpoint or --method': [data, out],
+                            '--checkpoint, --method: one of them': ['--checkpoint=run', '--method=centre', data, out],
+                            '--data: needed with --method': ['--method=centre', out],
+                            '--method: not with --task=segmentation': ['--task=segmentation', '--method=centre', data, out],
                             'no video match the set': [maps, data, out],
                             'frmaes': ['--frmaes=1']}.items():
         done = script(*arguments)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
-from stanet_jax.inference import METHODS, heard, open_predictor
+from stanet_jax.inference import METHODS, heard
 from stanet_jax.inference.centre import centre_prior
+from stanet_jax.inference.opening import open_predictor
 from stanet_jax.inference.training_free import HEARD_CAM, TrainingFree, smoothing_weights
 from stanet_jax.media.moments import Moment
 from stanet_jax.weights import sources
@@ -32,6 +33,36 @@ def test_the_feature_sum_is_its_definition():
     features = np.random.default_rng(0).random((3, 5, 6, 7))
     for run in both(heard.feature_sum):
         np.testing.assert_allclose(run(np.float32(features)), min_max(features.sum(-1)), atol=1e-5)
+
+
+def plain_blur(maps, side, sigma):
+    """Resized by JAX, then each row and column a weighted mean of all."""
+    maps = np.float64(jax.image.resize(np.float32(maps), (len(maps), side, side), 'cubic'))
+    bell = np.array([[np.exp(-((i - j) / (sigma * side))**2 / 2) for j in range(side)] for i in range(side)])
+    bell /= bell.sum(1, keepdims=True)
+    return min_max(np.stack([bell @ of @ bell.T for of in maps]))
+
+
+def test_contrast_of_several_levels():
+    rng = np.random.default_rng(6)
+    levels = [rng.normal(size=(2, 12, 10, 5)), rng.normal(size=(2, 6, 5, 7))]
+    contrasts = [np.array([[[np.linalg.norm(x[b, i, j] - x[b].mean((0, 1))) for j in range(x.shape[2])] for i in range(x.shape[1])]
+                           for b in range(2)]) for x in levels]
+    for run in both(heard.contrast):
+        np.testing.assert_allclose(run(np.float32(levels[0])), contrasts[0], rtol=1e-5)
+    expected = min_max(plain_blur(contrasts[0], 16, 0.1) * plain_blur(contrasts[1], 16, 0.1))
+    for run in both(functools.partial(heard.feature_contrast, side=16, sigma=0.1)):
+        np.testing.assert_allclose(run([np.float32(x) for x in levels]), expected, atol=1e-4)
+    np.testing.assert_allclose(heard.resize_and_blur(np.float32(contrasts[0]), 12, 0.0)[0, 0, 0],
+                               min_max(np.float64(jax.image.resize(np.float32(contrasts[0]), (2, 12, 12), 'cubic')))[0, 0, 0], atol=1e-5)
+
+
+def test_the_centre_counts_more():
+    maps = np.random.default_rng(7).random((2, 4, 6))
+    bell = [np.exp(-((np.arange(n) + 0.5) / n - 0.5)**2 / (2 * 0.35**2)) for n in (4, 6)]
+    for run in both(functools.partial(heard.centred, sigma=0.35)):
+        np.testing.assert_allclose(run(np.float32(maps)), min_max(maps * np.outer(*bell)), atol=1e-6)
+    np.testing.assert_array_equal(heard.centred(np.float32(maps), 0.0), np.float32(maps))
 
 
 def test_weights_are_raised_by_what_is_heard():
@@ -60,13 +91,13 @@ def test_the_map_of_weighted_classes_is_that_of_each_class_added_up():
 
 
 @pytest.mark.parametrize('how', heard.COMBINATIONS)
-def test_it_stands_alone_times_or_beside_the_sum(how):
+def test_it_stands_alone_times_or_beside_another(how):
     rng = np.random.default_rng(3)
     cam, base = min_max(rng.random((3, 4, 5))), min_max(rng.random((3, 4, 5)))
     cam[1] = 0
-    expected = {'alone': cam, 'times': min_max(cam * base), 'beside': min_max(cam + base)}[how].copy()
+    expected = {'alone': cam, 'times': min_max((0.5 + cam) * base), 'beside': min_max(cam + base)}[how].copy()
     expected[1] = base[1]  # no class is left
-    for run in both(functools.partial(heard.combine, how=how)):
+    for run in both(functools.partial(heard.combine, how=how, share=0.5)):
         np.testing.assert_allclose(run(np.float32(cam), np.float32(base)), expected, atol=1e-6)
     with pytest.raises(ValueError, match='Choose one of: alone, times, beside'):
         heard.combine(np.float32(cam), np.float32(base), 'over')
@@ -110,11 +141,10 @@ def predicted(method, given, fps=25.0):
 def test_maps_on_a_stream_are_the_means_of_those_of_each_moment(weights):
     method = TrainingFree('heard_cam', HEARD_CAM, SIDE)
     given = moments(np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 37)))
-    raw = np.concatenate([method._raw_maps([moment] * 16, 16)[:1] for moment in given])
-    assert raw.shape == (37, 4, 4) and raw.min() == 0 and raw.max() == 1
+    raw = np.concatenate([method._raw_maps([moment], 16)[:1] for moment in given])
+    assert raw.shape == (37, 64, 64) and raw.min() == 0 and raw.max() == 1
     near = np.array([[abs(a.time - b.time) <= 0.25 for b in given] for a in given])
-    means = np.float32(np.einsum('tu,uhw->thw', near / near.sum(1, keepdims=True), np.float64(raw)))
-    expected = np.clip(jax.image.resize(means, (37, 64, 64), 'cubic'), 0, 1)
+    expected = np.einsum('tu,uhw->thw', near / near.sum(1, keepdims=True), np.float64(raw))
     np.testing.assert_allclose(predicted(method, given), expected, atol=1e-3)
     assert method._raw._cache_size() == method._smooth._cache_size() == 1
     assert len(predicted(method, given[:1])) == 1 and not list(method.predict_blocks(iter([])))
