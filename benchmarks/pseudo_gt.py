@@ -36,13 +36,13 @@ def measure(config, clips, out):
     nets, plus = load_nets(config.nets, config.sources, len(clips.categories)), load_nets('', (), 0)
     source_maps_fn, fuse_clip, took = make_source_maps_fn(nets, plus), maps.make_fuse_fn(clips, config.fusion, config.reach), {}
     sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips), source_maps_fn=source_maps_fn, plus=plus,
-                                   stretch=config.stretch, workers=config.data.workers)
+                                   stretch=config.stretch, workers=config.data.workers, front_end='log_spectrogram')
     maps.write_split(out / 'first', clips, sources_of, fuse_clip, tuple(nets.models), '')  # compiles the nets and warms the files
     took['whole'], _ = seconds(lambda: maps.write_split(out / 'whole', clips, sources_of, fuse_clip, tuple(nets.models), ''))
 
     items = stretches(clips, range(len(clips)), config.stretch)
     took['reading'], batches = seconds(lambda: list(iterate_stretches(
-        clips, Annotations(clips), items, config.stretch, jax.local_device_count(), config.data.workers)))
+        clips, Annotations(clips), items, config.stretch, jax.local_device_count(), config.data.workers, 'log_spectrogram')))
     clip, seen = next(sources_of(range(len(clips))))
     made = fuse_clip(seen)
     took['nets'], _ = seconds(lambda: ([jax.device_get(source_maps_fn(batch)) for batch in batches],

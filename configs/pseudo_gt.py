@@ -12,7 +12,7 @@
 """
 from ml_collections import ConfigDict
 
-from stanet_jax.configs import scam_coarse, scam_fine, scam_plus
+from stanet_jax.configs import run_of, scam_coarse, scam_fine, scam_plus
 
 STAGES = ('coarse', 'fine', 'plus')
 
@@ -20,8 +20,7 @@ STAGES = ('coarse', 'fine', 'plus')
 def get_config(name=''):
     stage, _, recipe = name.partition(':') if name.startswith(STAGES) else ('', '', name)
     recipe = recipe or 'synthave'
-    coarse, root = ('runs/coarse', 'runs/') if recipe == 'synthave' else ('runs/paper', 'runs/paper_')
-    made = {of: maps(of, recipe, coarse, root) for of in STAGES}
+    made = {of: maps(of, recipe) for of in STAGES}
     if stage:
         return made[stage]
     data = scam_coarse.get_config(recipe).data
@@ -31,8 +30,8 @@ def get_config(name=''):
         'recipe': recipe,
         'data': data,  # of all stages
         'stages': STAGES,  # SCAM coarse, SCAM fine, SCAM+; STANet needs the first two
-        'coarse_nets': coarse,  # the run of the coarse nets
-        'switch': f'{root}switch',  # the run of the audio switch
+        'coarse_nets': run_of(recipe, 'coarse'),  # the run of the coarse nets
+        'switch': run_of(recipe, 'switch'),  # the run of the audio switch
         'coarse': made['coarse'],
         'fine_nets': scam_fine.get_config(recipe),
         'fine': made['fine'],
@@ -41,18 +40,18 @@ def get_config(name=''):
     })
 
 
-def maps(stage, recipe, coarse, root):
-    """The config of one stage's maps; `coarse` is the run of the coarse nets, and folders of other runs begin with `root`."""
-    data = scam_coarse.get_config(recipe).data
+def maps(stage, recipe):
+    """The config of one stage's maps."""
+    made, data = run_of(recipe, 'pseudo_gt'), scam_coarse.get_config(recipe).data
     return ConfigDict({
         'task': 'maps',
         'recipe': recipe,
-        'data': {field: data[field] for field in ('name', 'root', 'prepared', 'rate', 'workers')},
+        'data': {field: value for field, value in data.items() if field not in ('side', 'frames_per_clip', 'least_crop')},
         'splits': ('train', 'validation', 'test'),
-        'nets': coarse if stage == 'coarse' else f'{root}pseudo_gt/fine_nets',  # the run of S, SA and ST
-        'plus_nets': f'{root}pseudo_gt/plus_nets' if stage == 'plus' else '',  # the run of S+, SA+ and ST+; '' to leave them out
-        'boxes': '' if stage == 'coarse' else f'{root}pseudo_gt/coarse',  # maps to whose boxes frames are cropped for S, SA and ST
-        'switch': f'{root}switch',  # the run of the audio switch; '' to hear whatever sound there is
+        'nets': run_of(recipe, 'coarse') if stage == 'coarse' else f'{made}/fine_nets',  # the run of S, SA and ST
+        'plus_nets': f'{made}/plus_nets' if stage == 'plus' else '',  # the run of S+, SA+ and ST+; '' to leave them out
+        'boxes': '' if stage == 'coarse' else f'{made}/coarse',  # maps to whose boxes frames are cropped for S, SA and ST
+        'switch': run_of(recipe, 'switch'),  # the run of the audio switch; '' to hear whatever sound there is
         'sources': ('S', 'SA', 'ST'),
         'plus_sources': scam_plus.get_config(recipe).nets if stage == 'plus' else (),
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22

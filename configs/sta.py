@@ -5,23 +5,25 @@
 
     stanet distill --config=sta:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
 """
-from stanet_jax.configs import scam_coarse
+from stanet_jax.configs import run_of, scam_coarse
 
 
 def get_config(recipe='synthave'):
     config = scam_coarse.get_config(recipe)
     config.task = 'student'
     config.nets = ('STA',)
-    runs = 'runs/' if recipe == 'synthave' else 'runs/paper_'
-    coarse = 'runs/coarse' if recipe == 'synthave' else 'runs/paper'
-    config.maps = f'{runs}pseudo_gt/fine'  # what it learns: a stage of configs/pseudo_gt.py
-    config.switch = f'{runs}switch'  # whose labels it hears by while it learns, whose net it hears by ever after
+    coarse = run_of(recipe, 'coarse')
+    config.maps = f'{run_of(recipe, "pseudo_gt")}/fine'  # what it learns: a stage of configs/pseudo_gt.py
+    config.switch = run_of(recipe, 'switch')  # whose labels it hears by while it learns, whose net it hears by ever after
     config.start_from = {'STA': {'encoder': f'{coarse}/ST', 'time_map': f'{coarse}/ST', 'audio_encoder': f'{coarse}/SA',
                                  'audio_map': f'{coarse}/SA'}}
     config.epochs = {'STA': 1.5}
     config.optimizer = {'STA': 'adam'}
     config.learning_rate = {'STA': 1e-3}
     config.new_multiplier = {'STA': 2.0}
+    if recipe == 'real':
+        config.epochs = {'STA': 10.0}
+        config.new_multiplier = {'STA': 1.0}
     if recipe == 'paper':
         config.data.side, config.batch = 356, 3
         config.epochs = {'STA': 15.0}

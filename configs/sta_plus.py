@@ -8,25 +8,25 @@
         STA+ alone, on VGG-16 where STA has ResNeXt: `stanet predict --checkpoint=runs/paper_sta
         --checkpoint=runs/paper_sta_plus` joins them.
 """
-from stanet_jax.configs import scam_plus, sta
+from stanet_jax.configs import run_of, scam_plus, sta
 
 BRANCH = ('encoder', 'audio_encoder', 'audio_map', 'time_map', 'fuse')  # the parts of STA that STA+ has, too
 
 
 def get_config(recipe='synthave'):
     config, plus = sta.get_config(recipe), scam_plus.get_config(recipe)
-    config.nets = ('STA', 'STA_short', 'STA_long') if recipe == 'synthave' else ('STA_short', 'STA_long')
+    config.nets = ('STA', 'STA_short', 'STA_long') if recipe != 'paper' else ('STA_short', 'STA_long')
     config.fragments, config.blender = plus.fragments, plus.blender
-    runs = 'runs/' if recipe == 'synthave' else 'runs/paper_'
-    config.maps = f'{runs}pseudo_gt/plus'
+    sta_run = f'{run_of(recipe, "sta")}/STA'
+    config.maps = f'{run_of(recipe, "pseudo_gt")}/plus'
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
         config[field] = {net: config[field].STA for net in config.nets}
-    if recipe == 'synthave':
-        config.start_from = {'STA': f'{runs}sta/STA', **{net: {part: f'{runs}sta/STA' for part in BRANCH} for net in config.nets[1:]}}
+    if recipe != 'paper':
+        config.start_from = {'STA': sta_run, **{net: {part: sta_run for part in BRANCH} for net in config.nets[1:]}}
         config.batch, config.log_every = 16, 5
-        config.epochs = {net: 0.3 for net in config.nets}
+        config.epochs = {net: 0.3 if recipe == 'synthave' else 4.0 for net in config.nets}
         config.epochs.STA = 0.0  # taken as it is, so that the three are in one folder
     else:
         config.encoder = plus.encoder
-        config.start_from = {net: {'audio_encoder': f'{runs}sta/STA'} for net in config.nets}
+        config.start_from = {net: {'audio_encoder': sta_run} for net in config.nets}
     return config

@@ -6,6 +6,9 @@
     stanet run --config=stanet:demo --workdir=runs/demo
         A smaller SynthAVE and shorter trainings: `make demo`.
 
+    stanet run --config=stanet:real --config.data.root=DIR --workdir=runs/real
+        One's own videos in folders named by their tags, DIR/<tag>/<video>, on frozen pretrained encoders.
+
     stanet run --config=stanet:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as the papers have it. Not run yet.
 """
@@ -17,7 +20,7 @@ STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt,
 
 
 def get_config(recipe='synthave'):
-    of = choose({'synthave': 'synthave', 'demo': 'synthave', 'paper': 'paper'}, recipe)
+    of = choose({'synthave': 'synthave', 'demo': 'synthave', 'real': 'real', 'paper': 'paper'}, recipe)
     config = ConfigDict({stage: module.get_config(of) for stage, module in STAGES.items()})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
     config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself

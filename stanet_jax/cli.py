@@ -33,7 +33,7 @@ COMMANDS = {
 DATA = {
     'synthave': 'writes SynthAVE, a small audio-visual world with known gaze',
     'synthvoc': "writes frames of SynthAVE as a set for segmentation, in VOC's layout",
-    'check': 'says what of AVE and of fixation sets is in a folder, and what will be skipped',
+    'check': 'says what of a data set or of fixation sets is in a folder, and what will be skipped',
     'diem': 'makes a fixation set of the raw gaze of DIEM',
 }
 CONFIGS = pathlib.Path(__file__).parent / 'configs'

@@ -13,7 +13,7 @@ VARIANTS = {'STA': {'nets': ('STA',)}}
 def vary(config, variant):
     """A config of the coarse classifiers -> that of STA, which begins as SA does and is trained as ST is."""
     config.update_from_flattened_dict(choose(VARIANTS, variant))
-    config.start_from.STA = config.start_from.SA
+    config.start_from.STA = {part: of for part, of in config.start_from.SA.items() if part != 'classifier'}
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
         config[field] = {'STA': config[field].ST}
     return config

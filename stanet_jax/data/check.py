@@ -1,4 +1,4 @@
-"""Checks which parts of AVE are in a folder, which are missing, and what will be skipped, without writing anything."""
+"""Checks which clips of a set are in a folder, which are missing, and what will be skipped, without writing anything."""
 import collections
 import concurrent.futures
 import os
@@ -9,6 +9,7 @@ import tqdm
 
 from stanet_jax import InputError
 from stanet_jax.data import ave
+from stanet_jax.data.preparation import Source
 from stanet_jax.media.video import open_media, video_stream
 
 SHOWN = 5  # how many names a line lists
@@ -21,34 +22,41 @@ def some(names: Iterable[str]) -> str:
 
 
 def check_ave(root: str | os.PathLike) -> tuple[list[str], bool]:
-    """Reads the annotations and the header of every video in a folder of AVE.
+    """Checks a folder of AVE as `check_set` does, and says which lists of clips it lacks; InputError where there are no annotations."""
+    source = ave.source(root)
+    used = ave.split_files(ave.annotation_files(source.root))
+    absent = [name for name in ave.SPLITS.values() if name not in used.values()]
+    lines, any_used = check_set(source, 'AVE')
+    if absent:
+        lines.insert(1, f'  missing: {", ".join(absent)}; ' + (f'all of {ave.ANNOTATIONS} is for training'
+                                                               if ave.ANNOTATIONS in used.values() else 'their clips are not used'))
+    return lines, any_used
+
+
+def check_set(source: Source, title: str) -> tuple[list[str], bool]:
+    """Reads the listing of a set and the header of every video.
 
     Returns:
         Lines of text that say what is there and what will be skipped, and whether any clip can be used.
     Raises:
-        InputError: there are no annotations.
+        InputError: the listing cannot be read.
     """
-    root = ave.find_root(root)
-    used = ave.split_files(ave.annotation_files(root))
-    lines, clips = [f'AVE in {root}'], {split: ave.read_annotations(os.path.join(root, name)) for split, name in used.items()}
-    absent = [name for name in ave.SPLITS.values() if name not in used.values()]
-    if absent:
-        lines.append(f'  missing: {", ".join(absent)}; ' + (f'all of {ave.ANNOTATIONS} is for training' if ave.ANNOTATIONS in used.values()
-                                                            else 'their clips are not used'))
-    ids = sorted({a.id for annotations, _ in clips.values() for a in annotations})
-    states = dict(zip(ids, probe([os.path.join(root, 'AVE', f'{name}.mp4') for name in ids]), strict=True))
-    any_used = False
-    for split, (annotations, bad) in clips.items():
+    listing = source.read()
+    paths = sorted({clip.path for clips in listing.splits.values() for clip in clips})
+    states = dict(zip(paths, probe(paths), strict=True))
+    lines, any_used = [f'{title} in {source.root}'], False
+    for split, clips in listing.splits.items():
         ids_by_state = collections.defaultdict(list)
-        for a in annotations:
-            ids_by_state[states[a.id]].append(a.id)
+        for clip in clips:
+            ids_by_state[states[clip.path]].append(clip.id)
         silent = ids_by_state['silent']
         good = len(ids_by_state['sound']) + len(silent)
         any_used |= good > 0
-        lines.append(f'  {split}: {good} of {len(annotations) + len(bad)} clips can be used, {len({a.category for a in annotations})} '
+        bad = [f'{of["line"]}: {of["detail"]}' for of in listing.skipped if of['split'] == split]
+        lines.append(f'  {split}: {good} of {len(clips) + len(bad)} clips can be used, {len({tag for clip in clips for tag in clip.tags})} '
                      f'categories, {len(silent)} without sound' + (f' ({some(silent)})' if silent else ''))
         skipped = {why: names for why, names in sorted(ids_by_state.items()) if why not in ('sound', 'silent')}
-        skipped |= {'bad lines': [f'{number}: {why}' for number, _, why in bad]} if bad else {}
+        skipped |= {'bad lines': bad} if bad else {}
         lines += [f'    skipped, {why} ({len(names)}): {some(names)}' for why, names in skipped.items()]
     return lines, any_used
 

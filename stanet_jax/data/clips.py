@@ -1,4 +1,5 @@
 """The clips of a prepared set: frames and seconds of sound, read at random."""
+import collections
 import copy
 import io
 import math
@@ -11,6 +12,7 @@ from PIL import Image
 from tensorflow_datasets.core import DatasetBuilder
 
 from stanet_jax.data import records
+from stanet_jax.data.features import Features
 from stanet_jax.media.clip import StoredClip
 from stanet_jax.media.sound import SAMPLE_RATE, audio_window_bounds
 
@@ -28,24 +30,29 @@ class Clips:
     """The clips of one split, whose frames and sound can be read at random, from many threads and processes.
 
     Attributes:
-        clips: a dict of each clip, see `ave.prepare`.
-        categories: sorted names; a clip's tag is an index into them.
+        clips: a dict of each clip, see `preparation.prepare`.
+        categories: sorted names; a clip's tags are indices into them.
         split: its name.
         side: width and height of the frames, in pixels.
         rate: frames per second.
+        features: what frozen encoders give of the frames as the nets see them; None where encoders are not frozen.
+        whole: the same of whole frames, where `features` are of crops.
     """
     clips: list[dict[str, Any]]
     categories: list[str]
     split: str
     side: int
     rate: float
+    features: Features | None = None
+    whole: Features | None = None
+    _by_tag: dict[int, list[int]] | None = None  # kept by `of_tag`
 
     def __init__(self, builder: DatasetBuilder, split: str):
-        """Opens a split of a set that `ave.prepare` gives; InputError where it has no such split."""
+        """Opens a split of a set that `preparation.prepare` gives; InputError where it has no such split."""
         self._records = records.Records(builder, split)
-        self.clips, self.categories = builder.info.metadata['splits'][split], builder.info.metadata['categories']
-        self.split = split
-        self.side, self.rate = builder.builder_config.side, builder.builder_config.rate
+        metadata = builder.info.metadata
+        self.clips, self.categories = metadata['splits'][split], metadata['categories']
+        self.split, self.side, self.rate = split, metadata['side'], metadata['rate']
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -58,12 +65,31 @@ class Clips:
 
     def of_tag(self, tag: int) -> list[int]:
         """Gives the indices of the clips with this tag."""
-        return [i for i, clip in enumerate(self.clips) if clip['tag'] == tag]
+        if self._by_tag is None:
+            self._by_tag = collections.defaultdict(list)
+            for i, clip in enumerate(self.clips):
+                for of in clip['tags']:
+                    self._by_tag[of].append(i)
+        return self._by_tag.get(tag, [])
+
+    def multi_hot(self, index: int) -> Float[np.ndarray, ' c']:
+        """Gives the tags of a clip, 1 for each that it has and 0 for the others."""
+        return np.isin(np.arange(len(self.categories)), self.clips[index]['tags']).astype(np.float32)
+
+    def tag_names(self, index: int) -> str:
+        """Gives the names of a clip's tags, with semicolons between."""
+        return ';'.join(self.categories[tag] for tag in self.clips[index]['tags'])
 
     def only(self, indices: Iterable[int]) -> 'Clips':
         """Gives a `Clips` of these clips alone."""
         result = copy.copy(self)
-        result.clips = [self.clips[i] for i in indices]
+        result.clips, result._by_tag = [self.clips[i] for i in indices], None
+        return result
+
+    def with_features(self, features: Features | None, whole: Features | None = None) -> 'Clips':
+        """Gives the same clips with these features."""
+        result = copy.copy(self)
+        result.features, result.whole = features, whole or features
         return result
 
     def image(self, index: int, k: int) -> Image.Image:

@@ -12,7 +12,7 @@ import PIL.Image
 from jaxtyping import UInt8
 
 from stanet_jax.data.clips import Clips
-from stanet_jax.media.sound import log_spectrogram
+from stanet_jax.media.sound import FRONT_ENDS
 
 Box = tuple[float, float, float, float]  # (y0, x0, y1, x1), as shares of the frame's height and width
 AnnotationFn = Callable[[int, int], dict[str, Any]]  # (clip, frame) -> what is known of the frame, see `annotations.Annotations`
@@ -53,28 +53,33 @@ def crop_images(images: Sequence[PIL.Image.Image], box: Box = WHOLE, mirror: boo
     return np.stack([np.asarray(i) for i in images])
 
 
-def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: bool = False, box: Box = WHOLE, mirror: bool = False,
-                  ) -> dict[str, np.ndarray | np.generic]:
+def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: str = '', box: Box = WHOLE, mirror: bool = False,
+                  levels: Sequence[str] = ('C5',)) -> dict[str, np.ndarray | np.generic]:
     """Reads what the nets see of a clip at the target `frame`.
 
     Args:
         clips: a split; clip: index of one of its clips.
         frame: the target; beyond the clip's ends its first or last frame is repeated.
         frames: how many frames to read, with the target in the middle; 0 for none.
-        sound: whether to read the sound around the target.
+        sound: which of `sound.FRONT_ENDS` makes what is heard around the target; '' for no sound.
         box, mirror: how the frames are cropped, see `crop_images`.
+        levels: of the features that are read in place of frames where encoders are frozen.
     Returns:
-        A dict of `tags` float32 [c], one-hot, and `clip`, the index. Where frames are read, `frames` uint8 [t, h, w, 3]. Where sound is
-        read, `audio` float32 [257, 98], the log spectrogram of the second around the target, and `phi`, 1 where the clip has sound,
-        else 0.
+        A dict of `tags` float32 [c], multi-hot, and `clip`, the index. Where frames are read, `frames` uint8 [t, h, w, 3]. Where sound is
+        read, `audio` float32 [f, t2], and `phi`, 1 where the clip has sound, else 0. Where encoders are frozen, the `levels`, as
+        `Features.seen` gives them, are in the place of `frames`, and `embedding` [d] in that of `audio`.
     """
     info = clips.clips[clip]
-    tags = np.eye(len(clips.categories), dtype=np.float32)[info['tag']]
-    result: dict[str, np.ndarray | np.generic] = {'tags': tags, 'clip': np.int32(clip)}
-    if frames:
+    result: dict[str, np.ndarray | np.generic] = {'tags': clips.multi_hot(clip), 'clip': np.int32(clip)}
+    if frames and clips.features:
+        result |= clips.features.seen(info, frame, frames, levels)
+    elif frames:
         result['frames'] = crop_images([clips.image(clip, frame + k - frames // 2) for k in range(frames)], box, mirror)
     if sound:
-        result['audio'] = log_spectrogram(clips.sound(clip, frame / clips.rate))
+        if clips.features:
+            result['embedding'] = clips.features.heard(info, frame)
+        else:
+            result['audio'] = FRONT_ENDS[sound].function(clips.sound(clip, frame / clips.rate))
         result['phi'] = np.float32(info['samples'] > 0)
     return result
 
@@ -88,8 +93,8 @@ def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granulari
         frames: of a fragment, 1 or 3.
         granularity: 'short' for the nearest fragments on both sides that do not overlap the target's; their middle may lie outside the
             clip, as `read_fragment` repeats its first and last frame. 'long' for random ones of the clip that lie outside
-            `frame - GUARD ... frame + GUARD`, or the farthest where there are too few. 'cross' for random ones of other clips of the
-            same tag, or of this clip where the tag has no other.
+            `frame - GUARD ... frame + GUARD`, or the farthest where there are too few. 'cross' for random ones of other clips that
+            share a tag, or of this clip where there is no other.
         count: how many.
         rng: to draw with; by default a generator seeded with (clip, frame).
     Returns:
@@ -104,7 +109,7 @@ def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granulari
         if len(far) < count:
             far = np.argsort(-distance, kind='stable')[:count]
         return [(clip, int(k)) for k in rng.choice(far, count, replace=len(far) < count)]
-    same = [i for i in clips.of_tag(clips.clips[clip]['tag']) if i != clip] or [clip]
+    same = sorted({i for tag in clips.clips[clip]['tags'] for i in clips.of_tag(tag) if i != clip}) or [clip]
     return [(int(i), int(rng.integers(clips.clips[i]['frames']))) for i in rng.choice(same, count, replace=len(same) < count)]
 
 
@@ -116,7 +121,7 @@ def describe_shortage(clips: Clips, frames: int, granularity: str, count: int) -
         enough = {length: away(length) >= count for length in {clip['frames'] for clip in clips.clips}}
         few = sum(not enough[clip['frames']] for clip in clips.clips)
         return f'{few} of {len(clips)} clips are too short for long-term fragments: their farthest frames are taken' if few else ''
-    tags = {clip['tag'] for clip in clips.clips}
+    tags = {tag for clip in clips.clips for tag in clip['tags']}
     alone = [tag for tag in tags if len(clips.of_tag(tag)) == 1] if granularity == 'cross' else []
     return f'{len(alone)} of {len(tags)} tags have one clip alone: its own frames are taken for cross-term fragments' if alone else ''
 
@@ -133,21 +138,24 @@ class Examples:
             not count; `target`, a PIL image, is cropped like the frames; the target frame's `box` is what the frames of all fragments
             are cropped to, and is not part of the example.
         draw: `(index, rng) -> (clip, frame)`, used in place of `target_frame`.
-        least_crop: side of the smallest random crop, as a share of the box.
+        least_crop: side of the smallest random crop, as a share of the box. Features of frozen encoders are neither cropped nor mirrored.
         granularity: 'short', 'long' or 'cross' for examples of several fragments, see `sample_fragments`, or ''. With it `frames`,
-            `audio`, `phi` and `target` have a first axis of size 1 + count, the target fragment before the others. Where there are
-            `target` maps, `known` [1 + count] tells which of them count, and `mask` is True where at least one does.
+            `audio` (or features in their place), `phi` and `target` have a first axis of size 1 + count, the target fragment before the
+            others. Where there are `target` maps, `known` [1 + count] tells which of them count, and `mask` is True where at least one
+            does.
         count: how many other fragments.
+        levels: see `read_fragment`.
     """
     clips: Clips
     per_clip: int
     frames: int = 0
-    sound: bool = False
+    sound: str = ''
     annotations: AnnotationFn | None = None
     draw: Callable[[int, np.random.Generator | None], tuple[int, int]] | None = None
     least_crop: float = 1.0
     granularity: str = ''
     count: int = 2
+    levels: tuple[str, ...] = ('C5',)
 
     def __len__(self) -> int:
         return len(self.clips) * self.per_clip
@@ -161,17 +169,17 @@ class Examples:
         """Reads the example whose target is this frame, as `example` does."""
         places, known = [(clip, frame)], self.known(clip, frame)
         box, mirror = known.get('box', WHOLE), False
-        if rng is not None:
+        if rng is not None and not self.clips.features:
             box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
         if self.granularity:
             places += sample_fragments(self.clips, clip, frame, self.frames, self.granularity, self.count, rng)
         fragments: list[dict[str, Any]] = [
-            {'mask': np.True_, **read_fragment(self.clips, *place, self.frames, self.sound, box, mirror),
+            {'mask': np.True_, **read_fragment(self.clips, *place, self.frames, self.sound, box, mirror, self.levels),
              **self.cut(known if k == 0 else self.known(*place), box, mirror)} for k, place in enumerate(places)]
         if not self.granularity:
             return fragments[0]
         stacked: dict[str, Any] = {k: np.stack([fragment[k] for fragment in fragments])
-                                   for k in ('frames', 'audio', 'phi', 'target') if k in fragments[0]}
+                                   for k in ('frames', 'audio', 'C3', 'C4', 'C5', 'embedding', 'phi', 'target') if k in fragments[0]}
         if 'target' in stacked:
             stacked['known'] = np.stack([fragment['mask'] for fragment in fragments])
             stacked['mask'] = stacked['known'].any()

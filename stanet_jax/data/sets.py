@@ -1,29 +1,48 @@
-"""The sets by name: AVE, and SynthAVE, which is made where it does not exist yet."""
+"""The sets by name: AVE; SynthAVE, which is made where it does not exist yet; folders of videos; VGGSound."""
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from stanet_jax.data import ave, synthave
+from stanet_jax.data import ave, folders, preparation, synthave, vggsound
 from stanet_jax.data.clips import Clips
+from stanet_jax.data.preparation import Source
 
-NAMES = ('ave', 'synthave')
+NAMES = ('ave', 'synthave', 'folders', 'vggsound')
 
 
-def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prepared: str | os.PathLike = '',
-                part: tuple[int, int] = (0, 1), wait: Callable[[str], None] = lambda name: None) -> dict[str, Clips]:
-    """Opens the clips of each split of a set that has any; the set is made and prepared first where that is not done yet.
+def find_source(name: str, root: str | os.PathLike, clip_seconds: float = 10.0, shares: Sequence[float] = folders.SHARES,
+                split_seed: int = 0) -> Source:
+    """Finds a set.
 
     Args:
         name: one of `NAMES`.
-        root: folder of the set.
-        side, rate: width and height in pixels, and frames per second, at which frames are stored.
-        prepared: folder of the records, `<root>/prepared` by default.
-        part, wait: this process among those of a run, see `ave.prepare`.
+        root: where it is.
+        clip_seconds, shares, split_seed: how videos in folders are cut and split, see `folders.source`; the other sets say themselves.
     Raises:
-        InputError: see `ave.prepare`.
+        InputError: it is not there.
     """
-    if name == 'synthave' and part[0] == 0 and not os.path.exists(root):
+    if name == 'folders':
+        return folders.source(root, clip_seconds, shares, split_seed)
+    return vggsound.source(root) if name == 'vggsound' else ave.source(root)
+
+
+def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prepared: str | os.PathLike = '', *, clip_seconds: float = 10.0,
+                shares: Sequence[float] = folders.SHARES, split_seed: int = 0, beam: str = '', beam_options: Sequence[str] = (),
+                process: int = 0, wait: Callable[[str], None] = lambda name: None) -> dict[str, Clips]:
+    """Opens the clips of each split of a set that has any; the set is made and prepared first where that is not done yet.
+
+    Args:
+        name, root, clip_seconds, shares, split_seed: which set, see `find_source`.
+        side, rate: width and height in pixels, and frames per second, at which frames are stored.
+        prepared: folder of the records, `prepared` in the set's folder by default.
+        beam, beam_options: what prepares, see `preparation.prepare`.
+        process, wait: this process among those of a run, see there.
+    Raises:
+        InputError: see `preparation.prepare`.
+    """
+    if name == 'synthave' and process == 0 and not os.path.exists(root):
         synthave.generate(root)
     wait('data made')
-    builder = ave.prepare(root, side, rate, prepared, part=part, wait=wait)
+    source = find_source(name, root, clip_seconds, shares, split_seed)
+    builder = preparation.prepare(source, side, rate, prepared, beam=beam, beam_options=beam_options, process=process, wait=wait)
     splits = {split: Clips(builder, split) for split in builder.info.metadata['splits']}
     return {split: clips for split, clips in splits.items() if len(clips)}

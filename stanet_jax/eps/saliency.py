@@ -17,24 +17,28 @@ from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data.batches import iterate_in_order
 from stanet_jax.eps.images import TaggedImages, open_images
+from stanet_jax.media.sound import FRONT_ENDS
 from stanet_jax.models import backbones
 from stanet_jax.stages import students
-from stanet_jax.training import checkpoint, sharding
+from stanet_jax.stages.nets import front_end, load_net
+from stanet_jax.training import sharding
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import open_workdir, read_config, write_missing
 
 
-def saliency_of_stills(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module) -> UInt8[jax.Array, 'b h w']:
+def saliency_of_stills(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module,
+                       sound: tuple[int, int]) -> UInt8[jax.Array, 'b h w']:
     """STA's maps of still images, each min-maxed to 0 to 255; an image stands for the frames before and after it, too.
 
     Args:
         variables: of the student.
         batch: `frames` uint8 [b, h, w, 3].
         model: the student STA.
+        sound: the shape of what it hears, of which there is nothing.
     """
     x = backbones.normalise(model.encoder, batch['frames'])
     b = len(x)
-    logits, _ = model.apply(variables, jnp.stack([x, x, x], axis=1), jnp.zeros((b, 257, 98)), jnp.zeros(b))
+    logits, _ = model.apply(variables, jnp.stack([x, x, x], axis=1), jnp.zeros((b, *sound)), jnp.zeros(b))
     return jnp.round(255 * scam.min_max(jax.nn.sigmoid(logits))).astype(jnp.uint8)
 
 
@@ -54,9 +58,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     student = read_config(config.student)
     if student.get('task') != 'student' or 'STA' not in student.nets:
         raise InputError(f'config.student={config.student!r}: not a run of configs/sta.py')
-    model, variables = students.make_student(student), checkpoint.load_variables(pathlib.Path(config.student) / 'STA' / 'variables')
+    model, variables = students.make_student(student), load_net(student, pathlib.Path(config.student) / 'STA')
     folder, side = open_workdir(config, workdir), student.data.side
-    predict = sharding.on_local_devices(functools.partial(saliency_of_stills, model=model), variables)
+    sound = FRONT_ENDS[front_end(student)].shape
+    predict = sharding.on_local_devices(functools.partial(saliency_of_stills, model=model, sound=sound), variables)
     for images in open_images(config).values():
         def make(missing, images=images):
             pending, batch, load = iter(missing), config.batch * jax.local_device_count(), functools.partial(squeezed, images, side)

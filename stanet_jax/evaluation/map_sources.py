@@ -145,7 +145,7 @@ def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: st
         if video.frames == 1 and wave is None:
             yield pictures.of(video)
             return
-        moments = moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.sound)
+        moments = moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.front_end)
         for block, predicted in students.predict_blocks(moments, video.fps):
             maps = {name: np.asarray(of_block) for name, of_block in predicted.items()}
             yield from ({name: of_block[k] for name, of_block in maps.items()} for k in range(len(block)))

@@ -10,39 +10,65 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.data.features import LEVELS
+from stanet_jax.inference.runs import Nets
 from stanet_jax.models import backbones
+from stanet_jax.stages.nets import feature_shapes, levels_of
 from stanet_jax.stages.students import STUDENTS
 
 
-def encode_block(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b h w 3'], audio: Float[AnyArray, 'b 257 98'],
-                 phi: Float[AnyArray, ' b'], *, models: Mapping[str, nn.Module], switch_net: nn.Module, switch_side: int) -> dict[str, Any]:
+def encode_block(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b h w 3'], audio: Float[AnyArray, 'b f t'],
+                 phi: Float[AnyArray, ' b'], *, nets: Nets) -> dict[str, Any]:
     """The features of a block of b moments from each student's encoders, and the audio switch.
 
     Args:
-        variables: of each student, and of the switch net under 'switch'.
+        variables: as `nets` has them.
         frames: RGB.
-        audio: log-spectrograms of the second around each frame.
+        audio: the second around each frame, as the nets hear it.
         phi: 1 where there is sound, else 0.
-        models: students by name.
-        switch_net: the audio switch.
-        switch_side: side of the frames that the switch net was trained on, in pixels.
+        nets: the students and their audio switch.
     Returns:
         `phi` [b], 1 where the switch net lets the sound through (its probability is above 0.5), else 0, as without sound; and for each
         student a dict of its image features, `C3`, `C4` and `C5`, or `C5` alone for STA+, and its audio embedding `heard` [b, d].
     """
-    small = backbones.normalise(switch_net.encoder, frames)
-    small = jax.image.resize(small, (len(small), switch_side, switch_side, 3), 'linear')[:, None]
-    opened = switch_net.apply(variables['switch'], small, audio, phi)[0]
+    pictures, sounds, phi = encode_frozen(variables, frames, audio, phi, nets)
+    if 'encoder' in nets.frozen:
+        shown = {level: x[:, None] for level, x in pictures.items()}
+    else:
+        small = backbones.normalise(nets.switch.encoder, frames)
+        shown = jax.image.resize(small, (len(small), nets.switch_side, nets.switch_side, 3), 'linear')[:, None]
+    opened = nets.switch.apply(variables['switch'], shown, sounds, phi)[0]
     seen: dict[str, Any] = {'phi': phi * (opened[:, 0] > 0)}
-    for net, model in models.items():
-        features: Any = model.apply(variables[net], backbones.normalise(model.encoder, frames), method='encode_frames')
-        wanted = ('C3', 'C4', 'C5') if net == 'STA' else ('C5',)
-        seen[net] = {**{level: features[level] for level in wanted}, 'heard': model.apply(variables[net], audio, method='encode_audio')}
+    for net, model in nets.models.items():
+        given = pictures if 'encoder' in nets.frozen else backbones.normalise(model.encoder, frames)
+        features: Any = model.apply(variables[net], given, method='encode_frames')
+        heard = model.apply(variables[net], sounds, method='encode_audio')
+        seen[net] = {**{level: features[level] for level in levels_of(net)}, 'heard': heard}
     return seen
+
+
+def encode_frozen(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b h w 3'], audio: Float[AnyArray, 'b f t'],
+                  phi: Float[AnyArray, ' b'], nets: Nets) -> tuple[dict[str, AnyArray], Any, Float[AnyArray, ' b']]:
+    """What the encoders that all nets share give of a block: the features of pictures, empty where each net has an encoder of its own;
+    those of sounds, or else the sounds; and `phi`, which is 0 where there is no ear."""
+    config = nets.config
+    pictures: Any = {}
+    sounds: Any = audio
+    if 'encoder' in nets.frozen:
+        pictures = nets.frozen['encoder'].apply(variables['encoder'], backbones.normalise(config.encoder.name, frames))
+        pictures = {level: pictures[level] for level in LEVELS}
+    if 'audio_encoder' in nets.frozen:
+        sounds = nets.frozen['audio_encoder'].apply(variables['audio_encoder'], audio)
+        sounds = {'embedding': sounds['embedding']}
+    elif config.audio_encoder.get('frozen'):
+        width = feature_shapes(config.audio_encoder, np.zeros((1, *audio.shape[1:]), np.float32))['embedding']
+        sounds, phi = {'embedding': jnp.zeros((len(audio), *width))}, jnp.zeros_like(phi)
+    return pictures, sounds, phi
 
 
 def blend_block(variables: Mapping[str, Variables], seen: Sequence[Mapping[str, Any]], triples: Int[AnyArray, 'b 3'], *,

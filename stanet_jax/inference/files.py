@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 
 from stanet_jax import InputError
 from stanet_jax.media.picture import PICTURE_SUFFIXES
+from stanet_jax.media.video import VIDEO_SUFFIXES
 
 T = TypeVar('T')
-# Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
-VIDEO_SUFFIXES = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts '
-                           '.vob .webm .wmv'.split())
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:

@@ -23,7 +23,7 @@ class FilmPredictor(Protocol):
     def names(self) -> Sequence[str]: ...
 
     @property
-    def sound(self) -> str: ...
+    def front_end(self) -> str: ...
 
     @property
     def hears(self) -> bool: ...
@@ -59,9 +59,9 @@ def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt
     if isinstance(video, str | os.PathLike):
         if sound is not None:
             raise InputError(f'{video}: a file is heard with its own sound; give its frames to have another one heard')
-        moments, fps = read_moments(video, predictor.side, predictor.sound), frame_count(video).fps
+        moments, fps = read_moments(video, predictor.side, predictor.front_end), frame_count(video).fps
     else:
-        moments = moments_of_frames(video, sound, fps, predictor.side, predictor.sound)
+        moments = moments_of_frames(video, sound, fps, predictor.side, predictor.front_end)
     times, maps = [], []
     for block, found in predictor.predict_blocks(moments, fps):
         times += [moment.time for moment in block]

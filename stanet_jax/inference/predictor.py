@@ -7,7 +7,6 @@ the first.
 import functools
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -21,11 +20,11 @@ from stanet_jax.arrays import AnyArray
 from stanet_jax.data.fragments import GUARD
 from stanet_jax.inference.blocks import blend_block, encode_block, reason_block
 from stanet_jax.inference.films import Maps, film_maps
+from stanet_jax.inference.runs import load_nets
 from stanet_jax.media.moments import Moment, moments_of_frames
-from stanet_jax.models.branch import parse_net
-from stanet_jax.stages import audio_switch, students
-from stanet_jax.training import checkpoint, sharding
-from stanet_jax.workdir import read_config
+from stanet_jax.stages.nets import front_end
+from stanet_jax.stages.students import STUDENTS
+from stanet_jax.training import sharding
 
 T = TypeVar('T')
 BLOCK = 8  # the number of moments of a block is a multiple of this, and at least twice this
@@ -109,11 +108,11 @@ class Predictor:
     Attributes:
         side: of the frames that the students take and of their maps, in pixels.
         rate: frames per second of their training: the neighbouring frames that they see are 1 / rate seconds away.
+        front_end: which of `sound.FRONT_ENDS` makes what they hear.
         names: of the maps that are made; the last one is the prediction.
-        sound: the front end through which they hear, a key of `sound.HEARD`.
         hears: whether the maps depend on sound.
     """
-    sound, hears = 'log_spectrogram', True
+    hears = True
 
     def __init__(self, *runs: str | os.PathLike):
         """Loads students from the folder of a run with one or with all three of them, or from several runs.
@@ -125,31 +124,18 @@ class Predictor:
         """
         if jax.process_count() > 1:
             raise InputError('--processes: prediction is one process on all its devices; start one for each share of the videos')
-        found = find_students(runs)
-        configs, variables, self._models = {net: read_config(run) for net, run in found.items()}, {}, {}
-        for net in (net for net in students.STUDENTS if net in found):
-            lead = (configs[net].fragments + 1, 3) if parse_net(net).granularity else (3,)
-            make = functools.partial(students.make_student, net=net)
-            self._models[net], variables[net] = _load(found[net], found[net] / net, configs[net], make, lead)
-        first, run = next(iter(found.items()))
-        data = configs[first].data
-        for net, other in configs.items():
-            if (other.data.side, other.data.rate) != (data.side, data.rate):
-                raise InputError(f'--checkpoint: {net} has data.side={other.data.side}, data.rate={other.data.rate}, {first} '
-                                 f'has {data.side}, {data.rate}; give students that were trained alike')
-        switch_config = read_config(run / 'switch')
-        switch_net, variables['switch'] = _load(run / 'switch', run / 'switch', switch_config, audio_switch.make_switch, (1,))
-        self.side: int = data.side
-        self.rate = float(data.rate)
-        self.names: tuple[str, ...] = (*self._models, *(('product', 'final') if len(found) == len(students.STUDENTS) else ()))
-        self._count = max(config.get('fragments', 0) for config in configs.values())
+        nets = load_nets(runs)
+        self.side: int = nets.config.data.side
+        self.rate = float(nets.config.data.rate)
+        self.front_end = front_end(nets.config)
+        self.names: tuple[str, ...] = (*nets.models, *(('product', 'final') if len(nets.models) == len(STUDENTS) else ()))
+        self._count = nets.fragments
         self._mesh = sharding.make_mesh()
         self._whole = sharding.replicated(self._mesh)
-        self._variables = jax.device_put(variables, self._whole)
-        self._encode = jax.jit(functools.partial(encode_block, models=self._models, switch_net=switch_net,
-                                                 switch_side=switch_config.data.side))
-        self._blend = jax.jit(functools.partial(blend_block, models=self._models, side=self.side))
-        self._reason = jax.jit(functools.partial(reason_block, models=self._models, side=self.side), out_shardings=self._whole)
+        self._variables = jax.device_put(nets.variables, self._whole)
+        self._encode = jax.jit(functools.partial(encode_block, nets=nets))
+        self._blend = jax.jit(functools.partial(blend_block, models=nets.models, side=self.side))
+        self._reason = jax.jit(functools.partial(reason_block, models=nets.models, side=self.side), out_shardings=self._whole)
 
     def block(self, fps: float) -> int:
         """The number of moments in a block for a video of `fps` frames per second, see `block_size`: short-term fragments are 3 apart."""
@@ -203,7 +189,7 @@ class Predictor:
         size = self.block(self.rate)
         places = np.arange(size)[:, None]
         own = np.broadcast_to(BANK + size + places, (size, self._count))
-        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.sound), size):
+        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.front_end), size):
             seen = self._encoded(block, size)
             nodes = self._blend(self._variables, (seen,) * 3, np.broadcast_to(size + places, (size, 3)))
             maps, _ = self._reason(self._variables, seen, (nodes,) * 3, self._empty_bank(nodes), own, own, np.zeros(BANK, int))
@@ -235,56 +221,3 @@ class Predictor:
         target = times[size + np.minimum(np.arange(size), len(this[0]) - 1)]
         triples = nearest_times(times, target[:, None] + np.array([-1, 0, 1]) / self.rate)
         return *this, self._blend(self._variables, tuple((of or this)[1] for of in (before, this, after)), triples)
-
-
-# -------------------------------------------------------------------------------------------------------------------- reading
-
-
-def find_students(runs: Sequence[str | os.PathLike]) -> dict[str, pathlib.Path]:
-    """The students in the folders of runs, or of single nets in them: {student: folder of its run}.
-
-    Raises:
-        InputError: a folder holds no student, or they are neither one student nor all three.
-    """
-    found = {}
-    for path in map(pathlib.Path, runs):
-        inside = not (path / 'config.json').exists() and (path.parent / 'config.json').exists()
-        run = path.parent if inside else path
-        config = read_config(run)
-        if config.get('task') != 'student' or inside and path.name not in config.nets:
-            raise InputError(f'{path}: a run of {", ".join(config.get("nets", ["no nets"]))}, not of a student; '
-                             'give one of stanet distill --config=sta')
-        for net in [path.name] if inside else config.nets:
-            if net in found:
-                raise InputError(f'{path}: a second {net}; name one of them, as {path}/{net}')
-            found[net] = run
-    if len(found) not in (1, len(students.STUDENTS)):
-        raise InputError(f'--checkpoint: {", ".join(found)}; give one student (as {runs[0]}/{next(iter(found))}) or all of '
-                         f'{", ".join(students.STUDENTS)}')
-    return found
-
-
-def _load(folder, net, config, make, frames):
-    """The module that `make(config)` gives, and the variables in the folder `net`, which have to fit it.
-
-    `frames` are the axes of the input frames between the batch and the height; `folder` is named in errors of the config.
-    """
-    variables = checkpoint.load_variables(net / 'variables')
-    try:
-        model, side, lead = make(config), config.data.side, (1, *frames[:-1])
-        shapes = (*lead, frames[-1], side, side, 3), (*lead, 257, 98), lead
-        wanted = _shapes(jax.eval_shape(model.init, jax.random.key(0), *(np.zeros(shape, np.float32) for shape in shapes)))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f'{folder}/config.json: makes no net ({str(error).splitlines()[0]}); give the folder of a whole run') from error
-    saved = _shapes(variables)
-    wrong = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
-    if wrong:
-        k = wrong[0]
-        raise InputError(f'{net}/variables: weights of another net than {folder}/config.json has ({k} is {saved.get(k, "absent")} '
-                         f'and would have to be {wanted.get(k, "absent")}); give the folder of a whole run')
-    return model, variables
-
-
-def _shapes(tree):
-    """The shape of each leaf by its path."""
-    return {jax.tree_util.keystr(path, simple=True, separator='.'): np.shape(x) for path, x in jax.tree.leaves_with_path(tree)}

@@ -58,10 +58,10 @@ class TrainingFree:
         side: of the frames that it takes, in pixels.
         rate: frames per second that the smoothing is measured in: a map is the mean over REACH / rate seconds before and after.
         names: of the maps that are made: the method.
-        sound: the front end through which it hears, a key of `sound.HEARD`.
+        front_end: which of `sound.FRONT_ENDS` makes what it hears.
         hears: whether the maps depend on sound.
     """
-    sound, rate = 'log_mel', 8.0
+    front_end, rate = 'log_mel', 8.0
     REACH, MAP_SIDE, TOGETHER = 2, 64, 4  # more frames at once do not fit a CPU's cache
 
     def __init__(self, method: str, form: Form = HEARD_CAM, side: int = 512):
@@ -120,7 +120,7 @@ class TrainingFree:
         """Yields {method: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through."""
         (name,), size = self.names, self.block(self.rate)
         alone = np.pad(np.eye(size, dtype=np.float32), ((0, 0), (size, size)))
-        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.sound), size):
+        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.front_end), size):
             maps = np.asarray(self._smooth((self._raw_maps(block, size),) * 3, alone))
             yield from ({name: map_} for map_ in maps[:len(block)])
 

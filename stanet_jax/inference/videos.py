@@ -26,7 +26,7 @@ def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike) -> Iterat
 
     Meanwhile one thread reads the moments of the next block and another computes its maps.
     """
-    every = read_moments(video, predictor.side, predictor.sound)
+    every = read_moments(video, predictor.side, predictor.front_end)
     read = itertools.chain.from_iterable(prefetch(iter(lambda: list(itertools.islice(every, BLOCK)), [])))
     maps = predictor.predict_blocks(read, frame_count(video).fps)
     return prefetch((block, np.asarray(found[predictor.names[-1]])) for block, found in maps)

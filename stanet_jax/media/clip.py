@@ -22,10 +22,17 @@ class StoredClip(NamedTuple):
     sound: Int16[np.ndarray, ' n'] | None
 
 
-def read_clip(path: str | os.PathLike, rate: float, side: int) -> StoredClip:
-    """Reads a video file as a clip of `rate` square frames a second, each `side` pixels wide; InputError as `read_frames`."""
-    frames = [to_jpeg(image) for image in read_frames(path, rate, side)]
-    wave = read_sound(path)
+def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.0, end: float | None = None) -> StoredClip:
+    """Reads a video file, or its part from `start` to `end` seconds, as a clip of square frames; InputError as `read_frames`.
+
+    Args:
+        path: the file.
+        rate: frames of each second.
+        side: width and height of a frame, in pixels.
+        start, end: counted from the first frame; to the end of the file where `end` is None.
+    """
+    frames = [to_jpeg(image) for image in read_frames(path, rate, side, start, end)]
+    wave = read_sound(path, start, end)
     return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16))
 
 

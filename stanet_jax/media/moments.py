@@ -11,7 +11,7 @@ from av.video.reformatter import VideoReformatter
 from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
-from stanet_jax.media.sound import SoundWindow, audio_window, front_end
+from stanet_jax.media.sound import FRONT_ENDS, SoundWindow, audio_window
 from stanet_jax.media.video import decode, open_media, resize_frame, to_rgb, video_stream
 
 
@@ -21,45 +21,46 @@ class Moment(NamedTuple):
     Attributes:
         time: when the frame is shown, in seconds; later moments have greater times.
         picture: the frame in RGB, resized to a square.
-        audio: what a front end (`sound.HEARD`) makes of the second of sound around the frame.
+        audio: the second of sound around the frame, as one of `sound.FRONT_ENDS` gives it; zeros where there is no sound.
         phi: 1 where the video has sound, else 0.
         frame: the frame as it was decoded; None where it does not come from a file.
         end: when the next frame is shown, in seconds.
     """
     time: float
     picture: UInt8[np.ndarray, 'side side 3']
-    audio: Float[np.ndarray, 'bands times']
+    audio: Float[np.ndarray, 'f t']
     phi: float
     frame: av.VideoFrame | None = None
     end: float = 0.0
 
 
-def read_moments(video: str | os.PathLike, side: int, sound: str = 'log_spectrogram') -> Iterator[Moment]:
+def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spectrogram') -> Iterator[Moment]:
     """Yields the `Moment` of every frame of a video file, with pictures of `side` pixels and times on the file's clock.
 
-    `sound` names the front end, a key of `sound.HEARD`. Memory holds one frame and a second or two of sound at a time. InputError as
-    `video.read_frames`.
+    Sound is given as the `front_end`, a key of `sound.FRONT_ENDS`, gives it.
+
+    Memory holds one frame and a second or two of sound at a time. InputError as `video.read_frames`.
     """
     with open_media(video) as container:
         stream = video_stream(container)
         if stream is None:
             raise InputError(f'{video}: has no video stream')
-        scaler, window, hear = VideoReformatter(), None, front_end(sound)
+        scaler, sound, (spectrum, shape) = VideoReformatter(), None, FRONT_ENDS[front_end]
         decoded = decode(container, [stream])
         if container.format.name == 'avi':
             decoded = _in_order(decoded)
         for frame, start, end in _rising(decoded, float(stream.time_base)):  # type: ignore[arg-type]  # every stream of a file has one
-            if window is None:
-                origin, window = start, SoundWindow(video, start)
-                silent = np.zeros(hear.shape, np.float32)
-            audio = silent if window.silent else hear.compute(window.around(start - origin))
-            yield Moment(start, to_rgb(frame, side, scaler), audio, float(not window.silent), frame, end)
-        if window is None:
+            if sound is None:
+                origin, sound = start, SoundWindow(video, start)
+                silent = np.zeros(shape, np.float32)
+            audio = silent if sound.silent else spectrum(sound.around(start - origin))
+            yield Moment(start, to_rgb(frame, side, scaler), audio, float(not sound.silent), frame, end)
+        if sound is None:
             raise InputError(f'{video}: no frame of it decodes; fetch it again')
 
 
 def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
-                      sound: str = 'log_spectrogram') -> Iterator[Moment]:
+                      front_end: str = 'log_spectrogram') -> Iterator[Moment]:
     """Yields the `Moment` of every frame of a video that is given as frames, which may be read one by one.
 
     Args:
@@ -67,14 +68,14 @@ def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[
         wave: their sound in [-1, 1], mono at 16 kHz; None for a silent video.
         fps: frames per second.
         side: width and height that frames are resized to, in pixels.
-        sound: the front end, a key of `sound.HEARD`.
+        front_end: see `read_moments`.
     """
-    hear = front_end(sound)
+    spectrum, shape = FRONT_ENDS[front_end]
     wave = None if wave is None or not len(wave) else wave
-    audio = np.zeros(hear.shape, np.float32)
+    audio = np.zeros(shape, np.float32)
     for k, frame in enumerate(frames):
         if wave is not None:
-            audio = hear.compute(audio_window(wave, k / fps))
+            audio = spectrum(audio_window(wave, k / fps))
         yield Moment(k / fps, resize_frame(frame, side), audio, float(wave is not None), None, (k + 1) / fps)
 
 

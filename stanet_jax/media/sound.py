@@ -1,5 +1,6 @@
 """Sound: read from media files, cut to the second around a frame, and turned into the log spectrogram that VGGSound is trained on."""
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from jaxtyping import Float, Num
 
-from stanet_jax.media.video import decode, open_media, video_stream
+from stanet_jax.media.video import decode, decode_from, open_media, video_stream
 
 SAMPLE_RATE = 16000
 SEGMENT, OVERLAP = 512, 353
@@ -107,35 +108,23 @@ def log_mel(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE) -> Flo
     return np.ascontiguousarray(np.log(magnitude @ _MEL_WEIGHTS + np.float32(0.001)).T, np.float32)
 
 
-PATCH = 96  # frames of a patch of YAMNet
-
-
-def log_mel_patch(wave: Num[np.ndarray, '16000']) -> Float[np.ndarray, '64 96']:
-    """The patch of YAMNet in the middle of a second of sound at 16 kHz: 96 of the 98 times of its `log_mel`."""
-    mel = log_mel(wave)
-    first = (mel.shape[1] - PATCH) // 2
-    return mel[:, first:first + PATCH]
+def log_mel_patch(wave: Num[np.ndarray, '...']) -> Float[np.ndarray, '64 96']:
+    """Computes the patch that YAMNet hears of a second at 16 kHz: the middle 96 of the 98 columns of its `log_mel`."""
+    return log_mel(wave)[:, 1:97]
 
 
 class FrontEnd(NamedTuple):
-    """What a net hears of the second of sound around a frame.
+    """How a second of sound is turned into what an encoder hears.
 
     Attributes:
-        compute: makes it of the second, a wave of 16000 samples.
-        shape: of what it makes, frequencies and times.
+        function: of 16,000 samples at 16 kHz.
+        shape: of what it gives: frequencies, then times.
     """
-    compute: Callable[[Num[np.ndarray, '16000']], Float[np.ndarray, 'bands times']]
+    function: Callable[[Num[np.ndarray, '...']], Float[np.ndarray, 'f t']]
     shape: tuple[int, int]
 
 
-HEARD = {'log_spectrogram': FrontEnd(log_spectrogram, (257, 98)), 'log_mel': FrontEnd(log_mel_patch, (64, 96))}
-
-
-def front_end(name: str) -> FrontEnd:
-    """The front end of that name; ValueError where there is none."""
-    if name not in HEARD:
-        raise ValueError(f'Unknown front end {name!r}. Choose one of: {", ".join(HEARD)}.')
-    return HEARD[name]
+FRONT_ENDS = {'log_spectrogram': FrontEnd(log_spectrogram, (257, 98)), 'log_mel': FrontEnd(log_mel_patch, (64, 96))}
 
 
 def _as_wave(wave, sample_rate):
@@ -185,16 +174,17 @@ def sound_stream(container: InputContainer) -> av.AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
-def read_sound(path: str | os.PathLike) -> Float[np.ndarray, ' n'] | None:
+def read_sound(path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> Float[np.ndarray, ' n'] | None:
     """Reads the sound of a media file, synchronous with its video.
 
     Args:
         path: a video or sound file of any codec.
+        start, end: which part is read, in seconds from the first video frame; to the end of the sound where `end` is None.
 
     Returns:
         float32 samples in [-1, 1] at 16 kHz, the mean over channels, from the time of the first video frame on (of the first sample,
         where there is no video): sound before that is cut, and gaps in the sound are filled with zeros. None if the file has no audio
-        stream or nothing of it decodes.
+        stream or nothing of it decodes; of a part after the end of the sound, no samples.
 
     Raises:
         InputError: the file is missing, empty or not a media file.
@@ -204,19 +194,38 @@ def read_sound(path: str | os.PathLike) -> Float[np.ndarray, ' n'] | None:
         if stream is None:
             return None
         film = video_stream(container)
-        origin, sounds = None, []
+        origin, sounds, is_part = None, [], bool(start) or end is not None
         skip: set[Stream] = set()
-        for frame, start, _ in decode(container, [s for s in (stream, film) if s is not None], skip):
+        for frame, time, _ in decode(container, [s for s in (stream, film) if s is not None], skip):
             if isinstance(frame, av.AudioFrame):
-                sounds.append((start, frame.sample_rate, _mono(frame)))
+                sounds.append((time, frame.sample_rate, _mono(frame)))
             elif film is not None and film not in skip:
-                origin = start
+                origin = time
                 skip.add(film)  # Only the time of its first frame is needed: there the sound begins.
+            if is_part and sounds and (origin is not None or film is None):
+                break
     if not sounds:
         return None
-    rate = sounds[0][1]
-    wave = np.concatenate(list(_without_gaps(sounds, sounds[0][0] if origin is None else origin, rate)))
+    origin, rate = sounds[0][0] if origin is None else origin, sounds[0][1]
+    if is_part:
+        return _read_part(path, origin, start, end)
+    wave = np.concatenate(list(_without_gaps(sounds, origin, rate)))
     return np.clip(resample(wave, rate), -1, 1)
+
+
+def _read_part(path, origin, start, end):
+    """The samples from `start` to `end` of what `read_sound` returns for the whole file, whose first video frame is at `origin`."""
+    # Whole seconds, so that resampling has the phase that it has in the whole file; one more at each end for its filter.
+    skipped = max(math.floor(start) - 1, 0)
+    until = math.inf if end is None else origin + math.ceil(end) + 1
+    frames = itertools.takewhile(lambda found: found.start < until, decode_from(path, sound_stream, origin + skipped))
+    sounds = [(time, frame.sample_rate, _mono(frame)) for frame, time, ends in frames if ends > origin + skipped]
+    if not sounds:
+        return np.zeros(0, np.float32)
+    rate = sounds[0][1]
+    wave = resample(np.concatenate([np.zeros(0, np.float32), *_without_gaps(sounds, origin + skipped, rate)]), rate)
+    first, last = (None if time is None else round((time - skipped) * SAMPLE_RATE) for time in (start, end))
+    return np.clip(wave[first:last], -1, 1)
 
 
 class SoundWindow:

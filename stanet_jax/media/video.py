@@ -1,6 +1,8 @@
 """Frames of video files: of any container and codec that FFmpeg knows, by their time stamps, in constant memory."""
+import itertools
+import math
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import av
@@ -13,6 +15,9 @@ from jaxtyping import UInt8
 
 from stanet_jax import InputError
 
+# Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
+VIDEO_SUFFIXES = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts '
+                           '.vob .webm .wmv'.split())
 # Matroska rounds times to a millisecond: a frame due within it counts as due.
 _TOLERANCE = 1.001e-3
 
@@ -109,27 +114,63 @@ def _duration(frame, stream, tick):
     return frame.duration * tick or 1 / float(stream.average_rate or 25)
 
 
-def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | None = None) -> Iterator[UInt8[np.ndarray, 'h w 3']]:
-    """Yields a video's frames at times k / rate from its first frame on.
+def decode_from(path: str | os.PathLike, choose: Callable[[InputContainer], Stream | None], time: float) -> Iterator[TimedFrame]:
+    """Yields the frames of one stream from `time` on, in seconds on the file's clock, and some of those before.
+
+    A file is entered at a place from which its stream decodes; one that cannot be entered so is decoded from its beginning.
+
+    Args:
+        path: a media file.
+        choose: takes the open file and gives the stream, as `video_stream` does; of None there are no frames.
+        time: the first frame that is yielded starts at this time or before, unless there is none.
+    """
+    with open_media(path) as container:
+        stream = choose(container)
+        if stream is None:
+            return
+        frames, first = decode(container, [stream]), None
+        try:
+            container.seek(math.floor((time - 1) / float(stream.time_base)), stream=stream)  # type: ignore[arg-type]
+            first = next(frames, None)
+        except av.FFmpegError:
+            pass
+        if first is not None and first.frame.pts is not None and first.start <= time:
+            yield first
+            yield from frames
+            return
+    with open_media(path) as container:
+        stream = choose(container)
+        yield from decode(container, [stream] if stream else [])
+
+
+def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | None = None, start: float = 0.0, end: float | None = None,
+                ) -> Iterator[UInt8[np.ndarray, 'h w 3']]:
+    """Yields a video's frames at times k / rate from its first frame on, or from `start` seconds after it.
 
     Args:
         path: a video file.
         rate: frames per second; None yields every decoded frame.
         side: frames are resized to side x side pixels (not cropped, as in the papers); None leaves their size.
+        start, end: which part of the video is read, in seconds from its first frame; to its end where `end` is None. They need a rate.
 
     Yields:
         RGB frames, rotated as the file says they are to be shown: for each time the latest decoded frame at or before it, up to the
         end of the last frame. Of a file that is cut off, the frames that decode are yielded.
 
     Raises:
-        InputError: the file is missing, empty, not a media file, has no video stream, or no frame of it decodes.
+        InputError: the file is missing, empty, not a media file, has no video stream, or no frame of the part decodes.
     """
     with open_media(path) as container:
         stream = video_stream(container)
         if stream is None:
             raise InputError(f'{path}: has no video stream')
-        decoded = decode(container, [stream])
-        frames = (frame for frame, _, _ in decoded) if rate is None else _at_rate(decoded, rate)
+        decoded, origin = decode(container, [stream]), None
+        if start and (first := next(decoded, None)) is not None:
+            origin = first.start + start
+            decoded = decode_from(path, video_stream, origin)
+        frames = (frame for frame, _, _ in decoded) if rate is None else _at_rate(decoded, rate, origin)
+        if rate is not None and end is not None:
+            frames = itertools.islice(frames, math.ceil((end - start) * rate - 1e-6))
         scaler = VideoReformatter()
         # Frames that are shown more than once are converted once.
         last = None
@@ -138,13 +179,13 @@ def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | 
                 last, image = frame, to_rgb(frame, side, scaler)
             yield image
         if last is None:
-            raise InputError(f'{path}: no frame of it decodes; fetch it again')
+            raise InputError(f'{path}: no frame of it decodes{f" from {start:g} s on" if start else ""}; fetch it again')
 
 
-def _at_rate(decoded, rate):
-    count, held, origin = 0, None, 0.0
+def _at_rate(decoded, rate, origin=None):
+    count, held = 0, None
     for frame, start, end in decoded:
-        if held is None:
+        if origin is None:
             origin = start
         while held is not None and count / rate < start - origin - _TOLERANCE:
             yield held
@@ -181,3 +222,21 @@ def frame_count(video: str | os.PathLike) -> FrameCount:
         if stream is None:
             return FrameCount(None, fps)
         return FrameCount(stream.frames or container.duration and round(container.duration / av.time_base * fps), fps)
+
+
+def duration(path: str | os.PathLike) -> float:
+    """Reads how long a video is from its first frame on, in seconds: from its header, or else from the times of all its frames.
+
+    InputError where it is no video, as `read_frames`.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise InputError(f'{path}: has no video stream')
+        tick = float(stream.time_base)  # type: ignore[arg-type]
+        if stream.duration:
+            return stream.duration * tick
+        if container.duration:
+            return container.duration / av.time_base
+        times = [packet.pts * tick for _, packet in packets(container, [stream]) if packet is not None and packet.pts is not None]
+    return max(times, default=0.0) - min(times, default=0.0)

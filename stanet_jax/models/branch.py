@@ -1,5 +1,5 @@
 """What all nets begin with: encoders of frames and of sound, and the fusion of S, SA, ST or STA (TPAMI Fig. 5, Fig. 12-D)."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -44,8 +44,15 @@ class FragmentFeatures(NamedTuple):
     fused: AnyArray
 
 
+# Normalised frames, and what is heard; or, where the encoders are frozen, the features that they gave, by name.
+Frames = AnyArray | Mapping[str, AnyArray]
+Audio = AnyArray | Mapping[str, AnyArray]
+
+
 class Branch(nn.Module):
     """The parts of a net that make features of fragments; nets are subclasses that declare the fields named here.
+
+    Where frames or sounds are given as their features, the net has no such encoder among its parts.
 
     Attributes:
         source: a key of `FRAMES`.
@@ -66,22 +73,29 @@ class Branch(nn.Module):
         self.sa_blend = fusion.SA_FUSIONS[self.sa_fuse](self.width, self.dtype)
         self.fuse = Conv(STA_CHANNELS, (1, 1), dtype=self.dtype, name='fuse')
 
-    def encode_frames(self, frames: Float[AnyArray, 'b *lead h w 3'], train: bool = False,
+    def encode_frames(self, frames: Frames, train: bool = False,
                       mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[jax.Array, 'b *lead _h _w _c']]:
-        """The image encoder's features `C3`, `C4` and `C5` of normalised frames.
+        """The image encoder's features `C3`, `C4` and `C5` of frames.
 
         Args:
-            frames: normalised, see `data.augmentation.normalise`.
+            frames: [b, ..., h, w, 3], see `backbones.normalise`; or a dict of these features, which are given back.
             train: whether batch statistics are used and updated, where `batch_norm` says so.
             mask: False at examples that only pad the batch.
         """
+        if isinstance(frames, Mapping):
+            return {name: jnp.asarray(x, self.dtype) for name, x in frames.items()}
         lead = frames.shape[:-3]
         found = self.image_encoder(frames.reshape(-1, *frames.shape[-3:]), train=train, mask=_spread(mask, lead))
-        return {name: x.reshape(*lead, *x.shape[1:]) for name, x in found.items()}
+        return {name: x.reshape(*lead, *x.shape[1:]) for name, x in found.items() if name != 'logits'}
 
-    def encode_audio(self, audio: Float[AnyArray, 'b *lead f t'], train: bool = False,
+    def encode_audio(self, audio: Audio, train: bool = False,
                      mask: Bool[AnyArray, ' b'] | None = None) -> Float[jax.Array, 'b *lead d']:
-        """The audio encoder's embeddings of log-spectrograms (f = 257 frequencies); `train` and `mask` as in `encode_frames`."""
+        """The audio encoder's embeddings of sounds [b, ..., f, t]; `train` and `mask` as in `encode_frames`.
+
+        `audio` may also be a dict of `embedding`, which is given back.
+        """
+        if isinstance(audio, Mapping):
+            return jnp.asarray(audio['embedding'], self.dtype)
         lead = audio.shape[:-2]
         found = self.sound_encoder(audio.reshape(-1, *audio.shape[-2:]), train=train, mask=_spread(mask, lead))
         return found['embedding'].reshape(*lead, -1)
@@ -108,13 +122,14 @@ class Branch(nn.Module):
             return self.sa_blend(s, self.audio_map(heard, phi, s))
         return nn.relu(self.fuse(fusion.fuse_both(s, self.audio_map(heard, phi, s), self.time_map(seen))))
 
-    def features(self, frames: Float[AnyArray, 'b *lead t h w 3'], audio: Float[AnyArray, 'b *lead f t2'] | None,
+    def features(self, frames: Frames, audio: Audio | None,
                  phi: Num[AnyArray, ' b *lead'] | None, train: bool = False, mask: Bool[AnyArray, ' b'] | None = None) -> FragmentFeatures:
-        """The features that `encode_frames` gives of fragments' frames, and those that `blend` makes of them.
+        """The features that `encode_frames` gives of fragments' frames, [b, ..., t, h, w, 3], and those that `blend` makes of them.
 
         `audio` and `phi` are needed by SA and STA only; the arguments are those of `encode_frames`, `encode_audio` and `blend`.
         """
-        seen, lead = self.encode_frames(frames, train, mask), frames.shape[:-4]
+        seen = self.encode_frames(frames, train, mask)
+        lead = seen['C5'].shape[:-4]
         flat: dict[str, AnyArray] = {'seen': seen['C5'].reshape(-1, *seen['C5'].shape[-4:])}
         if self.source in SOUND:
             assert audio is not None and phi is not None, f'{self.source} takes sound'

@@ -1,6 +1,7 @@
 """The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 6 to 8)."""
 from collections.abc import Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float, Num
 
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models import blenders
-from stanet_jax.models.branch import Branch
+from stanet_jax.models.branch import Audio, Branch, Frames
 from stanet_jax.models.convolution import Conv
 
 PLUS_NETS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by granularity
@@ -38,15 +39,16 @@ class Classifier(Branch):
     def setup(self):
         super().setup()
         self.classify = Conv(self.classes, (1, 1), dtype=self.dtype, name='classifier')
+        self.tagger = nn.Dense(self.classes, dtype=self.dtype, name='tagger')  # A's head on a frozen encoder
 
-    def __call__(self, frames: Float[AnyArray, 'b t h w 3'] | None = None, audio: Float[AnyArray, 'b f t2'] | None = None,
+    def __call__(self, frames: Frames | None = None, audio: Audio | None = None,
                  phi: Num[AnyArray, ' b'] | None = None, *, train: bool = False,
                  mask: Bool[AnyArray, ' b'] | None = None) -> tuple[Float[jax.Array, 'b c'], dict[str, Float[AnyArray, 'b _h _w _k']]]:
         """Classifies fragments.
 
         Args:
-            frames: normalised; t = 3 for ST and STA, else 1. Not used by A.
-            audio: log-spectrogram of the second around the target, f = 257. For SA, STA and A.
+            frames: [b, t, h, w, 3], normalised; t = 3 for ST and STA, else 1. Not used by A. Or their features, see `Branch`.
+            audio: [b, f, t2], the second around the target as the audio encoder hears it. For SA, STA and A. Or its features.
             phi: the audio switch, in {0, 1}; with 0 the output does not depend on the audio. For SA and STA.
             train: whether batch statistics are used and updated, where `batch_norm` says so.
             mask: False at examples that only pad the batch.
@@ -56,6 +58,8 @@ class Classifier(Branch):
             ValueError: another number of frames than the net takes.
         """
         if self.source == 'A':
+            if isinstance(audio, Mapping):
+                return self.tagger(self.encode_audio(audio)).astype(jnp.float32), {}
             return self.sound_encoder(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
         assert frames is not None, f'{self.source} takes frames'
         return self.answer(self.features(frames, audio, phi, train, mask).fused)
@@ -84,14 +88,14 @@ class ClassifierPlus(Classifier):
         self.reduce = Conv(self.classes, (1, 1), dtype=self.dtype, name='reduce')
         self.blender_net = blenders.create(**self.blender, dtype=self.dtype)
 
-    def __call__(self, frames: Float[AnyArray, 'b n t h w 3'], audio: Float[AnyArray, 'b n f t2'] | None = None,
+    def __call__(self, frames: Frames, audio: Audio | None = None,
                  phi: Num[AnyArray, 'b n'] | None = None, *, train: bool = False,
                  mask: Bool[AnyArray, ' b'] | None = None) -> tuple[Float[jax.Array, 'b c'], dict[str, Float[AnyArray, 'b _h _w c']]]:
         """Classifies targets.
 
         Args:
-            frames: of the n fragments, the target's first; t = 3 for ST+, else 1.
-            audio: of the n fragments, for SA+.
+            frames: [b, n, t, h, w, 3], of the n fragments, the target's first; t = 3 for ST+, else 1. Or their features.
+            audio: [b, n, f, t2], of the n fragments, for SA+.
             phi: of the n fragments, for SA+.
             train: as in `Classifier`.
             mask: as in `Classifier`.

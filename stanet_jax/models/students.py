@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, Num
 
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models import blenders, fusion
-from stanet_jax.models.branch import Branch
+from stanet_jax.models.branch import Audio, Branch, Frames
 from stanet_jax.models.convolution import Conv
 
 CHANNELS = 32  # of the decoder and of the read-out
@@ -29,25 +29,26 @@ class STA(Branch):
         super().setup()
         self.decoder = Decoder(self.dtype, name='decoder')
 
-    def __call__(self, frames: Float[AnyArray, 'b t h w 3'], audio: Float[AnyArray, 'b f t2'], phi: Num[AnyArray, ' b'], *,
-                 train: bool = False, mask: Bool[AnyArray, ' b'] | None = None,
+    def __call__(self, frames: Frames, audio: Audio, phi: Num[AnyArray, ' b'], *, train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None, size: Sequence[int] | None = None,
                  ) -> tuple[Float[jax.Array, 'b h w'], dict[str, Float[AnyArray, 'b h2 w2 32']]]:
         """Predicts the fixation map of the middle one of three frames.
 
         Args:
-            frames: normalised; t = 3.
-            audio: log-spectrogram of the second around the target, f = 257.
+            frames: [b, 3, h, w, 3], normalised; or their features, see `Branch`, of C3 and C4 those of the target alone.
+            audio: [b, f, t], the second around the target as the audio encoder hears it; or its features.
             phi: the audio switch, in {0, 1}; with 0 the output does not depend on the audio.
             train: as in `classifiers.Classifier`.
             mask: as in `classifiers.Classifier`.
+            size: (h, w) of the map; that of the frames where these are given.
         Returns:
             Logits, whose sigmoid is the map, and a dict of `features`, those of STA fuse, at the size of `C5`.
         Raises:
             ValueError: another number of frames.
         """
         seen, sta = self.features(frames, audio, phi, train, mask)
-        c3, c4, c5 = (seen[level][:, 1] for level in ('C3', 'C4', 'C5'))
-        return self.decode(c3, c4, c5, sta, frames.shape[2:4])
+        c3, c4, c5 = (seen[level][:, seen[level].shape[1] // 2] for level in ('C3', 'C4', 'C5'))
+        return self.decode(c3, c4, c5, sta, size or map_size(frames))
 
     def decode(self, c3: Float[AnyArray, 'b h3 w3 k3'], c4: Float[AnyArray, 'b h4 w4 k4'], c5: Float[AnyArray, 'b h2 w2 k5'],
                sta: Float[AnyArray, 'b h2 w2 32'], size: Sequence[int],
@@ -82,24 +83,25 @@ class STAPlus(Branch):
         self.read = Conv(CHANNELS, (1, 1), dtype=self.dtype, kernel_init=fusion.he_normal(), name='read')
         self.logits = Conv(1, (1, 1), dtype=self.dtype, name='logits')
 
-    def __call__(self, frames: Float[AnyArray, 'b n t h w 3'], audio: Float[AnyArray, 'b n f t2'], phi: Num[AnyArray, 'b n'], *,
-                 train: bool = False, mask: Bool[AnyArray, ' b'] | None = None,
+    def __call__(self, frames: Frames, audio: Audio, phi: Num[AnyArray, 'b n'], *, train: bool = False,
+                 mask: Bool[AnyArray, ' b'] | None = None, size: Sequence[int] | None = None,
                  ) -> tuple[Float[jax.Array, 'b n h w'], dict[str, Float[AnyArray, 'b n h2 w2 28']]]:
         """Predicts the fixation maps of the middle frames of n fragments.
 
         Args:
-            frames: normalised, the target's first; t = 3.
-            audio: of the n fragments, as in `STA`.
+            frames: [b, n, 3, h, w, 3], normalised, the target's first; or their features.
+            audio: [b, n, f, t], of the n fragments, as in `STA`.
             phi: of the n fragments, as in `STA`.
             train: as in `classifiers.Classifier`.
             mask: as in `classifiers.Classifier`.
+            size: as in `STA`.
         Returns:
             Logits, whose sigmoids are the maps, and a dict of `features`, the nodes after the reasoning, at the size of `C5`.
         Raises:
             ValueError: another number of frames in a fragment.
         """
         seen, sta = self.features(frames, audio, phi, train, mask)
-        return self.decode(self.reduce(sta), seen['C5'][:, :, 1], frames.shape[3:5])
+        return self.decode(self.reduce(sta), seen['C5'][:, :, 1], size or map_size(frames))
 
     def node(self, seen: Float[AnyArray, 'b t h w f'], heard: Float[AnyArray, 'b d'], phi: Num[AnyArray, ' b'],
              ) -> Float[jax.Array, 'b h w 28']:
@@ -121,6 +123,13 @@ class STAPlus(Branch):
         # The 1x1 convolution and the resize commute; in this order the resize has one channel to do.
         logits = self.logits(nn.relu(self.read(x)))[..., 0].astype(jnp.float32)
         return jax.image.resize(logits, (b, k, *size), 'bilinear'), {'features': h}
+
+
+def map_size(frames: Frames) -> tuple[int, int]:
+    """The height and width of frames, which a map has; ValueError where features are given in their place."""
+    if isinstance(frames, Mapping):
+        raise ValueError('a map made of features needs a size')
+    return frames.shape[-3], frames.shape[-2]
 
 
 class Decoder(nn.Module):

@@ -8,29 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-from jaxtyping import Num, UInt8
 from ml_collections import ConfigDict
 
 from stanet_jax.data import annotations
+from stanet_jax.data.clips import Clips
 from stanet_jax.evaluation import fixations
-from stanet_jax.evaluation.map_sources import student_maps
 from stanet_jax.evaluation.references import REFERENCES
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.inference.predictor import Predictor
-from stanet_jax.inference.videos import predict_video
-from stanet_jax.media.contact_sheet import contact_sheet
-from stanet_jax.media.overlay import overlay
-from stanet_jax.stages.accuracy import example_maps, map_rows
-from stanet_jax.stages.examples import make_examples, open_clips, shown_frame
-from stanet_jax.stages.nets import make_classifier
-from stanet_jax.training import checkpoint
-from stanet_jax.workdir import read_config, replace_text
+from stanet_jax.pipeline.pictures import draw_stages, open_stage_clips, render_films
+from stanet_jax.workdir import replace_text
 
 Row = TypeVar('Row')
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
-SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # students, and their names
 COLOURS = ('#4c9be8', '#f2a541', '#5fbf77', '#d8605f', '#a184d6', '#8a8f98', '#e58fc2', '#c9d45c')
 STYLE = '''
 body { font: 15px/1.5 system-ui, sans-serif; background: #16171b; color: #e4e5e9; max-width: 1180px; margin: 2em auto; padding: 0 1em }
@@ -144,86 +134,6 @@ def named(folder: pathlib.Path) -> str:
     return f'{folder.name} {found[-1][1]:.2f}' if found else folder.name
 
 
-# --------------------------------------------------------------------------------------------------------------------- maps
-
-
-def draw_stages(config: ConfigDict, workdir: pathlib.Path, students: Predictor, videos: Mapping[str, fixations.Video],
-                path: pathlib.Path) -> None:
-    """Draws the maps of every stage for a few test clips, a row for each clip.
-
-    A row shows the frame, the gaze of the observers, each source's class activation map, SCAM coarse with its box, SCAM fine, SCAM+, the
-    students and their fusion.
-
-    Args:
-        config: of the pipeline.
-        workdir: its folder.
-        students: the three students.
-        videos: the test clips as videos of a fixation set, by name.
-        path: of the PNG or JPEG file to write.
-    """
-    coarse = read_config(workdir / 'coarse')
-    coarse.switch = str(workdir / 'switch')
-    coarse.data.update(config.data)
-    clips = open_clips(coarse)['test']
-    shown = {}
-    for source in ('S', 'SA', 'ST'):
-        model = make_classifier(coarse, source, len(clips.categories))
-        variables = checkpoint.load_variables(workdir / 'coarse' / source / 'variables')
-        shown[source] = example_maps(model, variables, make_examples(coarse, source, clips, 1))
-    predicted_of = student_maps(students, list(videos.values()))
-    boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
-    rows: list[tuple[str, list[tuple[str, np.ndarray]]]] = []
-    for title, cells in map_rows(shown, clips):
-        clip = shown['S'][len(rows)].clip
-        name, k, frame = clips.clips[clip]['id'], shown_frame(clips, clip), cells[0][1]
-
-        def pseudo(stage, name=name, k=k):
-            with PIL.Image.open(annotations.map_path(workdir / 'pseudo_gt' / stage / 'test', name, k)) as image:
-                return np.asarray(image) / 255
-        gaze: Any = videos[name].density(k)  # SynthAVE has that of every frame
-        predicted = list(predicted_of(videos[name]))[k]
-        extra = {'SCAM coarse': draw_box(overlay(frame, pseudo('coarse')), boxes[clip][k]),
-                 'SCAM fine': overlay(frame, pseudo('fine')), 'SCAM+': overlay(frame, pseudo('plus')),
-                 **{SHOWN[student]: overlay(frame, stretched(predicted[student])) for student in SHOWN}}
-        rows.append((title, [cells[0], ('gaze', overlay(frame, stretched(gaze))), *cells[1:], *extra.items()]))
-    contact_sheet(path, rows, across=1)
-
-
-def stretched(map_: Num[np.ndarray, 'h w']) -> Num[np.ndarray, 'h w']:
-    """A map scaled linearly to [0, 1]."""
-    return (map_ - map_.min()) / max(map_.max() - map_.min(), 1e-9)
-
-
-def draw_box(image: UInt8[np.ndarray, 'h w 3'], box: Sequence[float]) -> UInt8[np.ndarray, 'h w 3']:
-    """An RGB image with a box drawn on it; the box is (y0, x0, y1, x1) in shares of the image."""
-    picture = PIL.Image.fromarray(image)
-    (w, h), (y0, x0, y1, x1) = picture.size, box
-    PIL.ImageDraw.Draw(picture).rectangle((x0 * w, y0 * h, x1 * w - 1, y1 * h - 1), outline=(120, 230, 120))
-    return np.asarray(picture)
-
-
-def render_films(config: ConfigDict, workdir: pathlib.Path, students: Predictor, videos: Mapping[str, fixations.Video],
-                 kinds: Mapping[str, str]) -> list[tuple[str, pathlib.Path]]:
-    """Predicts the first test video of each kind and gives the overlay videos, (kind, path of the mp4 file).
-
-    Args:
-        config: of the pipeline.
-        workdir: its folder, where `films` is written.
-        students: the three students.
-        videos: of the test split, by name.
-        kinds: of all videos, by name.
-    """
-    made = []
-    for kind in dict.fromkeys(kinds.values()):
-        name = next((name for name in videos if kinds[name] == kind), None)
-        if name is None:
-            continue
-        source = pathlib.Path(config.data.root) / 'AVE_Dataset' / 'AVE' / f'{name}.mp4'
-        predict_video(students, source, workdir / 'films', name)
-        made.append((kind, workdir / 'films' / name / 'overlay.mp4'))
-    return made
-
-
 # --------------------------------------------------------------------------------------------------------------------- page
 
 
@@ -233,46 +143,78 @@ def data_uri(path: str | os.PathLike, kind: str) -> str:
 
 
 def write_report(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `report.html` into the folder of a pipeline's run, whose stages and scores have to be done."""
-    results = json.loads((workdir / 'scores' / 'scores.json').read_text())
-    rows, kinds = results['rows'], kinds_of(config.data.root)
-    students = Predictor(workdir / 'sta_plus')
-    videos = {video.name: video for video in fixations.open_set(config.data.root).videos}
-    draw_stages(config, workdir, students, videos, workdir / 'maps.jpg')
-    seconds = json.loads((workdir / 'stages.json').read_text())
+    """Writes `report.html` into the folder of a pipeline's run, whose stages have to be done, with its scores where there are any."""
+    students, scores = Predictor(workdir / 'sta_plus'), workdir / 'scores' / 'scores.json'
+    splits = open_stage_clips(config, workdir)
+    clips = splits.get('test') or splits.get('validation') or splits['train']
+    videos = {video.name: video for video in fixations.open_set(config.data.root).videos} if scores.exists() else {}
+    draw_stages(config, workdir, clips, students, videos, workdir / 'maps.jpg')
+    movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{data_uri(path, "video/mp4")}"></video>'
+                     f'<figcaption>{html.escape(title.replace("_", " "))}</figcaption></figure>'
+                     for title, path in render_films(config, workdir, clips, students))
+    gaze = 'gaze of the observers, ' if videos else ''
+    page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
+<h1>Where people look, from tags alone</h1>
+{score_section(config, scores) if videos else accuracy_section(config, workdir, splits, clips.split)}
+<h2>Maps</h2><p>Frame, {gaze}the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
+that the fine nets are cropped to, SCAM of the fine nets, SCAM+ over eleven sources; then the students, which have only the video and its
+sound, and the fusion of the three.</p>
+<img src="{data_uri(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
+<h2>The students on films</h2><p>What <code>stanet predict</code> makes of some of the films; unmute to hear them.</p>
+<div class="row">{movies}</div>
+<h2>Training</h2><p>Training loss from start to end, and beside each name how it did on held-out clips at the end.</p>
+<div class="row">{training_plots(config, workdir)}</div>
+{time_section(workdir)}</html>
+'''
+    replace_text(workdir / 'report.html', page)
+    print(f'report: {workdir / "report.html"}')
+
+
+def score_section(config: ConfigDict, scores: pathlib.Path) -> str:
+    """The scores of a SynthAVE's test part: in all, and by kind of clip."""
+    results, kinds = json.loads(scores.read_text()), kinds_of(config.data.root)
+    rows, names = results['rows'], {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}
+    tables = (score_table(rows, {m: COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
+              score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
+    count = next(iter(rows.values()))
+    return f'''<p>{html.escape(results["set"])}, test part: {len(count["videos"])} videos, {count["frames"]} frames, protocol
+{html.escape(results["protocol"])}, seed {config.seed}. CAM, SCAM
+and SCAM+ know the video's tag; the students do not. Rows in italics are references.</p>
+<h2>Scores</h2>{tables[0]}
+<h2>CC by kind of clip</h2><p>What tells the tag differs by kind: the look of one object, the sound, the motion, or what other clips
+with the tag show.</p>{tables[1]}'''
+
+
+def accuracy_section(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips], split: str) -> str:
+    """How well the coarse nets tell the tags of held-out clips, where no gaze is known."""
+    clips, path = splits[split], workdir / 'coarse' / 'accuracy.json'
+    counts = ', '.join(f'{len(of)} {name}' for name, of in splits.items())
+    text = f'''<p>{html.escape(str(config.data.root))}: clips of {len(clips.categories)} tags ({counts}), seed {config.seed}. No gaze is
+known of them: what can be measured is how well the nets tell the tags of clips that they have not learned from; whether people look
+where the students say, the maps below show to the eye.</p>'''
+    if not path.exists():
+        return text
+    results = json.loads(path.read_text())
+    rows = {net: of['all'] for net, of in results['nets'].items()}
+    columns = {'frames': 'frames right', 'clips': 'clips right'}
+    return f'{text}<h2>Tags of the {results["split"]} clips</h2>{score_table(rows, columns, lambda row, column: row[column])}'
+
+
+def training_plots(config: ConfigDict, workdir: pathlib.Path) -> str:
+    """A figure of training curves for each stage that trains nets."""
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
                'audio switch; agreement with the labels': [workdir / 'switch' / 'switch'],
                'fine classifiers; accuracy': [workdir / 'pseudo_gt' / 'fine_nets' / net for net in config.pseudo_gt.fine_nets.nets],
                'nets of SCAM+; accuracy': [workdir / 'pseudo_gt' / 'plus_nets' / net for net in config.pseudo_gt.plus_nets.nets],
                'student of STANet; CC with pseudo-fixations': [workdir / 'sta' / 'STA'],
                'students of STANet+; CC with pseudo-fixations': [workdir / 'sta_plus' / net for net in config.sta_plus.nets]}
-    names = {kind: kind.replace('_', ' ') for kind in dict.fromkeys(kinds.values())}
-    tables = (score_table(rows, {m: COLUMNS[m] for m in METRICS}, lambda row, m: row['scores'][m], lower=('kl_div',)),
-              score_table(rows, names, lambda row, kind: by_kind(row, kinds, 'cc').get(kind)))
-    movies = ''.join(f'<figure><video controls loop muted autoplay playsinline src="{data_uri(path, "video/mp4")}"></video>'
-                     f'<figcaption>{kind.replace("_", " ")}</figcaption></figure>'
-                     for kind, path in render_films(config, workdir, students, videos, kinds))
-    plots = ''.join(curve_svg(title, {named(folder): points for folder in folders if (points := logged(folder, 'loss'))})
-                    for title, folders in trained.items())
+    curves = [(title, {named(folder): points for folder in folders if (points := logged(folder, 'loss'))})
+              for title, folders in trained.items()]
+    return ''.join(curve_svg(title, lines) for title, lines in curves if lines)
+
+
+def time_section(workdir: pathlib.Path) -> str:
+    """How long each stage took."""
+    seconds = json.loads((workdir / 'stages.json').read_text())
     times = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
-    count = next(iter(rows.values()))
-    page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
-<h1>Where people look, from tags alone</h1>
-<p>{html.escape(results["set"])}, test part: {len(count["videos"])} videos, {count["frames"]} frames, protocol
-{html.escape(results["protocol"])}, seed {config.seed}. CAM, SCAM
-and SCAM+ know the video's tag; the students do not. Rows in italics are references.</p>
-<h2>Scores</h2>{tables[0]}
-<h2>CC by kind of clip</h2><p>What tells the tag differs by kind: the look of one object, the sound, the motion, or what other clips
-with the tag show.</p>{tables[1]}
-<h2>Maps</h2><p>Frame, gaze of the observers, the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
-that the fine nets are cropped to, SCAM of the fine nets, SCAM+ over eleven sources; then the students, which have only the video and its
-sound, and the fusion of the three.</p>
-<img src="{data_uri(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
-<h2>The students on films</h2><p>What <code>stanet predict</code> makes of a test video of each kind; unmute to hear it.</p>
-<div class="row">{movies}</div>
-<h2>Training</h2><p>Training loss from start to end, and beside each name how it did on held-out clips at the end.</p>
-<div class="row">{plots}</div>
-<p>Time: {html.escape(times)}.</p></html>
-'''
-    replace_text(workdir / 'report.html', page)
-    print(f'report: {workdir / "report.html"}')
+    return f'<p>Time: {html.escape(times)}; {sum(seconds.values()) / 60:.0f} minutes in all.</p>'

@@ -37,7 +37,7 @@ from stanet_jax.workdir import barrier, open_workdir, replace_text
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Runs every stage that is not done, scores maps and students on SynthAVE's test split and writes `report.html`.
 
-    Of another data set, whose fixations are not known, there are no variants, scores and report.
+    Of another data set, whose fixations are not known, there are no variants and no scores.
     """
     check(config)
     workdir = open_workdir(config, workdir)
@@ -45,13 +45,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     configs, folders = stage_configs(config), {stage: workdir / stage for stage in STAGES}
     for stage, planned in plan(configs, folders).items():
         once(workdir, stage, functools.partial(STAGES[stage].run, planned, folders[stage]))
-    if config.data.name != 'synthave':
-        print('no fixations are known of these clips: score the student on a fixation set by stanet evaluate --checkpoint')
-        return
-    for variant in config.variants:
-        out = workdir / 'variants' / variant
-        once(workdir, f'variants/{variant}', functools.partial(run_variant, configs, variant, folders, out))
-    once(workdir, 'scores', lambda: score(config, workdir))
+    if config.data.name == 'synthave':
+        for variant in config.variants:
+            out = workdir / 'variants' / variant
+            once(workdir, f'variants/{variant}', functools.partial(run_variant, configs, variant, folders, out))
+        once(workdir, 'scores', lambda: score(config, workdir))
     if jax.process_index() == 0:
         report.write_report(config, workdir)
 

@@ -20,7 +20,7 @@ from stanet_jax.data import fragments
 from stanet_jax.data.clips import Clips
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import overlay
-from stanet_jax.stages.examples import device_batches, make_examples, shown_batch
+from stanet_jax.stages.examples import device_batches, make_examples, shown_batch, shown_picture
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import replace_text
@@ -32,7 +32,7 @@ class Tallies(NamedTuple):
     """Sums over the frames that a classifier was measured on, for each clip.
 
     Attributes:
-        right: how many frames have the clip's tag as their best class.
+        right: how many frames have a tag of the clip as their best class.
         frames: how many frames there are.
         confidence: the classes' probabilities, summed over the frames.
     """
@@ -48,7 +48,7 @@ def make_tally_fn(model: nn.Module, examples: fragments.Examples, batch: int, me
     @functools.partial(jax.jit, donate_argnums=0)
     def tally(sums, variables, batch):
         logits = predict_tags(variables, batch, model=model).logits
-        tag = (batch['tags'] * logits).sum(1)  # clips have one tag; its logit against the others'
+        tag = jnp.where(batch['tags'] > 0, logits, -jnp.inf).max(1)  # the best of the clip's tags against the other classes
         right = tag > jnp.where(batch['tags'] > 0, -jnp.inf, logits).max(1)
         mask = batch['mask'].astype(jnp.float32)
         add = Tallies(right * mask, mask, jax.nn.softmax(logits) * mask[:, None])
@@ -66,16 +66,15 @@ def make_tally_fn(model: nn.Module, examples: fragments.Examples, batch: int, me
 def accuracy_by_kind(tallies: Tallies, clips: Sequence[Mapping]) -> dict[str, dict[str, float]]:
     """The accuracies of a classifier by kind of clip, those of all clips under 'all'.
 
-    Each is a dict of `frames`, the share of frames whose best class is the tag; `clips`, the share of clips whose mean probabilities
-    are largest for the tag; and `count`, the number of clips.
+    Each is a dict of `frames`, the share of frames whose best class is a tag of the clip; `clips`, the share of clips whose mean
+    probabilities are largest for one; and `count`, the number of clips.
 
     Args:
         tallies: of the clips.
-        clips: dicts with `kind` and `tag`.
+        clips: dicts with `kind` and `tags`.
     """
     kinds = np.array([clip['kind'] for clip in clips])
-    tags = np.array([clip['tag'] for clip in clips])
-    clip_right = tallies.confidence.argmax(1) == tags
+    clip_right = np.array([best in clip['tags'] for best, clip in zip(tallies.confidence.argmax(1), clips, strict=True)])
     result = {}
     for kind in ['all', *dict.fromkeys(kinds)]:
         of = (kinds == kind) | (kind == 'all')
@@ -154,9 +153,8 @@ def example_maps(model: nn.Module, variables: Variables, examples: fragments.Exa
     batch = shown_batch(examples, chosen)
     logits, cams = jax.jit(functools.partial(predict_tags, model=model))(variables, batch)
     confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)
-    frames = batch['frames'][:, 0] if batch['frames'].ndim == 6 else batch['frames']  # of the target, without further fragments
-    middle = frames[:, frames.shape[1] // 2]
-    return [ExampleMap(*of) for of in zip(chosen, middle, confidence.tolist(), np.asarray(cams), strict=True)]
+    frames = [shown_picture(examples, clip) for clip in chosen]
+    return [ExampleMap(*of) for of in zip(chosen, frames, confidence.tolist(), np.asarray(cams), strict=True)]
 
 
 def map_rows(shown: Mapping[str, Sequence[ExampleMap]], clips: Clips) -> list[tuple[str, list[tuple[str, np.ndarray]]]]:
@@ -169,5 +167,5 @@ def map_rows(shown: Mapping[str, Sequence[ExampleMap]], clips: Clips) -> list[tu
         clip, frame = clips.clips[examples[0].clip], examples[0].frame
         cells = [(clip['kind'], frame)]
         cells += [(f'{net} {of.confidence:.2f}', overlay(of.frame, of.cam)) for net, of in zip(shown, examples, strict=True)]
-        rows.append((clips.categories[clip['tag']], cells))
+        rows.append((clips.tag_names(examples[0].clip), cells))
     return rows

@@ -1,13 +1,10 @@
 """Stage: the audio switch, which says whether a clip's sound belongs to what its picture shows (CVPR Sec. 3.4, TPAMI Sec. 3.3).
 
-A frame with its second of sound has label 1 where the best class of an audio-only tagger is the clip's tag, else 0. The tagger is
-VGGSound's net with its 309 classes where its weights are given. Otherwise taggers are trained on the tags with cross-fitting: every
-training clip is labelled by a tagger that was trained without it. The switch is a net of SA's structure with one logit that learns
-these labels from picture and sound, so that it can answer for videos without tags.
+A frame with its second of sound has label 1 where the best class of an audio-only tagger is the clip's tag, else 0, see
+`stages.sound_labels`. The switch is a net of SA's structure with one logit that learns these labels from picture and sound, so that it can
+answer for videos without tags.
 """
-import csv
 import functools
-import importlib.resources
 import json
 import os
 import pathlib
@@ -18,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, Int, Num
+from jaxtyping import Num
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
@@ -28,11 +25,17 @@ from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages import classifiers
 from stanet_jax.stages.examples import held_out_clips, open_training_clips, predict_examples
-from stanet_jax.stages.nets import encoder_weights, example_batch, initial_variables, make_classifier, predict_tags, tag_loss
+from stanet_jax.stages.nets import (
+    example_batch,
+    front_end,
+    initial_variables,
+    make_classifier,
+    predict_tags,
+    tag_loss,
+)
+from stanet_jax.stages.sound_labels import label_frames
 from stanet_jax.training import checkpoint, loop, sharding
-from stanet_jax.workdir import barrier, open_workdir, replace_text
-
-FOLDS = 2
+from stanet_jax.workdir import open_workdir, replace_text
 
 
 def make_switch(config: ConfigDict) -> Classifier:
@@ -72,123 +75,6 @@ class LabelsAsTags:
         return {'tags': self._labels[clip][frame:frame + 1]}
 
 
-# ------------------------------------------------------------------------------------------------------------------- labels
-
-
-def assign_folds(clips: Sequence[Mapping], seed: int) -> list[int]:
-    """The fold of each clip, from 0 to FOLDS - 1: random, with the clips of each tag spread evenly and a video's clips in one fold.
-
-    Args:
-        clips: dicts with `id`, of the video, and `tag`.
-        seed: of the draw.
-    """
-    tags = {clip['id']: clip['tag'] for clip in clips}
-    drawn = sorted(np.random.default_rng(seed).permutation(sorted(tags)).tolist(), key=lambda name: tags[name])
-    place = {name: i for i, name in enumerate(drawn)}
-    return [place[clip['id']] % FOLDS for clip in clips]
-
-
-def vggsound_table(categories: Sequence[str]) -> Bool[np.ndarray, 'c 309']:
-    """Which of the 309 classes of VGGSound's net stand for each category of AVE, as listed in `data/vggsound.csv`.
-
-    Raises:
-        InputError: a category that is not AVE's.
-    """
-    lines = (importlib.resources.files('stanet_jax.data') / 'vggsound.csv').read_text('utf-8').splitlines()
-    heard_as = [row['AVE'].split(';') for row in csv.DictReader(line for line in lines if not line.startswith('#'))]
-    table = np.array([[category in known for known in heard_as] for category in categories])
-    unknown = [category for category, row in zip(categories, table, strict=True) if not row.any()]
-    if unknown:
-        raise InputError(f'config.audio_encoder.weights: VGGSound has no class that is known to be "{unknown[0]}"; add it to '
-                         'stanet_jax/data/vggsound.csv, or leave the weights out to train taggers on the tags')
-    return table
-
-
-def label_frames(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips], mesh: Mesh) -> None:
-    """Labels every frame of every clip and writes `labels.jsonl` into the workdir, unless it is there.
-
-    Each line is a clip: `split`, `id` and `labels`, one for each frame.
-    """
-    path = workdir / 'labels.jsonl'
-    if path.exists():
-        print(f'labels: done already, in {path}')
-        return
-    vggsound = config.audio_encoder.name.startswith('vggsound') and config.audio_encoder.weights
-    labels = labels_by_vggsound(config, splits, mesh) if vggsound else labels_by_taggers(config, workdir, splits, mesh)
-    lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}
-             for split, clips in splits.items() for clip, row in zip(clips.clips, labels[split], strict=True)]
-    if jax.process_index() == 0:
-        replace_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
-    barrier('labels')
-
-
-def labels_by_vggsound(config: ConfigDict, splits: Mapping[str, Clips], mesh: Mesh) -> dict[str, list[Int[np.ndarray, ' _']]]:
-    """The labels {split: [clip: [frame]]} in {0, 1} by the classes of VGGSound's net, see `vggsound_table`."""
-    loaded = encoder_weights(config.audio_encoder)
-    variables = {collection: {'audio_encoder': tree} for collection, tree in loaded.items()}
-    labels = {}
-    for split, clips in splits.items():
-        table = vggsound_table(clips.categories)
-        labels[split] = tagger_labels(make_classifier(config, 'A', table.shape[1]), variables, clips, table, batch=config.batch, mesh=mesh,
-                                      title=split)
-    return labels
-
-
-def labels_by_taggers(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips],
-                      mesh: Mesh) -> dict[str, list[Int[np.ndarray, ' _']]]:
-    """The labels {split: [clip: [frame]]} in {0, 1} by taggers that are trained on the tags, in `<workdir>/tagger<fold>`.
-
-    Training clips are labelled by the tagger that was trained on the other fold, all other clips by the first tagger.
-    """
-    train = splits['train']
-    labels, folds = {split: [np.zeros(0, int)] * len(clips) for split, clips in splits.items()}, assign_folds(train.clips, config.seed)
-    one_class = np.eye(len(train.categories), dtype=bool)
-    for fold in range(FOLDS):
-        seen = {**splits, 'train': train.only([i for i in range(len(train)) if folds[i] != fold])}
-        folder = workdir / f'tagger{fold}'
-        classifiers.train_net(config, 'A', seen, folder, mesh)
-        variables = checkpoint.load_variables(folder / 'A' / 'variables')
-        for split, clips in splits.items():
-            chosen = [i for i in range(len(clips)) if (folds[i] == fold if split == 'train' else fold == 0)]
-            rows = tagger_labels(make_classifier(config, 'A', len(one_class)), variables, clips.only(chosen), one_class,
-                                 batch=config.batch, mesh=mesh, title=f'{split}, fold {fold}')
-            for i, row in zip(chosen, rows, strict=True):
-                labels[split][i] = row
-    return labels
-
-
-def tagger_labels(model: nn.Module, variables: Variables, clips: Clips, table: Bool[np.ndarray, 'c k'], *, batch: int, mesh: Mesh,
-                  title: str) -> list[Int[np.ndarray, ' _']]:
-    """Whether the best class of an audio-only tagger is one of the tag's, 1 or 0, for each frame of each clip; 0 without sound.
-
-    Args:
-        model: the tagger, a net 'A' of k classes.
-        variables: of the tagger.
-        clips: to be labelled.
-        table: which of the k classes stand for each of the c tags.
-        batch: how many frames are computed at a time.
-        mesh: the devices, see `sharding.make_mesh`.
-        title: of the progress bar.
-    """
-    if not len(clips):
-        return []
-    longest = max(clip['frames'] for clip in clips.clips)
-    examples = fragments.Examples(clips, longest, sound=True, draw=functools.partial(every_frame, clips, longest))
-
-    def right(variables, batch):
-        best = model.apply(variables, audio=batch['audio'])[0].argmax(axis=1)
-        return ((batch['tags'] > 0) & jnp.asarray(table.T)[best]).any(axis=1) & (batch['phi'] > 0)
-
-    labels = predict_examples(right, variables, examples, batch=batch, mesh=mesh, title=f'Labels, {title}').reshape(len(clips), longest)
-    return [row[:clip['frames']].astype(int) for row, clip in zip(labels, clips.clips, strict=True)]
-
-
-def every_frame(clips: Clips, longest: int, index: int | np.integer, rng: np.random.Generator | None = None) -> tuple[int, int]:
-    """The (clip, frame) of example `index` when each clip has `longest` examples: all its frames in order, then the last one repeated."""
-    clip, frame = divmod(int(index), longest)
-    return clip, min(frame, clips.clips[clip]['frames'] - 1)
-
-
 # ---------------------------------------------------------------------------------------------------------------------- net
 
 
@@ -208,13 +94,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
         if not any((row == value).any() for row in labels['train']):
             raise InputError(f'{workdir}/labels.jsonl: no training frame has label {value}; the switch needs both')
     size = len(splits['train']) * config.data.frames_per_clip
-    examples = fragments.Examples(splits['train'], config.data.frames_per_clip, 1, True, LabelsAsTags(labels['train']),
+    examples = fragments.Examples(splits['train'], config.data.frames_per_clip, 1, front_end(config), LabelsAsTags(labels['train']),
                                   BalancedDraw(labels['train'], size), least_crop=config.data.least_crop)
 
     def evaluate(variables: Variables) -> dict[str, float]:
         if not held_out:
             return {}
-        answers = predict_switch(model, variables, held_out, per_clip=config.held_out_frames, batch=config.batch, mesh=mesh)
+        answers = predict_switch(config, model, variables, held_out, config.held_out_frames, mesh)
         return {'accuracy': agreement(answers, labels[held_out.split])['all']}
 
     loop.train(workdir / 'switch', 'switch', config, mesh, examples=examples, evaluate=evaluate,
@@ -224,15 +110,15 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
         report_agreement(config, workdir, splits, labels, mesh)
 
 
-def predict_switch(model: nn.Module, variables: Variables, clips: Clips, *, per_clip: int, batch: int,
+def predict_switch(config: ConfigDict, model: nn.Module, variables: Variables, clips: Clips, per_clip: int,
                    mesh: Mesh) -> dict[tuple[int, int], int]:
-    """The switch's answers {(clip, frame): 1 where it is open, else 0} for `per_clip` frames of each clip, `batch` at a time."""
-    examples = fragments.Examples(clips, per_clip, 1, True)
+    """The switch's answers {(clip, frame): 1 where it is open, else 0} for `per_clip` frames of each clip."""
+    examples = fragments.Examples(clips, per_clip, 1, front_end(config))
 
     def opens(variables, batch):
         return predict_tags(variables, {**batch, 'tags': jnp.ones((len(batch['phi']), 1))}, model=model).logits[:, 0] > 0
 
-    answers = predict_examples(opens, variables, examples, batch=batch, mesh=mesh)
+    answers = predict_examples(opens, variables, examples, batch=config.batch, mesh=mesh)
     return {fragments.target_frame(clips, per_clip, i): int(answer) for i, answer in enumerate(answers)}
 
 
@@ -262,7 +148,7 @@ def report_agreement(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[
     clips, model = splits[split], make_switch(config)
     kinds = [clip['kind'] for clip in clips.clips]
     variables = checkpoint.load_variables(workdir / 'switch' / 'variables')
-    answers = predict_switch(model, variables, clips, per_clip=config.data.frames_per_clip, batch=config.batch, mesh=mesh)
+    answers = predict_switch(config, model, variables, clips, config.data.frames_per_clip, mesh)
     result = {'net agrees with labels': agreement(answers, labels[split], kinds)}
     truth = pathlib.Path(config.data.root) / 'truth.jsonl'
     if truth.exists():

@@ -8,11 +8,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stanet_jax.arrays import Variables
-from stanet_jax.data import sets
 from stanet_jax.data.clips import Clips
 from stanet_jax.models import blenders, branch, classifiers, fusion
 from stanet_jax.stages.accuracy import accuracy_by_kind, make_tally_fn, measure
-from stanet_jax.stages.examples import held_out_clips, make_examples, open_training_clips, warn_about_short_clips
+from stanet_jax.stages.examples import check_data, held_out_clips, make_examples, open_training_clips, warn_about_short_clips
 from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, tag_loss
 from stanet_jax.training import loop, sharding
 from stanet_jax.training.checks import check_training, require
@@ -26,12 +25,15 @@ def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA
         InputError: a field has a value that is not allowed; the message names the field.
     """
     check_training(config, known)
-    require('data.name', config.data.name, config.data.name in sets.NAMES, f'must be one of {", ".join(sets.NAMES)}')
+    check_data(config)
     for field in ('width', 'held_out_frames'):
         require(field, config[field], config[field] > 0, 'must be above 0')
-    for field in ('rate', 'frames_per_clip'):
-        require(f'data.{field}', config.data[field], config.data[field] > 0, 'must be above 0')
+    require('data.frames_per_clip', config.data.frames_per_clip, config.data.frames_per_clip > 0, 'must be above 0')
     require('data.least_crop', config.data.least_crop, 0 < config.data.least_crop <= 1, 'must be above 0, and 1 at most')
+    frozen = [config[part].get('frozen', False) for part in ('encoder', 'audio_encoder')]
+    require('audio_encoder.frozen', frozen[1], frozen[0] == frozen[1], 'must be as encoder.frozen: both encoders are frozen, or none')
+    for part in ('encoder', 'audio_encoder'):
+        require(f'{part}.weights', config[part].weights, config[part].weights or not frozen[0], 'a frozen encoder needs pretrained weights')
     require('sa_fuse', config.sa_fuse, config.sa_fuse in fusion.SA_FUSIONS, f'must be one of {", ".join(fusion.SA_FUSIONS)}')
     if any(branch.parse_net(net).granularity for net in config.nets):
         require('fragments', config.fragments, config.fragments > 0, 'must be above 0')

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import tqdm
 from jax.sharding import Mesh
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
@@ -13,20 +14,53 @@ from stanet_jax.data import fragments, sets
 from stanet_jax.data.annotations import Annotations
 from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.data.clips import Clips
+from stanet_jax.data.preparation import Source
 from stanet_jax.models import branch
+from stanet_jax.stages.features import with_features
+from stanet_jax.stages.nets import front_end
 from stanet_jax.training import sharding
+from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier
 
 # -------------------------------------------------------------------------------------------------------------------- clips
 
 
-def open_clips(config: ConfigDict, side: int = 0) -> dict[str, Clips]:
-    """The clips of the config's data set by split, see `sets.open_splits`; all processes of a run prepare them together.
+def check_data(config: ConfigDict) -> None:
+    """Checks the fields of a config's data set; InputError for a value that is not allowed, whose message names the field."""
+    data = config.data
+    require('data.name', data.name, data.name in sets.NAMES, f'must be one of {", ".join(sets.NAMES)}')
+    for field in ('rate', 'clip_seconds'):
+        require(f'data.{field}', data[field], data[field] > 0, 'must be above 0')
+    shares = tuple(data.shares)
+    require('data.shares', shares, len(shares) == 3 and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < 1e-6,
+            'must be the shares of train, validation and test: three numbers, the first above 0, whose sum is 1')
+    require('data.split_seed', data.split_seed, data.split_seed >= 0, 'must be 0 or more')
+    options = tuple(data.beam_options)
+    require('data.beam_options', options, not options or data.beam, "are of Beam's pipeline: name its runner, as data.beam=DirectRunner")
 
-    Frames are `side` pixels wide and high, by default `config.data.side`.
+
+def open_clips(config: ConfigDict, nets: ConfigDict | None = None) -> dict[str, Clips]:
+    """The clips of the config's data set by split, see `sets.open_splits`; process 0 prepares them, the others wait.
+
+    They are prepared for the nets of the config, or of another one, `nets`: at its `data.side`, and with the features of its encoders
+    where these are frozen, of the crops of `config.boxes` where there are any, see `features.with_features`.
     """
-    data, part = config.data, (jax.process_index(), jax.process_count())
-    return sets.open_splits(data.name, data.root, side or data.side, data.rate, data.prepared, part, barrier)
+    nets = nets or config
+    return with_features(nets, open_frames(config, nets.data.side), config.get('boxes', ''))
+
+
+def open_frames(config: ConfigDict, side: int) -> dict[str, Clips]:
+    """As `open_clips`, without features; frames are `side` pixels wide and high."""
+    data = config.data
+    return sets.open_splits(data.name, data.root, side, data.rate, data.prepared, clip_seconds=data.clip_seconds,
+                            shares=tuple(data.shares), split_seed=data.split_seed, beam=data.beam, beam_options=tuple(data.beam_options),
+                            process=jax.process_index(), wait=barrier)
+
+
+def find_source(config: ConfigDict) -> Source:
+    """The config's data set as its reader finds it, see `sets.find_source`."""
+    data = config.data
+    return sets.find_source(data.name, data.root, data.clip_seconds, tuple(data.shares), data.split_seed)
 
 
 def open_training_clips(config: ConfigDict) -> dict[str, Clips]:
@@ -53,7 +87,7 @@ def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int) -> 
     source, granularity = branch.parse_net(net)
     switch = config.switch if source == 'SA' else ''
     annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
-    return fragments.Examples(clips, per_clip, branch.FRAMES[source], source in branch.SOUND, annotations,
+    return fragments.Examples(clips, per_clip, branch.FRAMES[source], front_end(config) if source in branch.SOUND else '', annotations,
                               least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
 
 
@@ -98,6 +132,12 @@ def predict_examples(predict: Callable[[Variables, Mapping[str, AnyArray]], AnyA
 def shown_frame(clips: Clips, clip: int) -> int:
     """The frame of a clip that pictures show, at five eighths of its length; counted from 0."""
     return clips.clips[clip]['frames'] * 5 // 8
+
+
+def shown_picture(examples: fragments.Examples, clip: int) -> UInt8[np.ndarray, 'h w 3']:
+    """The frame of a clip that pictures show, RGB, cropped to its box where the examples are."""
+    k = shown_frame(examples.clips, clip)
+    return fragments.crop_images([examples.clips.image(clip, k)], examples.known(clip, k).get('box', fragments.WHOLE))[0]
 
 
 def shown_batch(examples: fragments.Examples, chosen: Sequence[int]) -> dict[str, np.ndarray]:

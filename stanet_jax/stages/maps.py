@@ -33,7 +33,8 @@ from stanet_jax.arrays import AnyArray
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
-from stanet_jax.stages.examples import open_clips
+from stanet_jax.stages.examples import check_data, open_clips
+from stanet_jax.stages.nets import front_end
 from stanet_jax.stages.source_maps import ClipSources, SourceMaps, iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config, replace_text, write_missing
@@ -101,6 +102,7 @@ def check(config: ConfigDict) -> None:
     Raises:
         InputError: a field has a value that is not allowed; the message names the field.
     """
+    check_data(config)
     require('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}')
     require('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more')
     require('stretch', config.stretch, config.stretch > 0, 'must be above 0')
@@ -119,15 +121,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     of another run of this stage, `config.boxes`. See `configs/pseudo_gt.py`.
     """
     check(config)
-    side = read_config(config.nets).data.side
-    workdir, data = open_workdir(config, workdir), open_clips(config, side)
+    of_nets = read_config(config.nets)
+    workdir, data = open_workdir(config, workdir), open_clips(config, of_nets)
     classes = len(next(iter(data.values())).categories)
     nets, plus = load_nets(config.nets, config.sources, classes), load_nets(config.plus_nets, config.plus_sources, classes)
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     source_maps_fn, counts = make_source_maps_fn(nets, plus), []
     for split, clips in ((split, data[split]) for split in config.splits if split in data):
         sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), plus=plus,
-                                       source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers)
+                                       source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers,
+                                       front_end=front_end(of_nets))
         fuse_clip = make_fuse_fn(clips, config.fusion, config.reach)
         counts.append(write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash))
     print(f'{workdir}: {sum(of.made for of in counts)} maps made, {sum(of.empty for of in counts)} of them empty, as no source was sure '
@@ -186,13 +189,12 @@ def make_fuse_fn(clips: Clips, fusion: str, reach: int) -> Callable[[ClipSources
 def manifest_row(clips: Clips, clip: int, k: int, seen: ClipSources, made: FusedMaps, sources: Sequence[str]) -> dict[str, Any]:
     """The line of the manifest on frame k of a clip.
 
-    `frame` counts from 1, as the files do; `box` is (y0, x0, y1, x1) in shares of the frame; `sources` has the `confidence` in the tag and
-    the `weight` of each source.
+    `frame` counts from 1, as the files do; `box` is (y0, x0, y1, x1) in shares of the frame; `sources` has the `confidence` in the tag (the
+    mean over several) and the `weight` of each source.
     """
     info = clips.clips[clip]
-    tag = info['tag']
-    confidence = np.concatenate([of.confidence[k, :, tag] for of in (seen.plain, seen.plus) if of is not None])
-    return {'frame': k + 1, 'tag': clips.categories[tag], 'kind': info['kind'], 'switch': int(seen.phi[k]),
+    confidence = np.concatenate([of.confidence[k][:, info['tags']].mean(axis=1) for of in (seen.plain, seen.plus) if of is not None])
+    return {'frame': k + 1, 'tag': clips.tag_names(clip), 'kind': info['kind'], 'switch': int(seen.phi[k]),
             'sources': {s: {'confidence': round(float(confidence[i]), 4), 'weight': round(float(made.weights[k, i]), 4)}
                         for i, s in enumerate(sources)},
             'box': [round(float(x), 5) for x in made.boxes[k] / clips.side], 'empty': bool(made.empty[k])}

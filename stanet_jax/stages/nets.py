@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 from stanet_jax import losses, scam
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import augmentation
+from stanet_jax.data.features import LEVELS
+from stanet_jax.media.sound import FRONT_ENDS
 from stanet_jax.models import backbones, branch, classifiers
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import sources
@@ -41,27 +43,58 @@ def example_batch(config: ConfigDict, net: str, classes: int, batch: int) -> dic
     """A batch of `batch` examples of a net as `batches.iterate_batches` yields it, its frames, sounds and tags all zeros."""
     source, granularity = branch.parse_net(net)
     side, lead = config.data.side, (batch, config.fragments + 1) if granularity else (batch,)
+    frames, pictures = branch.FRAMES[source], (side, side, 3)
     result = {'tags': np.zeros((batch, classes), np.float32), 'clip': np.zeros(batch, np.int32), 'mask': np.ones(batch, bool)}
-    if branch.FRAMES[source]:
-        result['frames'] = np.zeros((*lead, branch.FRAMES[source], side, side, 3), np.uint8)
+    if frames and config.encoder.get('frozen'):
+        shapes = feature_shapes(config.encoder, np.zeros((1, *pictures), np.uint8))
+        result |= {level: np.zeros((*lead, frames if level == 'C5' else 1, *shapes[level]), np.float16) for level in levels_of(net)}
+    elif frames:
+        result['frames'] = np.zeros((*lead, frames, *pictures), np.uint8)
     if source in branch.SOUND:
-        result |= {'audio': np.zeros((*lead, 257, 98), np.float32), 'phi': np.ones(lead, np.float32)}
+        sound, result['phi'] = np.zeros((1, *FRONT_ENDS[front_end(config)].shape), np.float32), np.ones(lead, np.float32)
+        if config.audio_encoder.get('frozen'):
+            result['embedding'] = np.zeros((*lead, *feature_shapes(config.audio_encoder, sound)['embedding']), np.float16)
+        else:
+            result['audio'] = np.zeros((*lead, *sound.shape[1:]), np.float32)
     return result
+
+
+def levels_of(net: str) -> tuple[str, ...]:
+    """Which features of frames a net takes; of all but C5, those of the target frame alone."""
+    return ('C3', 'C4', 'C5') if net == 'STA' else ('C5',)
+
+
+def front_end(config: ConfigDict) -> str:
+    """Which of `sound.FRONT_ENDS` makes what the audio encoder of a config hears."""
+    return backbones.hears(config.audio_encoder.name)
+
+
+def feature_shapes(encoder: ConfigDict, x: np.ndarray) -> dict[str, tuple[int, ...]]:
+    """The shapes of what an encoder gives of one picture, uint8 [1, h, w, 3], or of one sound, [1, f, t], by name."""
+    model = backbones.create(encoder.name)
+    found = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], jnp.float32(x))
+    return {name: of.shape[1:] for name, of in found.items()}
 
 
 def net_inputs(batch: Mapping[str, AnyArray], encoder: str, key: Key[jax.Array, ''] | None = None,
                jitter: Sequence[float] = ()) -> dict[str, Any]:
     """The keyword arguments `frames`, `audio` and `phi` that a net takes of a batch, as far as the batch has them.
 
+    Features of frozen encoders stand in the place of frames and sounds.
+
     Frames are normalised for the image encoder of that name. With a random key they are jittered before, see `augmentation.jitter`; all
     fragments of an example change alike.
     """
-    result = {k: batch[k] for k in ('frames', 'audio', 'phi') if k in batch}
+    result: dict[str, Any] = {k: batch[k] for k in ('frames', 'audio', 'phi') if k in batch}
     if 'frames' in result:
         frames = result['frames']
         if key is not None:
             frames = augmentation.jitter(frames.reshape(len(frames), -1, *frames.shape[-3:]), key, jitter).reshape(frames.shape)
         result['frames'] = backbones.normalise(encoder, frames)
+    if 'C5' in batch:
+        result['frames'] = {level: batch[level] for level in LEVELS if level in batch}
+    if 'embedding' in batch:
+        result['audio'] = {'embedding': batch['embedding']}
     return result
 
 
@@ -98,8 +131,9 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
     """Variables to train a net from: drawn with `config.seed`, some of them then replaced by trained ones.
 
     `config.start_from[net]` is the folder of a trained net of the same structure, or {part: folder of a net that has this part}; a net
-    of this run is given by its name alone, as 'S'. `config.encoder.weights` and `config.audio_encoder.weights` are folders of an
-    encoder's weights, or 'pip' or 'fetched', see `sources.find`; `start_from` has precedence.
+    of this run is given by its name alone, as 'S'. A `classifier` begins so that the net answers as the given one, see `begin_classifier`
+    and `begin_plus`. `config.encoder.weights` and `config.audio_encoder.weights` are folders of an encoder's weights, or 'pip' or
+    'fetched', see `sources.find`; `start_from` has precedence.
 
     Args:
         config: of the run.
@@ -119,16 +153,35 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
         if parts.get(part):
             folder = pathlib.Path(workdir) / parts[part] if parts[part] in branch.FRAMES else pathlib.Path(parts[part])
             trained = checkpoint.load_variables(folder / 'variables')
-            variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
-            if part == 'encoder' and net in ('SA', 'ST') and not isinstance(given, str):
+            if part != 'classifier' or isinstance(given, str):
+                variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
+            elif net in classifiers.PLUS_NETS:
+                variables = begin_plus(variables, trained, folder)
+            else:
                 gain = 1.5 if net == 'ST' or config.sa_fuse == 'gate' else 1.0
                 fused, plain = (of['params']['classifier'] for of in (variables, trained))
                 variables['params']['classifier'] = begin_classifier(fused, plain, gain)
-            if part == 'encoder' and net in classifiers.PLUS_NETS and not isinstance(given, str):
-                variables = begin_plus(variables, trained, folder)
         elif part in ('encoder', 'audio_encoder') and config[part].weights:
             variables = checkpoint.replace_part(variables, part, encoder_weights(config[part]), config[part].weights)
     return variables
+
+
+def load_net(config: ConfigDict, folder: str | os.PathLike) -> Variables:
+    """The variables of a trained net of a config, with those of its frozen encoders, which are not kept with it.
+
+    Args:
+        config: of the run.
+        folder: of the net.
+    Raises:
+        InputError: the net is not trained, or an encoder's weights are missing.
+    """
+    variables = checkpoint.load_variables(pathlib.Path(folder) / 'variables')
+    result = {'params': dict(variables['params']), 'batch_stats': dict(variables.get('batch_stats', {}))}
+    for part in ('encoder', 'audio_encoder'):
+        if config[part].get('frozen'):
+            for collection, tree in encoder_weights(config[part]).items():
+                result[collection][part] = tree
+    return result
 
 
 def encoder_weights(encoder: ConfigDict) -> Variables:

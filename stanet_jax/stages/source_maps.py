@@ -17,6 +17,7 @@ from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches, stretches
 from stanet_jax.models import backbones, branch
 from stanet_jax.models.classifiers import Classifier
+from stanet_jax.stages.features import crop_triples
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import read_config
@@ -41,23 +42,20 @@ def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *,
     Args:
         variables: by source.
         batch: see `stretches.read_stretch`: `frames` uint8 [b, n + 2, h, w, 3], the n frames and one more at each end; `boxes`
-            [b, n, 4], (y0, x0, y1, x1) in pixels; `tags` [b, c]; `audio` [b, n, 257, 98]; and `phi` [b, n], the audio switch.
+            [b, n, 4], (y0, x0, y1, x1) in pixels; `tags` [b, c]; `audio` [b, n, f, t]; and `phi` [b, n], the audio switch; or `C5` and
+            `embedding` in the place of frames and audio.
         models: by source.
     """
     b, n = batch['boxes'].shape[:2]
-    shape = batch['frames'].shape[2:4]
-
-    def triples(frames, boxes):
-        neighbours = jnp.stack([frames[k:k + n] for k in range(3)], axis=1)
-        cut = jax.vmap(jax.vmap(functools.partial(scam.crop, shape=shape), in_axes=(0, None)))
-        return cut(neighbours.astype(jnp.float32), boxes)
-
-    frames = jax.vmap(triples)(batch['frames'], batch['boxes']).reshape(b * n, 3, *shape, 3)
+    flat = {k: batch[k].reshape(b * n, *batch[k].shape[2:]) for k in ('C5', 'audio', 'embedding', 'phi') if k in batch}
+    if 'frames' in batch:
+        frames = crop_triples(batch['frames'], batch['boxes'])
+        flat['frames'] = frames.reshape(b * n, *frames.shape[2:])
     tags = jnp.repeat(batch['tags'], n, axis=0)
     cams, logits = [], []
     for source, model in models.items():
-        example = {'frames': frames if branch.FRAMES[source] == 3 else frames[:, 1:2], 'tags': tags,
-                   'audio': batch['audio'].reshape(b * n, *batch['audio'].shape[2:]), 'phi': batch['phi'].reshape(b * n)}
+        one = branch.FRAMES[source] == 1
+        example: dict[str, Any] = {**flat, 'tags': tags, **{k: flat[k][:, 1:2] for k in ('frames', 'C5') if one and k in flat}}
         predicted = predict_tags(variables[source], example, model=model)
         cams.append(predicted.cam)
         logits.append(predicted.logits)
@@ -71,12 +69,12 @@ def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, m
         variables: by net.
         batch: as of `source_maps`, with all n frames of a clip, and, see `stretches.read_companions`: `length` [b]; `places`
             {net: [b, n, m]}, the moments of the m further fragments of each frame; `cross_frames` uint8 [b, m, 3, h, w, 3],
-            `cross_audio` [b, m, 257, 98] and `cross_phi` [b, m], fragments of other clips of the tag.
+            `cross_audio` [b, m, f, t] and `cross_phi` [b, m], fragments of other clips of the tag; or features in their place.
         models: {net: ClassifierPlus}.
         side: of the frames that the nets were trained on, in pixels; other frames are resized.
     """
     b, n = batch['phi'].shape
-    last, cams, scores = batch['length'] - 1, [], []
+    last, cams, scores, frozen = batch['length'] - 1, [], [], 'whole_C5' in batch
     for net, model in models.items():
         source, granularity = branch.parse_net(net)
         reach, apply = jnp.arange(branch.FRAMES[source]) - branch.FRAMES[source] // 2, functools.partial(model.apply, variables[net])
@@ -96,13 +94,17 @@ def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, m
 
         # The nodes of all moments from one before the first, whose frames are all the first, to one after the last.
         moments = jnp.broadcast_to(jnp.arange(-1, n + 1), (b, n + 2))
-        seen = at(encode(batch['frames'][:, 1:-1]), moments[..., None] + reach)
-        sound = (at(apply(batch['audio'], method='encode_audio'), moments), at(batch['phi'], moments)) if source == 'SA' else (None, None)
+        seen = at(batch['whole_C5'] if frozen else encode(batch['frames'][:, 1:-1]), moments[..., None] + reach)
+        sound = (None, None)
+        if source == 'SA':
+            sound = at(batch['embedding'] if frozen else apply(batch['audio'], method='encode_audio'), moments), at(batch['phi'], moments)
         nodes = nodes_of(seen, *sound)
         targets = nodes[:, 1:-1, None]
         if granularity == 'cross':
-            seen = encode(batch['cross_frames'][:, :, 1 + reach])
-            sound = (apply(batch['cross_audio'], method='encode_audio'), batch['cross_phi']) if source == 'SA' else (None, None)
+            seen = batch['cross_C5'][:, :, 1 + reach] if frozen else encode(batch['cross_frames'][:, :, 1 + reach])
+            if source == 'SA':
+                heard = batch['cross_embedding'] if frozen else apply(batch['cross_audio'], method='encode_audio')
+                sound = heard, batch['cross_phi']
             companions = nodes_of(seen, *sound)[:, None]
             companions = jnp.broadcast_to(companions, (b, n, *companions.shape[2:]))
         else:
@@ -188,7 +190,7 @@ class ClipSources(NamedTuple):
 
 def iterate_source_maps(clips: Clips, annotations: Callable[[int, int], dict[str, Any]], chosen: Sequence[int],
                         source_maps_fn: Callable[[Mapping[str, Any]], tuple[SourceMaps | None, SourceMaps | None]], plus: Nets, *,
-                        stretch: int, workers: int) -> Iterator[tuple[int, ClipSources]]:
+                        stretch: int, workers: int, front_end: str) -> Iterator[tuple[int, ClipSources]]:
     """Yields (clip, ClipSources) of the chosen clips, in order.
 
     Args:
@@ -199,11 +201,13 @@ def iterate_source_maps(clips: Clips, annotations: Callable[[int, int], dict[str
         plus: nets of SCAM+. Where there are any, stretches are whole clips.
         stretch: how many frames a device computes at a time.
         workers: processes that read; 0 for threads.
+        front_end: which of `sound.FRONT_ENDS` makes what the nets hear.
     """
     devices, parts = jax.local_device_count(), []
     length = max(clip['frames'] for clip in clips.clips) if plus.models else stretch
     items = stretches(clips, chosen, length)
-    batches = iterate_stretches(clips, annotations, items, length, devices, workers, tuple(plus.models), plus.fragments) if items else ()
+    batches = iterate_stretches(clips, annotations, items, length, devices, workers, front_end, tuple(plus.models),
+                                plus.fragments) if items else ()
     for number, batch in enumerate(batches):
         seen = (*jax.device_get(source_maps_fn(batch)), batch['boxes'], batch['phi'])
         for i, (clip, start) in enumerate(items[number * devices:(number + 1) * devices]):

@@ -27,8 +27,8 @@ from stanet_jax.media.overlay import overlay
 from stanet_jax.models.branch import parse_net
 from stanet_jax.models.students import STA, STAPlus
 from stanet_jax.stages import classifiers
-from stanet_jax.stages.examples import device_batches, held_out_clips, open_training_clips, shown_batch, warn_about_short_clips
-from stanet_jax.stages.nets import compute_dtype, example_batch, initial_variables, net_inputs
+from stanet_jax.stages.examples import device_batches, held_out_clips, open_training_clips, shown_batch, shown_frame, warn_about_short_clips
+from stanet_jax.stages.nets import compute_dtype, example_batch, front_end, initial_variables, levels_of, net_inputs
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.workdir import barrier, open_workdir, read_config
 
@@ -50,11 +50,16 @@ def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[j
     For STA it is Eq. 17; for STA+ its mean over the nodes that have a pseudo-fixation (Eq. 20).
     """
     (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
-                                       mutable=['batch_stats'])
+                                       size=batch['target'].shape[-2:], mutable=['batch_stats'])
     losses = map_loss(logits, batch['target'])
     if 'known' in batch:  # nodes that have a pseudo-fixation
         losses = jnp.where(batch['known'], losses, 0).sum(axis=1) / jnp.maximum(batch['known'].sum(axis=1), 1)
     return losses, updated.get('batch_stats', {})
+
+
+def predict_maps(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module) -> Float[jax.Array, '*nodes h w']:
+    """The logits of a student's maps, of the size of the batch's pseudo-fixations."""
+    return model.apply(variables, **net_inputs(batch, model.encoder), size=batch['target'].shape[-2:])[0]
 
 
 def map_loss(logits: Float[AnyArray, '*lead h w'], target: UInt8[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead']:
@@ -89,8 +94,9 @@ def target_node(logits: Float[AnyArray, '*nodes h w'], batch: Mapping[str, AnyAr
 def make_student_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int) -> fragments.Examples:
     """The fragments with pseudo-fixations that a student learns from or is measured on, `per_clip` of each clip."""
     granularity = parse_net(net).granularity
-    return fragments.Examples(clips, per_clip, 3, True, Annotations(clips, config.switch, maps=config.maps),
-                              least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
+    return fragments.Examples(clips, per_clip, 3, front_end(config), Annotations(clips, config.switch, maps=config.maps),
+                              least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0),
+                              levels=levels_of(net))
 
 
 def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batch: int,
@@ -101,7 +107,7 @@ def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batc
     """
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
-        logits, target, known = target_node(model.apply(variables, **net_inputs(batch, model.encoder))[0], batch)
+        logits, target, known = target_node(predict_maps(variables, batch, model=model), batch)
         maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
         cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
         return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
@@ -163,10 +169,10 @@ def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -
     for net in config.nets:
         batch, model = shown_batch(make_student_examples(config, net, clips, 1), chosen), make_student(config, net)
         variables = checkpoint.load_variables(workdir / net / 'variables')
-        logits, target, _ = target_node(jax.jit(model.apply)(variables, **net_inputs(batch, model.encoder))[0], batch)
+        logits, target, _ = target_node(jax.jit(functools.partial(predict_maps, model=model))(variables, batch), batch)
         maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
-        frames = batch['frames'].reshape(len(chosen), -1, *batch['frames'].shape[-3:])[:, 1]  # the target's middle frame
-        rows = rows or [(clips.categories[clips.clips[i]['tag']], [
+        frames = [clips.frame(clip, shown_frame(clips, clip)) for clip in chosen]
+        rows = rows or [(clips.tag_names(i), [
             (clips.clips[i]['kind'], frame), ('pseudo-fixation', overlay(frame, of / 255))])
             for i, frame, of in zip(chosen, frames, target, strict=True)]
         for (_, cells), frame, map_ in zip(rows, frames, maps, strict=True):

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
+from stanet_jax.weights.packed import load_file
 from stanet_jax.workdir import replacing
 
 
@@ -108,8 +109,14 @@ def replace_variables(folder: str | os.PathLike, variables: Variables) -> None:
 
 
 def load_variables(folder: str | os.PathLike) -> dict[str, Any]:
-    """Reads the variables that `save_variables` wrote, as a tree of NumPy arrays; InputError where the folder holds none."""
+    """Reads the variables that `save_variables` wrote, as a tree of NumPy arrays; InputError where the folder holds none.
+
+    Of a packed run, `<folder>.safetensors` is read in the place of a folder.
+    """
     path = pathlib.Path(folder).absolute()
+    packed = path.with_name(f'{path.name}.safetensors')
+    if packed.exists() and not path.exists():
+        return load_file(packed)
     if not path.is_dir():
         raise InputError(f'{folder}: no such weights; train the net that writes them first')
     with ocp.StandardCheckpointer() as checkpointer:

@@ -9,14 +9,12 @@ import urllib.error
 import urllib.request
 from typing import NamedTuple
 
-import flax.traverse_util
-import numpy as np
-import safetensors.numpy
 import tqdm
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.weights.convert import load
+from stanet_jax.weights.packed import load_file, save_file
 
 TORCH, CHUNK = 'https://download.pytorch.org/models/', 1 << 20
 
@@ -64,6 +62,14 @@ def _user_cache() -> pathlib.Path:
     return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
 
 
+def source_of(encoder: str) -> str:
+    """The name of the first source of an encoder; InputError where there is none."""
+    for name, source in SOURCES.items():
+        if source.encoder == encoder:
+            return name
+    raise InputError(f'--name={encoder}: give an --out; the cache keeps {", ".join(source.encoder for source in SOURCES.values())}')
+
+
 def cached_file(name: str) -> pathlib.Path:
     """Where the converted weights of a source are kept."""
     return cache_folder() / f'{name}.safetensors'
@@ -109,6 +115,7 @@ def locate(encoder: str, where: str) -> pathlib.Path:
     Raises:
         InputError: they are not here; the message names the command that brings them.
     """
+    encoder = encoder.removesuffix('_dilated')  # the same weights
     named = [name for name, source in SOURCES.items() if source.encoder == encoder]
     for name in named:
         cached = cached_file(name) if cached_file(name).is_file() else hub_file(SOURCES[name])
@@ -122,8 +129,8 @@ def find(encoder: str, where: str) -> Variables:
     """Gives the pretrained variables of an encoder, see `locate`."""
     file = locate(encoder, where)
     if file.parent == cache_folder():
-        return flax.traverse_util.unflatten_dict(safetensors.numpy.load_file(file), sep='/')
-    return load(file, encoder)
+        return load_file(file)
+    return load(file, encoder.removesuffix('_dilated'))
 
 
 def fetch(name: str, url: str = '') -> pathlib.Path:
@@ -158,9 +165,14 @@ def fetch(name: str, url: str = '') -> pathlib.Path:
         variables = load(file, source.encoder)
     finally:
         file.unlink()  # the cache keeps the converted form alone
-    flat, temporary = flax.traverse_util.flatten_dict(variables, sep='/'), kept.with_name(f'.{kept.name}.{os.getpid()}')
-    safetensors.numpy.save_file({key: np.ascontiguousarray(x) for key, x in flat.items()}, temporary)
-    temporary.rename(kept)
+    return keep(name, variables)
+
+
+def keep(name: str, variables: Variables) -> pathlib.Path:
+    """Keeps the variables of a source in the cache, where 'fetched' finds them; -> the file there."""
+    kept = cached_file(name)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    save_file(kept, variables)
     return kept
 
 
@@ -189,7 +201,7 @@ def _download(address: str, part: pathlib.Path, name: str) -> None:
 
 
 def _elsewhere(name: str) -> str:
-    return f'get it on another machine for stanet convert --name={SOURCES[name].encoder} --src=FILE --out=FOLDER'
+    return f'get it on another machine for stanet convert --name={SOURCES[name].encoder} --src=FILE'
 
 
 def _sha256(path: pathlib.Path) -> str:

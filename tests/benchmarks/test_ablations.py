@@ -46,7 +46,8 @@ def test_what_differs():
     assert ablations.reasoning.get_config('transformer').blender.to_dict() == {'name': 'transformer', 'blocks': 3, 'heads': 1}
     assert ablations.reasoning.get_config('n4').fragments == 4
     added = ablations.sa_fuse.get_config('add')
-    assert added.sa_fuse == 'add' and added.start_from.SA.to_dict() == {'encoder': 'runs/coarse/S', 'audio_encoder': 'runs/coarse/A'}
+    assert added.sa_fuse == 'add' and added.start_from.SA.to_dict() == {
+        'encoder': 'runs/coarse/S', 'classifier': 'runs/coarse/S', 'audio_encoder': 'runs/coarse/A'}
     assert ablations.cam_sta.get_config().epochs.to_dict() == {'STA': scam_coarse.get_config().epochs.ST}
 
 
@@ -138,7 +139,8 @@ def test_the_base_run_has_what_differs_in_nothing(base):
     config, _ = ablations.settings(5, 'm2', base)
     assert config.maps == str(base / 'pseudo_gt' / 'plus') and config.start_from.STA_short.encoder == str(base / 'sta' / 'STA')
     assert ablations.settings(3, 'add', base)[0].start_from.to_dict() == {
-        'SA': {'encoder': str(base / 'coarse' / 'S'), 'audio_encoder': str(base / 'coarse' / 'A')}}
+        'SA': {'encoder': str(base / 'coarse' / 'S'), 'classifier': str(base / 'coarse' / 'S'),
+                   'audio_encoder': str(base / 'coarse' / 'A')}}
     other = ConfigDict(json.loads((base / 'sta_plus' / 'config.json').read_text()))
     other.blender.steps = 2
     (base / 'sta_plus' / 'config.json').write_text(json.dumps(other.to_dict()))

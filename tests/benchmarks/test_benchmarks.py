@@ -72,6 +72,19 @@ def test_paper_steps_are_computed(monkeypatch, capsys):
     assert int(parameters.replace(',', '')) > 11e6 and all(float(x) >= 0 for x in numbers)
 
 
+@pytest.mark.parametrize('by', [['threads'], ['threads', 'Beam']])
+def test_preparation(by):
+    # The ways agree, or the benchmark would end in an error.
+    if 'Beam' in by:
+        pytest.importorskip('apache_beam')
+    command = [sys.executable, '-m', 'benchmarks.preparation', '--clips=20', '--seconds=1', '--height=48', '--width=64', '--by', *by]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[-2 * len(by):]]
+    assert [row[:2] for row in rows] == [[way, str(workers)] for way in by for workers in (1, 2)]
+    assert all(abs(float(clips) * 8 - float(frames)) < 1 and float(clips) > 0 for *_, clips, frames in rows)
+
+
 def test_evaluation():
     # One process and two agree, or the benchmark would end in an error.
     command = [sys.executable, '-W', 'error', '-m', 'benchmarks.evaluation', '--videos=2', '--frames=10', '--height=36', '--width=64',

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from stanet_jax.data import ave, synthave
+from stanet_jax.data import ave, preparation, synthave
 from stanet_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def world(tmp_path_factory):
     """A tiny SynthAVE, prepared at 48 pixels."""
     root = tmp_path_factory.mktemp('world') / 'synthave'
     synthave.generate(root, synthave.Settings(train=12, validation=6, test=6, seconds=2.0, side=48), workers=2)
-    ave.prepare(root, 48, 8.0)
+    preparation.prepare(ave.source(root), 48, 8.0)
     return root
 
 
@@ -144,7 +144,8 @@ def test_ave_from_real_clips_trains_and_says_what_it_skips(tmp_path):
     for name, part in (('trainSet.txt', lines), ('valSet.txt', lines[:2]), ('testSet.txt', lines[2:3])):
         (videos.parent / name).write_text('\n'.join(part) + '\n')
     done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', ['SA', 'ST'], 8, '--config.data.name=ave', '--config.batch=4',
-                       '--config.start_from.SA.encoder=', '--config.start_from.SA.audio_encoder=', '--config.start_from.ST.encoder='))
+                       '--config.start_from.SA.encoder=', '--config.start_from.SA.classifier=', '--config.start_from.ST.classifier=',
+                       '--config.start_from.SA.audio_encoder=', '--config.start_from.ST.encoder='))
     assert done.returncode == 0, done.stderr
     assert 'skipped 2' in done.stdout and 'missing file (1): nowhere0000' in done.stdout
     assert 'cannot be read (1): truncated00' in done.stdout

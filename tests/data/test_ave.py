@@ -1,13 +1,9 @@
 """The AVE reader: a small folder that holds what AVE's readers have met, prepared and read at random."""
 import io
-import multiprocessing
 import os
 import pathlib
 import pickle
 import shutil
-import subprocess
-import sys
-import time
 from fractions import Fraction
 
 import av
@@ -16,7 +12,7 @@ import pytest
 from PIL import Image
 
 from stanet_jax import InputError
-from stanet_jax.data import ave
+from stanet_jax.data import ave, preparation, records, shards
 from stanet_jax.data.clips import Clips
 from stanet_jax.media.sound import audio_window, read_sound
 from stanet_jax.media.video import read_frames
@@ -62,6 +58,10 @@ def annotate(root, lines):
         (root / name).write_bytes('\r\n'.join(content).encode())
 
 
+def prepare(root, side=SIDE, rate=RATE, prepared='', **settings):
+    return preparation.prepare(ave.source(root), side, rate, prepared, **settings)
+
+
 @pytest.fixture(scope='module')
 def source(tmp_path_factory):
     root = tmp_path_factory.mktemp('set') / 'AVE_Dataset'
@@ -77,7 +77,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def built(source, tmp_path_factory):
-    return ave.prepare(source.parent, SIDE, RATE, tmp_path_factory.mktemp('prepared'), workers=2)
+    return prepare(source.parent, SIDE, RATE, tmp_path_factory.mktemp('prepared'), workers=2)
 
 
 @pytest.fixture
@@ -114,9 +114,9 @@ def test_metadata(built, capsys):
     assert metadata['categories'] == ['Bark', 'Church bell', 'Male speech, man & dog', 'Zebra']
     clips = metadata['splits']
     assert list(clips) == ['train', 'validation', 'test']
-    assert [(c['id'], c['tag'], c['kind'], c['first'], c['frames']) for c in clips['train']] == [
-        ('with_sound0', 1, 'good', 0, 28), ('opus_sound0', 2, 'good', 28, 16), ('-silent_000', 0, 'good', 44, 12)]
-    assert [(c['id'], c['tag'], c['kind']) for c in clips['validation']] == [('with_sound0', 0, 'plain')]
+    assert [(c['id'], c['tags'], c['kind'], c['first'], c['frames']) for c in clips['train']] == [
+        ('with_sound0', [1], 'good', 0, 28), ('opus_sound0', [2], 'good', 28, 16), ('-silent_000', [0], 'good', 44, 12)]
+    assert [(c['id'], c['tags'], c['kind']) for c in clips['validation']] == [('with_sound0', [0], 'plain')]
     assert clips['test'] == [] and clips['train'][2]['samples'] == 0
     skipped = [(s['split'], s['id'], s['line'], s['reason']) for s in metadata['skipped']]
     assert sorted(skipped) == [
@@ -126,17 +126,17 @@ def test_metadata(built, capsys):
 
 
 def test_summary_and_progress(folder, capsys):
-    builder = ave.prepare(folder, SIDE, RATE)
+    builder = prepare(folder, SIDE, RATE)
     out, err = capsys.readouterr()
     assert out.startswith('prepared 4 clips, 84 frames; skipped 4: bad line (1): no separators (')
     assert 'missing file (2): missing_000, missing_000' in out and 'cannot be read (1): truncated00 (' in out
-    assert out.count('\n') == 1 and 'Preparing train: 5/5 clips' in err
+    assert out.count('\n') == 1 and 'Preparing ave: 7/7 clips' in err
     assert builder.data_dir.startswith(str(folder / 'prepared'))
 
 
 def test_frames(built, source):
     clips = Clips(built, 'train')
-    assert len(clips) == 3 and clips.categories[clips.clips[1]['tag']] == 'Male speech, man & dog'
+    assert len(clips) == 3 and clips.tag_names(1) == 'Male speech, man & dog'
     rng = np.random.default_rng(0)
     for index, clip in enumerate(clips.clips):
         expected = list(read_frames(source / 'AVE' / f'{clip["id"]}.mp4', RATE, SIDE))
@@ -172,14 +172,6 @@ def test_a_second_of_sound_is_few_reads(built, monkeypatch):
         assert len(reads) <= 3
 
 
-@pytest.mark.parametrize('rate', [8, 29.97, .4, 3])
-def test_every_sample_stands_in_one_record(rate):
-    frames, sound = round(10 * rate), np.arange(163000)
-    records = list(ave._records(0, [b''] * frames, sound, rate))
-    np.testing.assert_array_equal(np.concatenate([record['sound'] for record in records]), sound)
-    assert sum(len(record['sound']) > 0 for record in records) <= 10
-
-
 def test_without_sound_files(built):
     assert not Clips(built, 'train').sound(2, .7).any()
     assert len(Clips(built, 'test')) == 0
@@ -188,7 +180,7 @@ def test_without_sound_files(built):
 
 
 def test_tfds_reads_the_records(built):
-    decoders = {'image': ave.tfds.decode.SkipDecoding()}
+    decoders = {'image': preparation.tfds.decode.SkipDecoding()}
     source = built.as_data_source('train', decoders=decoders)
     assert len(source) == 56
     assert [(r['clip'], r['frame']) for r in source][27:29] == [(0, 27), (1, 0)]
@@ -206,113 +198,67 @@ def test_clips_travel_to_workers(built, monkeypatch):
     # After a fork the files are opened anew.
     opened = clips._records._opened
     pid = os.getpid() + 1
-    monkeypatch.setattr(ave.os, 'getpid', lambda: pid)
+    monkeypatch.setattr(records.os, 'getpid', lambda: pid)
     np.testing.assert_array_equal(clips.frame(0, 8), frame)
     assert clips._records._opened is not opened
 
 
 def test_second_call_does_not_decode(built, source, monkeypatch, capsys):
-    monkeypatch.setattr(ave, 'read_clip', None)
-    again = ave.prepare(source, SIDE, RATE, pathlib.Path(built.data_dir).parents[2])
+    monkeypatch.setattr(shards, 'read_clip', None)
+    again = prepare(source, SIDE, RATE, pathlib.Path(built.data_dir).parents[2])
     assert again.info.metadata == built.info.metadata and capsys.readouterr().out == ''
 
 
 def test_changed_annotations_are_refused(folder):
-    prepared = ave.prepare(folder, SIDE, RATE).data_dir
+    prepared = prepare(folder, SIDE, RATE).data_dir
     with open(folder / 'valSet.txt', 'a') as f:
         f.write('\r\nBark&opus_sound0&good&0&1')
-    with pytest.raises(InputError, match=f'{prepared}: prepared from other annotation files'):
-        ave.prepare(folder, SIDE, RATE)
-    assert len(Clips(ave.prepare(folder, 32, RATE), 'validation')) == 2
+    with pytest.raises(InputError, match=f'{prepared}: prepared from other files'):
+        prepare(folder, SIDE, RATE)
+    assert len(Clips(prepare(folder, 32, RATE), 'validation')) == 2
 
 
 def test_incomplete_is_refused(folder):
-    builder = ave.prepare(folder, SIDE, RATE)
+    builder = prepare(folder, SIDE, RATE)
     next(pathlib.Path(builder.data_dir).glob('ave-train*')).unlink()
     with pytest.raises(InputError, match='not complete; delete it'):
-        ave.prepare(folder, SIDE, RATE)
-
-
-def test_killed_preparation(folder):
-    slow = ('import time; from stanet_jax.data import ave; read = ave.read_clip\n'
-            'ave.read_clip = lambda p, **k: time.sleep(99) if "opus" in p else read(p, **k)\n'
-            f'ave.prepare({str(folder)!r}, {SIDE}, {RATE}, workers=1)')
-    process = subprocess.Popen([sys.executable, '-c', slow], cwd=ROOT, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 60
-        while not list(folder.glob('prepared/ave/*/*incomplete*/*train*')) and time.monotonic() < until:
-            assert process.poll() is None
-            time.sleep(.05)
-    finally:
-        process.kill()
-        process.wait()
-    assert list(folder.glob('prepared/ave/*/*incomplete*/*train*'))
-    assert len(Clips(ave.prepare(folder, SIDE, RATE), 'train')) == 3
-
-
-def test_interrupted_preparation_leaves_nothing(folder, monkeypatch):
-    def stop(path, **_):
-        raise KeyboardInterrupt
-    monkeypatch.setattr(ave, 'read_clip', stop)
-    with pytest.raises(KeyboardInterrupt):
-        ave.prepare(folder, SIDE, RATE)
-    assert not [path for path in (folder / 'prepared').rglob('*') if path.is_file()]
+        prepare(folder, SIDE, RATE)
 
 
 def test_unexpected_failure_of_one_clip(folder, monkeypatch):
-    def read(path, real=ave.read_clip, **settings):
+    def read(path, real=shards.read_clip, **settings):
         if 'opus' in path:
             raise MemoryError('too large')
         return real(path, **settings)
-    monkeypatch.setattr(ave, 'read_clip', read)
-    builder = ave.prepare(folder, SIDE, RATE)
+    monkeypatch.setattr(shards, 'read_clip', read)
+    builder = prepare(folder, SIDE, RATE)
     assert {'opus_sound0': 'MemoryError: too large'}.items() <= {
         s['id']: s['detail'] for s in builder.info.metadata['skipped']}.items()
-
-
-@pytest.mark.parametrize('number', [13, 15])
-def test_order_is_the_annotations(folder, monkeypatch, number):
-    # More clips than a shard holds, the first ones the slowest.
-    monkeypatch.setattr(ave, '_CLIPS_PER_SHARD', 5)
-    annotate(folder, {'trainSet.txt': [f'Bark&{i:03d}&good&0&1' for i in range(number)]})
-    calls = iter(range(1000))
-
-    def read(path, **_):
-        time.sleep(.05 if next(calls) % 3 == 0 else 0)
-        which = int(pathlib.Path(path).stem) if pathlib.Path(path).stem.isdigit() else 0
-        return [b'image'] * (which % 3 + 1), np.full(100, which, np.int16)
-    monkeypatch.setattr(ave, 'read_clip', read)
-    monkeypatch.setattr(ave.os.path, 'exists', lambda path, real=os.path.exists: '/AVE/' in str(path) or real(path))
-    clips = Clips(ave.prepare(folder, SIDE, RATE, workers=4), 'train')
-    assert [c['id'] for c in clips.clips] == [f'{i:03d}' for i in range(number)]
-    assert len(list((folder / 'prepared').rglob('ave-train*'))) == 3
-    for i in range(number):
-        np.testing.assert_allclose(clips.sound(i, 0)[:100], i / 32768)
 
 
 def test_annotations_alone(folder):
     for name in ave.SPLITS.values():
         (folder / name).unlink()
     annotate(folder, {'Annotations.txt': LINES['Annotations.txt'] + LINES['trainSet.txt']})
-    builder = ave.prepare(folder, SIDE, RATE)
+    builder = prepare(folder, SIDE, RATE)
     assert list(builder.info.metadata['splits']) == ['train'] and len(Clips(builder, 'train')) == 3
 
 
 def test_wrong_input(folder, tmp_path):
     with pytest.raises(InputError, match='nowhere: holds no Annotations.txt.*get AVE_Dataset.zip') as caught:
-        ave.prepare(tmp_path / 'nowhere', SIDE, RATE)
+        prepare(tmp_path / 'nowhere', SIDE, RATE)
     assert '\n' not in str(caught.value)
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='file/.*cannot be written'):
-        ave.prepare(folder, SIDE, RATE, tmp_path / 'file' / 'prepared')
+        prepare(folder, SIDE, RATE, tmp_path / 'file' / 'prepared')
     for side, rate in ((0, 8), (48, 0)):
         with pytest.raises(InputError, match='side and rate'):
-            ave.prepare(folder, side, rate)
+            prepare(folder, side, rate)
     shutil.rmtree(folder / 'AVE')
     with pytest.raises(InputError, match=r'no clip can be used \(.*missing file \(7\)'):
-        ave.prepare(folder, SIDE, RATE)
+        prepare(folder, SIDE, RATE)
     with pytest.raises(InputError, match='no clip can be used'):  # Nothing of the first try is taken for prepared.
-        ave.prepare(folder, SIDE, RATE)
+        prepare(folder, SIDE, RATE)
 
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
@@ -325,30 +271,7 @@ def test_shared_media(tmp_path):
     annotate(tmp_path, {'Annotations.txt': [
         f'{category}&{clip_id}&good&0&10' for category, clip_id in
         (('Bird', 'cockatoo000'), ('Frying', '-pancake000'), ('Bike', 'bikes000000'), ('Bike', 'cockatoo000'))]})
-    clips = Clips(ave.prepare(tmp_path, 32, 4), 'train')
+    clips = Clips(prepare(tmp_path, 32, 4), 'train')
     assert [c['frames'] for c in clips.clips] == [56, 42, 40, 56]
     wave = read_sound(MEDIA / 'pancake_opus.mkv')
     np.testing.assert_allclose(clips.sound(1, 5.3), audio_window(wave, 5.3), atol=1 / 32768)
-
-
-def prepare_part(root, prepared, part, barrier):
-    ave.prepare(root, SIDE, RATE, prepared, workers=1, part=part, wait=lambda name: barrier.wait(60))
-
-
-def test_hosts_prepare_it_together(built, source, tmp_path):
-    context = multiprocessing.get_context('spawn')
-    barrier, n = context.Barrier(3), 3
-    processes = [context.Process(target=prepare_part, args=(source, tmp_path, (k, n), barrier)) for k in range(n)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * n
-    assert [p.name for p in tmp_path.iterdir()] == ['ave']  # no parts are left
-    joined = ave.prepare(source, SIDE, RATE, tmp_path)
-    assert joined.info.metadata == built.info.metadata
-    for split in built.info.metadata['splits']:
-        one, other = Clips(built, split), Clips(joined, split)
-        for i in range(len(one)):
-            for a, b in zip(one.raw(i), other.raw(i), strict=True):
-                np.testing.assert_array_equal(a, b)

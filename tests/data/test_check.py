@@ -60,7 +60,8 @@ def test_what_is_missing_is_named(made, tmp_path):
 
 def test_nothing_is_there(made, tmp_path):
     done = run(tmp_path)
-    assert done.returncode == 1 and 'neither AVE nor fixation sets' in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 1 and 'neither AVE, VGGSound, folders of videos nor fixation sets' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     root = shutil.copytree(made, tmp_path / 'set')
     shutil.rmtree(root / 'annotations')
     shutil.rmtree(root / 'AVE_Dataset' / 'AVE')

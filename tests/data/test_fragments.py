@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from absl import flags
 
-from stanet_jax.data import ave, synthave
+from stanet_jax.data import ave, preparation, synthave
 from stanet_jax.data.batches import iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.fragments import (
@@ -44,7 +44,7 @@ def clips(tmp_path_factory):
     write_silent(root / 'AVE_Dataset' / 'AVE' / f'{SILENT}.mp4')
     with open(root / 'AVE_Dataset' / 'trainSet.txt', 'a') as f:
         f.write(f'category_01&{SILENT}&good&0&1\n')
-    found = Clips(ave.prepare(root, SIDE, RATE), 'train')
+    found = Clips(preparation.prepare(ave.source(root), SIDE, RATE), 'train')
     assert [clip['frames'] for clip in found.clips] == [FRAMES] * 4 + [10] and found.clips[4]['samples'] == 0
     return found
 
@@ -52,7 +52,7 @@ def clips(tmp_path_factory):
 class Numbered(Clips):
     """Seven clips of nine frames that are on no disk; what is read says which clip and frame it is."""
     categories, rate = ['a', 'b'], 8
-    clips = [{'tag': i % 2, 'frames': 9, 'samples': 0} for i in range(7)]
+    clips = [{'tags': [i % 2], 'frames': 9, 'samples': 0} for i in range(7)]
 
     def __init__(self):
         pass
@@ -61,7 +61,7 @@ class Numbered(Clips):
         return PIL.Image.new('RGB', (2, 2), (10 * index + min(max(k, 0), 8),) * 3)
 
 
-def load(clips=None, *, batch=5, per_clip=2, frames=1, sound=False, slots=None, least_crop=1.0, annotations=None, **fields):
+def load(clips=None, *, batch=5, per_clip=2, frames=1, sound='', slots=None, least_crop=1.0, annotations=None, **fields):
     slots = range(batch) if slots is None else slots
     examples = Examples(clips or Numbered(), per_clip, frames, sound, annotations, least_crop=least_crop)
     return list(iterate_batches(examples, batch=batch, slots=slots, **fields))
@@ -119,13 +119,13 @@ def test_tags(clips):
     for index, clip in enumerate(clips.clips):
         found = read_fragment(clips, index, 0, frames=0)
         assert found.keys() == {'tags', 'clip'} and found['clip'] == index
-        assert found['tags'].dtype == np.float32 and found['tags'].tolist() == [k == clip['tag'] for k in range(3)]
+        assert found['tags'].dtype == np.float32 and found['tags'].tolist() == [k == clip['tags'][0] for k in range(3)]
 
 
 def test_sound(clips):
-    assert {clips.categories[clip['tag']] for clip in clips.clips} > {'category_00'}
+    assert {clips.categories[clip['tags'][0]] for clip in clips.clips} > {'category_00'}
     for index in range(5):
-        found = read_fragment(clips, index, 6, frames=0, sound=True)
+        found = read_fragment(clips, index, 6, frames=0, sound='log_spectrogram')
         assert found['audio'].shape == (257, 98) and found['audio'].dtype == np.float32
         np.testing.assert_array_equal(found['audio'], log_spectrogram(clips.sound(index, 6 / RATE)))
         assert found['phi'].dtype == np.float32 and found['phi'] == (index < 4)
@@ -138,7 +138,7 @@ def test_the_second_is_around_the_target():
             asked.append((index, centre))
             return np.zeros(16000, np.float32)
     asked = []
-    read_fragment(Long(), 3, 6, frames=0, sound=True)
+    read_fragment(Long(), 3, 6, frames=0, sound='log_spectrogram')
     assert asked == [(3, .75)]
 
 
@@ -192,7 +192,7 @@ def test_annotations_replace_add_and_crop(clips, seed):
     def annotations(clip, frame):
         target = clips.image(clip, frame).getchannel(0)
         return {'phi': np.float32(.5), 'mask': np.bool_(clip != 2), 'box': (0, 0, .5, .5), 'target': target}
-    found, = load(clips, per_clip=1, sound=True, annotations=annotations, seed=seed, least_crop=.6, steps=1)
+    found, = load(clips, per_clip=1, sound='log_spectrogram', annotations=annotations, seed=seed, least_crop=.6, steps=1)
     assert (found['phi'] == .5).all() and 'box' not in found
     np.testing.assert_array_equal(found['mask'], found['clip'] != 2)
     np.testing.assert_array_equal(found['target'], found['frames'][:, 0, ..., 0])  # the map's view is the frame's
@@ -203,7 +203,7 @@ def test_annotations_replace_add_and_crop(clips, seed):
 
 class Long(Numbered):
     """Clips of 30, 30, 30 and 7 frames; the last one's tag has no other clip."""
-    clips = [{'tag': tag, 'frames': frames, 'samples': 0} for tag, frames in ((0, 30), (0, 30), (0, 30), (1, 7))]
+    clips = [{'tags': [tag], 'frames': frames, 'samples': 0} for tag, frames in ((0, 30), (0, 30), (0, 30), (1, 7))]
 
 
 def test_short_fragments_are_the_nearest():
@@ -236,11 +236,11 @@ def test_cross_fragments_are_of_other_clips_of_the_tag():
 
 
 def test_fragments_of_sound_are_stacked(clips):
-    found = Examples(clips, 1, 1, True, granularity='cross').at(0, 3)
+    found = Examples(clips, 1, 1, 'log_spectrogram', granularity='cross').at(0, 3)
     assert found['frames'].shape == (3, 1, SIDE, SIDE, 3) and found['audio'].shape == (3, 257, 98) and found['phi'].shape == (3,)
     np.testing.assert_array_equal(found['frames'][0], read_fragment(clips, 0, 3)['frames'])
     for place, frames, sound in zip(sample_fragments(clips, 0, 3, 1, 'cross', 2), found['frames'][1:], found['audio'][1:], strict=True):
-        expected = read_fragment(clips, *place, 1, True)
+        expected = read_fragment(clips, *place, 1, 'log_spectrogram')
         np.testing.assert_array_equal(frames, expected['frames'])
         np.testing.assert_array_equal(sound, expected['audio'])
 
@@ -283,15 +283,15 @@ def test_one_pass_in_order():
 
 def test_one_pass_is_as_it_is(clips):
     """Nothing is cropped or mirrored without a seed."""
-    found = load(clips, per_clip=1, frames=3, sound=True, least_crop=.3)
+    found = load(clips, per_clip=1, frames=3, sound='log_spectrogram', least_crop=.3)
     assert len(found) == 1 and found[0]['mask'].all()
     for i in range(5):
-        for key, value in read_fragment(clips, *target_frame(clips, 1, i), 3, True).items():
+        for key, value in read_fragment(clips, *target_frame(clips, 1, i), 3, 'log_spectrogram').items():
             np.testing.assert_array_equal(found[0][key][i], value)
 
 
 def test_seeds(clips):
-    fields = {'frames': 3, 'sound': True, 'least_crop': .6, 'steps': 4}
+    fields = {'frames': 3, 'sound': 'log_spectrogram', 'least_crop': .6, 'steps': 4}
     first = load(clips, seed=1, **fields)
     assert_equal(load(clips, seed=1, **fields), first)
     other = load(clips, seed=2, **fields)
@@ -327,7 +327,7 @@ def test_resuming_the_one_pass():
 
 @pytest.mark.parametrize('seed', [None, 5])
 def test_processes_together_hold_the_batch(clips, seed):
-    fields = {'seed': seed, 'frames': 3, 'sound': True, 'least_crop': .7, 'steps': 2}
+    fields = {'seed': seed, 'frames': 3, 'sound': 'log_spectrogram', 'least_crop': .7, 'steps': 2}
     whole = load(clips, **fields)
     parts = [load(clips, slots=slots, **fields) for slots in (range(0, 3), range(3, 6))]  # 5 do not divide by 2
     for one, *pieces in zip(whole, *parts, strict=True):
@@ -347,5 +347,5 @@ def test_what_was_drawn_does_not_depend_on_the_batch():
 
 def test_reading_processes(clips):
     flags.FLAGS.mark_as_parsed()
-    fields = {'seed': 7, 'frames': 3, 'sound': True, 'least_crop': .7, 'steps': 3}
+    fields = {'seed': 7, 'frames': 3, 'sound': 'log_spectrogram', 'least_crop': .7, 'steps': 3}
     assert_equal(load(clips, workers=1, **fields), load(clips, **fields))

@@ -220,7 +220,7 @@ def test_references(made):
 
 class Recorder:
     """In a predictor's place: keeps what it is given; its maps are the frame's grey and the opposite."""
-    side, names, sound, hears = 24, ('a', 'b'), 'log_spectrogram', True
+    side, names, front_end, hears = 24, ('a', 'b'), 'log_spectrogram', True
 
     def __init__(self):
         self.seen = []

@@ -148,7 +148,7 @@ def test_maps_on_a_stream_are_the_means_of_those_of_each_moment(weights):
     np.testing.assert_allclose(predicted(method, given), expected, atol=1e-3)
     assert method._raw._cache_size() == method._smooth._cache_size() == 1
     assert len(predicted(method, given[:1])) == 1 and not list(method.predict_blocks(iter([])))
-    assert (method.hears, method.sound, method.names) == (True, 'log_mel', ('heard_cam',))
+    assert (method.hears, method.front_end, method.names) == (True, 'log_mel', ('heard_cam',))
 
 
 def test_muted_is_the_same_without_the_ear(weights, capsys):

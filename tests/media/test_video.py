@@ -9,7 +9,8 @@ import pytest
 
 from stanet_jax import InputError
 from stanet_jax.media.clip import read_clip, to_jpeg
-from stanet_jax.media.video import frame_count, read_frames
+from stanet_jax.media.sound import read_sound
+from stanet_jax.media.video import duration, frame_count, read_frames
 
 MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
@@ -165,6 +166,55 @@ def test_read_clip(film):
     clip = read_clip(film, rate=5, side=24)
     assert clip.sound is None
     assert clip.frames == [to_jpeg(frame) for frame in read_frames(film, 5, 24)]
+
+
+FORMATS = [('mp4', 'libx264', 'aac', 22050, 50), ('mkv', 'libx264', 'libopus', 48000, 250), ('webm', 'libvpx-vp9', 'libopus', 48000, 60),
+           ('avi', 'mpeg4', 'mp3', 44100, 12), ('ts', 'libx264', 'aac', 48000, 50)]
+
+
+@pytest.mark.parametrize('suffix, codec, audio_codec, audio_rate, group', FORMATS)
+def test_parts_are_those_of_the_whole(tmp_path, suffix, codec, audio_codec, audio_rate, group):
+    path, seconds = tmp_path / f'film.{suffix}', 11
+    write_with_sound(path, codec, audio_codec, audio_rate, group, seconds)
+    assert abs(duration(path) - seconds) < .1
+    frames, wave = list(read_frames(path, 8, 16)), read_sound(path)
+    for length in (2.5, 4.0):
+        edges = [*np.arange(0, seconds - 1, length).tolist(), None]
+        parts = [read_clip(path, 8, 16, start, end) for start, end in zip(edges, edges[1:], strict=False)]
+        assert sum((part.frames for part in parts), []) == [to_jpeg(frame) for frame in frames]
+        for start, end, part in zip(edges, edges[1:], parts, strict=False):
+            expected = wave[round(start * 16000):end and round(end * 16000)]
+            assert abs(len(part.sound) - len(expected)) <= 16  # Matroska rounds times to a millisecond
+            n = min(len(part.sound), len(expected))
+            best = max(np.corrcoef(part.sound[8 + lag:n - 8 + lag], expected[8:n - 8])[0, 1] for lag in range(-8, 9))
+            assert best > .97  # AAC's decoder fills in noise of its own
+    with pytest.raises(InputError, match='no frame of it decodes from 99 s on'):
+        list(read_frames(path, 8, start=99.0))
+    assert not len(read_sound(path, 99.0))
+
+
+def write_with_sound(path, codec, audio_codec, audio_rate, group, seconds):
+    """Frames that all differ, with a tone whose pitch changes all the time."""
+    rng = np.random.default_rng(0)
+    wave = np.sin(np.cumsum(rng.normal(.2, .05, seconds * audio_rate))).astype(np.float32)[None] / 2
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(codec, rate=25, width=64, height=64, pix_fmt='yuv420p')
+        stream.gop_size = group
+        sound = container.add_stream(audio_codec, rate=audio_rate, layout='mono')
+        resampler = av.AudioResampler(format=sound.codec_context.format.name)
+        for i in range(seconds * 25):
+            image = np.full((64, 64, 3), i * 7 % 256, np.uint8)
+            image[:, :i % 64] = 255 - i * 3 % 256
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+            heard = np.ascontiguousarray(wave[:, i * audio_rate // 25:(i + 1) * audio_rate // 25])
+            frame = av.AudioFrame.from_ndarray(heard, format='fltp', layout='mono')
+            frame.sample_rate, frame.pts, frame.time_base = audio_rate, i * audio_rate // 25, Fraction(1, audio_rate)
+            for resampled in resampler.resample(frame):
+                container.mux(sound.encode(resampled))
+        container.mux(stream.encode())
+        container.mux(sound.encode())
 
 
 def test_frame_count(tmp_path):

@@ -19,7 +19,7 @@ from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
 from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS, variant_folders
-from stanet_jax.stages import audio_switch, classifiers, maps, students
+from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
 from tests.commands.test_scripts import ROOT, environment, losses, parameters, run
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
@@ -271,6 +271,10 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
 @pytest.mark.parametrize('config, change, text', [
     ('pseudo_gt', {'fusion': 'mean'}, "config.fusion='mean': must be one of selective, average"),
     ('pseudo_gt', {'reach': -1}, 'config.reach=-1'), ('pseudo_gt', {'stretch': 0}, 'config.stretch=0'),
+    ('scam_coarse', {'data.name': 'folder'}, "config.data.name='folder': must be one of ave, synthave, folders, vggsound"),
+    ('scam_coarse', {'data.shares': (0.8, 0.1)}, 'config.data.shares=(0.8, 0.1)'),
+    ('pseudo_gt', {'data.clip_seconds': 0.0}, 'config.data.clip_seconds=0.0'),
+    ('sta', {'data.beam_options': ('--a=b',)}, "config.data.beam_options=('--a=b',)"),
     ('pseudo_gt', {'splits': ('testing',)}, 'config.splits'), ('pseudo_gt', {'sources': ('A',)}, 'config.sources'),
     ('audio_switch', {'nets': ('S',)}, 'config.nets'),
     ('audio_switch', {'epochs.switch': 0.0}, 'config.epochs.switch=0.0'), ('sta', {'data.side': 0}, 'config.data.side=0'),
@@ -289,10 +293,10 @@ def test_a_config_that_cannot_be_meant_is_refused(tmp_path, config, change, text
 
 
 def test_folds_share_out_every_tag_and_keep_a_video_whole():
-    clips = [{'id': f'{i % 90}', 'tag': i % 90 % 8} for i in range(100)]  # as AVE has ids in two lines
-    folds = audio_switch.assign_folds(clips, seed=3)
-    assert folds == audio_switch.assign_folds(clips, seed=3) != audio_switch.assign_folds(clips, seed=4)
+    clips = [{'source': f'{i % 90}', 'tags': [i % 90 % 8]} for i in range(100)]  # as AVE has ids in two lines
+    folds = sound_labels.assign_folds(clips, seed=3)
+    assert folds == sound_labels.assign_folds(clips, seed=3) != sound_labels.assign_folds(clips, seed=4)
     assert folds[:10] == folds[90:]
     for tag in range(8):
-        of = [fold for fold, clip in zip(folds[:90], clips, strict=False) if clip['tag'] == tag]
+        of = [fold for fold, clip in zip(folds[:90], clips, strict=False) if clip['tags'] == [tag]]
         assert abs(of.count(0) - of.count(1)) <= 1

@@ -6,7 +6,7 @@ from stanet_jax.stages.audio_switch import BalancedDraw, agreement
 
 
 def test_accuracy_by_kind():
-    clips = [{'kind': 'look', 'tag': 0}, {'kind': 'sound', 'tag': 1}, {'kind': 'look', 'tag': 1}]
+    clips = [{'kind': 'look', 'tags': [0]}, {'kind': 'sound', 'tags': [1]}, {'kind': 'look', 'tags': [1]}]
     tallies = Tallies(np.float32([3, 0, 2]), np.float32([4, 4, 2]), np.float32([[2.5, 1.5], [3, 1], [0.5, 1.5]]))
     found = accuracy_by_kind(tallies, clips)
     assert list(found) == ['all', 'look', 'sound'] and [row['count'] for row in found.values()] == [3, 2, 1]

@@ -11,7 +11,7 @@ from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.media.sound import log_spectrogram
 from stanet_jax.models import backbones
-from stanet_jax.stages import audio_switch
+from stanet_jax.stages import sound_labels
 from stanet_jax.stages.examples import open_clips
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.weights import convert
@@ -24,13 +24,13 @@ SPEECH, BELL = 120, 51  # male speech, man speaking; church bell ringing
 
 
 def test_every_category_of_ave_has_its_classes():
-    table = audio_switch.vggsound_table(AVE)
+    table = sound_labels.vggsound_table(AVE)
     assert table.shape == (28, 309) and table.any(axis=1).all()
     assert np.flatnonzero(table[AVE.index('Male speech, man speaking')]) == [SPEECH]
     assert np.flatnonzero(table[AVE.index('Church bell')]) == [BELL]
     assert table[AVE.index('Cat')].sum() == 5 and table[AVE.index('Violin, fiddle')].sum() == 1
     with pytest.raises(InputError, match='VGGSound has no class that is known to be "Unicorn"'):
-        audio_switch.vggsound_table(['Cat', 'Unicorn'])
+        sound_labels.vggsound_table(['Cat', 'Unicorn'])
 
 
 @pytest.fixture(scope='module')
@@ -65,10 +65,10 @@ def test_labels_by_vggsound(world, tmp_path):
     weights['params']['fc_']['bias'] = bias
     checkpoint.save_variables(tmp_path / 'weights', weights)
     best = np.asarray(apply(weights, sounds)['logits']).argmax(axis=1)
-    expected = best == np.repeat([{'Church bell': BELL}.get(clips.categories[clip['tag']], SPEECH) for clip in clips.clips],
+    expected = best == np.repeat([{'Church bell': BELL}.get(clips.categories[clip['tags'][0]], SPEECH) for clip in clips.clips],
                                  [clip['frames'] for clip in clips.clips])
 
-    audio_switch.label_frames(config, tmp_path, splits, sharding.make_mesh())
+    sound_labels.label_frames(config, tmp_path, splits, sharding.make_mesh())
     lines = [json.loads(line) for line in (tmp_path / 'labels.jsonl').read_text().splitlines()]
     assert {line['split'] for line in lines} == {'train', 'validation', 'test'} and set(best) == {SPEECH, BELL}
     found = np.concatenate([line['labels'] for line in lines if line['split'] == 'train'])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import scam_plus
-from stanet_jax.data import ave, fragments, synthave
+from stanet_jax.data import ave, fragments, preparation, synthave
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches
 from stanet_jax.models import branch
@@ -18,7 +18,7 @@ from stanet_jax.stages.source_maps import plus_maps
 def clips(tmp_path_factory):
     root = tmp_path_factory.mktemp('clips') / 'world'
     synthave.generate(root, synthave.Settings(categories=2, train=5, validation=0, test=0, seconds=1.5, side=48), workers=1)
-    return Clips(ave.prepare(root, 48, 8.0, workers=1), 'train')
+    return Clips(preparation.prepare(ave.source(root), 48, 8.0, workers=1), 'train')
 
 
 def annotations(clip, frame):
@@ -39,7 +39,7 @@ def nets(clips):
 def test_plus_maps_are_the_nets_on_each_frame(clips):
     models, variables = nets(clips)
     longer = max(clip['frames'] for clip in clips.clips) + 3  # clips are filled up
-    batch = next(iterate_stretches(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, list(models), 2))
+    batch = next(iterate_stretches(clips, annotations, [(1, 0), (3, 0)], longer, 2, 0, 'log_spectrogram', list(models), 2))
     seen = jax.jit(functools.partial(plus_maps, models=models, side=48))(variables, batch)
     assert seen.cams.shape[:3] == seen.confidence.shape[:3] == (2, longer, 4)
     predict = {net: jax.jit(functools.partial(predict_tags, model=model)) for net, model in models.items()}
@@ -47,7 +47,8 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
         for k in (0, 5, clips.clips[clip]['frames'] - 1):
             for i, net in enumerate(models):
                 source, granularity = branch.parse_net(net)
-                cut = functools.partial(fragments.read_fragment, clips, frames=branch.FRAMES[source], sound=source == 'SA')
+                sound = 'log_spectrogram' if source == 'SA' else ''
+                cut = functools.partial(fragments.read_fragment, clips, frames=branch.FRAMES[source], sound=sound)
                 places = [(clip, k), *fragments.sample_fragments(clips, clip, 0 if granularity == 'cross' else k,
                                                        3 if granularity == 'cross' else branch.FRAMES[source], granularity, 2)]
                 found = [{**cut(*place), **(annotations(*place) if source == 'SA' else {})} for place in places]

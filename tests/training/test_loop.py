@@ -137,7 +137,8 @@ def test_update_learns_with_one_trace(small_config, source):
 def test_plus_begins_as_the_net_that_it_extends(small_config, source, tmp_path):
     config, net = small_config.copy_and_resolve_references(), f'{source}_long'
     config.fragments, config.blender = 2, {'name': 'cgcn', 'steps': 0}
-    config.start_from = {net: {part: str(tmp_path / source) for part in ('encoder', 'audio_encoder', 'audio_map', 'time_map')}}
+    parts = ('encoder', 'classifier', 'audio_encoder', 'audio_map', 'time_map')
+    config.start_from = {net: {part: str(tmp_path / source) for part in parts}}
     plain, plus = (make_classifier(config, name, 3) for name in (source, net))
     trained = initial_variables(config, source, plain, random_batch(config, source, 3, 1), '')
     checkpoint.save_variables(tmp_path / source / 'variables', trained)

@@ -29,8 +29,8 @@ __all__ = ['BACKBONES', 'IMAGE', 'MEAN', 'SOUND', 'STD', 'create', 'heard_as', '
 IMAGE: dict[str, Callable[..., nn.Module]] = {
     'tiny': Tiny, 'vgg16': VGG16, 'resnext101_32x8d': ResNeXt, 'resnet38': ResNet38,
     'resnet101': partial(ResNeXt, groups=1, width_per_group=64, dilated=2),
-    'efficientnet_lite0': EfficientNetLite, 'efficientnet_lite1': partial(EfficientNetLite, depth=1.1),
-    'efficientnet_lite2': partial(EfficientNetLite, width=1.1, depth=1.2)}
+    'efficientnet_lite0': EfficientNetLite, 'efficientnet_lite0_dilated': partial(EfficientNetLite, dilated=True),
+    'efficientnet_lite1': partial(EfficientNetLite, depth=1.1), 'efficientnet_lite2': partial(EfficientNetLite, width=1.1, depth=1.2)}
 SOUND: dict[str, Callable[..., nn.Module]] = {
     'tiny_audio': TinyAudio, 'vggsound': VGGSound, 'vggsound_average': partial(VGGSound, pool='average'), 'yamnet': YAMNet}
 BACKBONES = {**IMAGE, **SOUND}
@@ -69,3 +69,10 @@ def normalise(name: str, frames: UInt8[AnyArray, '*lead h w 3']) -> Float[jax.Ar
         raise ValueError(f'Unknown image encoder {name!r}. Choose one of: {", ".join(IMAGE)}.')
     x = jnp.asarray(frames, jnp.float32)
     return (x - 127) / 128 if name.startswith('efficientnet_lite') else (x / 255 - MEAN) / STD
+
+
+def hears(name: str) -> str:
+    """Which of `media.sound.FRONT_ENDS` makes the input of the sound encoder `name`; ValueError where it is none."""
+    if name not in SOUND:
+        raise ValueError(f'Unknown sound encoder {name!r}. Choose one of: {", ".join(SOUND)}.')
+    return 'log_mel' if name == 'yamnet' else 'log_spectrogram'
