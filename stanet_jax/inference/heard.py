@@ -91,27 +91,39 @@ def heard_cam(features: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'c c
     return scam.min_max(jnp.einsum('bhwc,bc->bhw', features, mean, precision='highest'))
 
 
-def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], how: str, share: float = 0.0) -> Float[jax.Array, 'b h w']:
-    """The map of classes with one that knows none: 'alone', without it; 'beside' it, their sum; or 'times' it, `(share + cam) * base`.
+def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], weight: Float[AnyArray, ' b'], how: str,
+            share: float = 1.0) -> Float[jax.Array, 'b h w']:
+    """The map of classes with one that knows none, min-maxed.
 
-    The result is min-maxed. Where the map of classes is zeros, as no class is left, it counts for nothing, and the other stays.
-
+    Args:
+        cam: the map of classes.
+        base: the other.
+        weight: of the map of classes, the sum of its classes' weights; 0 where no class is left, and then the other map stays.
+        how: 'times', `(share + weight * cam) * base`; 'beside', `share * base + weight * cam`; or 'alone', `cam`.
+        share: see `how`.
     Raises:
         ValueError: another word.
     """
     if how not in COMBINATIONS:
         raise ValueError(f'Unknown combination {how!r}. Choose one of: {", ".join(COMBINATIONS)}.')
-    empty = cam.max(axis=(1, 2), keepdims=True) == 0
-    found = {'alone': cam, 'times': (share + cam) * base, 'beside': cam + base}[how]
-    return scam.min_max(jnp.where(empty, base, found))
+    weight = weight[:, None, None]
+    found = {'alone': cam, 'times': (share + weight * cam) * base, 'beside': share * base + weight * cam}[how]
+    return scam.min_max(jnp.where(weight > 0, found, base))
 
 
-def centred(maps: Float[AnyArray, 'b h w'], sigma: float) -> Float[jax.Array, 'b h w']:
-    """Maps times a Gaussian at the centre, min-maxed; sigma is a share of the height and of the width, and 0 leaves the maps."""
-    if not sigma:
-        return jnp.asarray(maps)
-    rows, columns = (np.exp(-((np.arange(n) + 0.5) / n - 0.5)**2 / (2 * sigma**2)) for n in maps.shape[1:])
-    return scam.min_max(maps * np.outer(rows, columns).astype(np.float32))
+def sharpen(maps: Float[AnyArray, 'b h w'], power: float, sigma: float) -> Float[jax.Array, 'b h w']:
+    """Maps in [0, 1] to a power, times a Gaussian at the centre, min-maxed.
+
+    Args:
+        maps: of any size.
+        power: above 1 it leaves more of what is high.
+        sigma: of the Gaussian, as a share of the height and of the width; 0 for none.
+    """
+    maps = jnp.power(maps, power)
+    if sigma:
+        rows, columns = (np.exp(-((np.arange(n) + 0.5) / n - 0.5)**2 / (2 * sigma**2)) for n in maps.shape[1:])
+        maps = maps * np.outer(rows, columns).astype(np.float32)
+    return scam.min_max(maps)
 
 
 def mean_over_time(maps: Float[AnyArray, 'n h w'], weights: Float[AnyArray, 'b n']) -> Float[jax.Array, 'b h w']:

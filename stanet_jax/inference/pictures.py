@@ -51,7 +51,7 @@ def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], ou
                 todo.append((file, folder))
                 yield small
 
-    with tqdm.tqdm(total=len(files), desc='pictures', unit='picture', mininterval=0.5) as progress, \
+    with tqdm.tqdm(total=len(files), desc='pictures', unit='picture', mininterval=0.5, delay=1) as progress, \
             concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         written = []
         for maps in prefetch(iter(predictor.predict_pictures(read()))):

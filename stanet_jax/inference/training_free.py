@@ -23,6 +23,7 @@ from stanet_jax.training import sharding
 from stanet_jax.weights import sources
 
 IMAGE, SOUND = 'efficientnet_lite0', 'yamnet'  # their encoders
+CLASS_SIDE = 256  # of the frames that are classified, in pixels, about that of the encoder's training
 BETWEEN = {'C2': 'blocks_2', 'P5': 'blocks_15'}  # features that the image encoder does not return, by the blocks that give them
 
 
@@ -34,14 +35,15 @@ class Form(NamedTuple):
         how, share: how the map of classes is laid over the contrast, see `heard.combine`.
         levels: the features whose contrast it is, see `see`.
         sigma: of the blur, see `heard.resize_and_blur`.
-        centre: of the Gaussian at the centre, see `heard.centred`.
+        power, centre: see `heard.sharpen`.
     """
     gain: float = 4.0
-    threshold: float = 0.02
+    threshold: float = 0.05
     how: str = 'times'
     share: float = 1.0
     levels: tuple[str, ...] = ('C2', 'C4', 'P5')
     sigma: float = 0.025
+    power: float = 1.3
     centre: float = 0.35
 
 
@@ -156,9 +158,11 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     base = heard.feature_contrast([seen[level] for level in form.levels], side, form.sigma)
     table = classes.seen_when_heard()
     sounds = hear(variables['sound'], audio, phi) if 'sound' in variables else jnp.zeros((len(frames), len(table)))
-    weights = heard.heard_weights(jax.nn.softmax(seen['logits']), sounds, table, form.gain, form.threshold)
+    probabilities = jax.nn.softmax(class_logits(variables['image'], frames) if frames.shape[1] > CLASS_SIDE else seen['logits'])
+    weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
     cam = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
-    return heard.centred(heard.combine(heard.resize_and_blur(cam, side, form.sigma), base, form.how, form.share), form.centre)
+    found = heard.combine(heard.resize_and_blur(cam, side, form.sigma), base, weights.sum(axis=1), form.how, form.share)
+    return heard.sharpen(found, form.power, form.centre)
 
 
 def see(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> dict[str, AnyArray]:
@@ -167,6 +171,13 @@ def see(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> dict[
     found, between = backbones.create(IMAGE).apply(variables, backbones.normalise(IMAGE, frames), mutable='intermediates',
                                                    capture_intermediates=lambda module, _: module.name in BETWEEN.values())
     return {**found, **{level: between['intermediates'][block]['__call__'][0] for level, block in BETWEEN.items()}}
+
+
+def class_logits(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> Float[AnyArray, 'b 1000']:
+    """The logits of ImageNet's classes, of the frames at CLASS_SIDE: of larger ones they are flat, as most of the places say little."""
+    small = jax.image.resize(jnp.asarray(frames, jnp.float32), (len(frames), CLASS_SIDE, CLASS_SIDE, 3), 'linear')
+    found: Any = backbones.create(IMAGE).apply(variables, backbones.normalise(IMAGE, jnp.rint(small).astype(jnp.uint8)))
+    return found['logits']
 
 
 def hear(variables: Variables, audio: Float[AnyArray, 'b 64 96'], phi: Float[AnyArray, ' b']) -> Float[jax.Array, 'b 521']:

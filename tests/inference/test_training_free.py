@@ -1,11 +1,13 @@
 """Maps without training: the equations against NumPy in float64, and what is predicted on streams and pictures."""
 import functools
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
 from stanet_jax import InputError
+from stanet_jax.evaluation.fixations import open_set
 from stanet_jax.inference import METHODS, heard
 from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.opening import open_predictor
@@ -15,6 +17,7 @@ from stanet_jax.weights import sources
 from tests.models.test_mobile import drawn
 
 SIDE = 64
+OSIE = pathlib.Path(__file__).parents[3] / 'shared' / 'real' / 'osie_dev'
 
 
 def min_max(x):
@@ -60,9 +63,9 @@ def test_contrast_of_several_levels():
 def test_the_centre_counts_more():
     maps = np.random.default_rng(7).random((2, 4, 6))
     bell = [np.exp(-((np.arange(n) + 0.5) / n - 0.5)**2 / (2 * 0.35**2)) for n in (4, 6)]
-    for run in both(functools.partial(heard.centred, sigma=0.35)):
-        np.testing.assert_allclose(run(np.float32(maps)), min_max(maps * np.outer(*bell)), atol=1e-6)
-    np.testing.assert_array_equal(heard.centred(np.float32(maps), 0.0), np.float32(maps))
+    for run in both(functools.partial(heard.sharpen, power=1.3, sigma=0.35)):
+        np.testing.assert_allclose(run(np.float32(maps)), min_max(maps**1.3 * np.outer(*bell)), atol=1e-6)
+    np.testing.assert_allclose(heard.sharpen(np.float32(maps), 1.0, 0.0), min_max(maps), atol=1e-6)
 
 
 def test_weights_are_raised_by_what_is_heard():
@@ -95,12 +98,14 @@ def test_it_stands_alone_times_or_beside_another(how):
     rng = np.random.default_rng(3)
     cam, base = min_max(rng.random((3, 4, 5))), min_max(rng.random((3, 4, 5)))
     cam[1] = 0
-    expected = {'alone': cam, 'times': min_max((0.5 + cam) * base), 'beside': min_max(cam + base)}[how].copy()
+    weight = np.array([0.7, 0, 1.9])
+    laid = weight[:, None, None] * cam
+    expected = {'alone': cam, 'times': min_max((0.5 + laid) * base), 'beside': min_max(laid + 0.5 * base)}[how].copy()
     expected[1] = base[1]  # no class is left
     for run in both(functools.partial(heard.combine, how=how, share=0.5)):
-        np.testing.assert_allclose(run(np.float32(cam), np.float32(base)), expected, atol=1e-6)
+        np.testing.assert_allclose(run(np.float32(cam), np.float32(base), np.float32(weight)), expected, atol=1e-6)
     with pytest.raises(ValueError, match='Choose one of: alone, times, beside'):
-        heard.combine(np.float32(cam), np.float32(base), 'over')
+        heard.combine(np.float32(cam), np.float32(base), np.float32(weight), 'over')
 
 
 def test_the_mean_is_over_the_moments_that_are_near():
@@ -197,3 +202,25 @@ def test_what_is_missing_is_told(weights):
         TrainingFree('gaze')
 
 
+
+
+# ------------------------------------------------------------------------------------------------------------ real weights
+
+
+def test_where_people_look_on_photographs():
+    """With the weights of the package, where they are: more is where people look than the feature sum says, and that than the centre."""
+    try:
+        sources.locate('efficientnet_lite0', 'pip')
+    except InputError:
+        pytest.skip('the weights of efficientnet_lite0 are not here')
+    if not OSIE.is_dir():
+        pytest.skip('the photographs are not here')
+    videos = open_set(OSIE).videos[:12]
+    nss = {}
+    for name in METHODS:
+        scores = []
+        for video, maps in zip(videos, TrainingFree(name, side=256).predict_pictures(video.frame(0) for video in videos), strict=True):
+            map_ = np.asarray(jax.image.resize(maps[name], (600, 800), 'linear'))
+            scores.append(((map_ - map_.mean()) / map_.std())[video.fixations(0)].mean())
+        nss[name] = np.mean(scores)
+    assert nss['heard_cam'] > nss['feature_sum'] + 0.3 and nss['heard_cam'] > nss['centre'] + 0.3, nss
