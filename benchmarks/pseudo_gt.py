@@ -44,9 +44,9 @@ def measure(config, clips, out):
     took['reading'], batches = seconds(lambda: list(iterate_stretches(
         clips, Annotations(clips), items, config.stretch, jax.local_device_count(), config.data.workers, 'log_spectrogram')))
     clip, seen = next(sources_of(range(len(clips))))
-    made = fuse_clip(seen)
+    made = fuse_clip(clip, seen)
     took['nets'], _ = seconds(lambda: ([jax.device_get(source_maps_fn(batch)) for batch in batches],
-                                       [fuse_clip(seen) for _ in range(len(clips))]))
+                                       [fuse_clip(clip, seen) for _ in range(len(clips))]))
     rows = [maps.manifest_row(clips, clip, k, seen, made, tuple(nets.models)) for k in range(len(made.maps))]
     took['writing'], _ = seconds(lambda: [maps.write_maps(made.maps, rows, out / f'clip{i}') for i in range(len(clips))])
     return took, sum(clip['frames'] for clip in clips.clips)

@@ -55,6 +55,8 @@ def maps(stage, recipe):
         'sources': ('S', 'SA', 'ST'),
         'plus_sources': scam_plus.get_config(recipe).nets if stage == 'plus' else (),
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22
+        'centred': recipe == 'real',  # class activation maps without the mean over the classes; not the papers'
+        'contrast': recipe == 'real',  # maps weigh the contrast of frozen features (stanet_jax/contrast.py); not the papers'
         'reach': 2,  # a map is the mean over so many frames to either side
         'stretch': 16,  # frames that a device takes at once
     })

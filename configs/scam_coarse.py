@@ -76,8 +76,9 @@ def real():
     config.audio_encoder = {'name': 'yamnet', 'weights': 'fetched', 'frozen': True}
     config.start_from = {'SA': {'classifier': 'S'}, 'ST': {'classifier': 'S'}}
     config.batch_norm = 'running'
-    for field, value in {'epochs': 20.0, 'optimizer': 'adam', 'learning_rate': 1e-3, 'new_multiplier': 1.0}.items():
+    for field, value in {'optimizer': 'adam', 'learning_rate': 1e-3, 'new_multiplier': 1.0}.items():
         config[field] = {net: value for net in config.nets}
+    config.epochs = {'A': 20.0, 'S': 20.0, 'SA': 8.0, 'ST': 8.0}
     return config
 
 

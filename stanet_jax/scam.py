@@ -13,7 +13,7 @@ def min_max(x: Num[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
     return jnp.where(span > 0, (x - low) / jnp.where(span > 0, span, 1), 0)
 
 
-def class_activation(maps: Float[AnyArray, 'b h w c'], tags: Num[AnyArray, 'b c']) -> Float[jax.Array, 'b h w']:
+def class_activation(maps: Float[AnyArray, 'b h w c'], tags: Num[AnyArray, 'b c'], centred: bool = False) -> Float[jax.Array, 'b h w']:
     """The class activation map of each example's tags (Eq. 1).
 
     Global average pooling and a 1x1 convolution commute, so the classifier's map of a class is the classic weighted sum of
@@ -22,9 +22,13 @@ def class_activation(maps: Float[AnyArray, 'b h w c'], tags: Num[AnyArray, 'b c'
     Args:
         maps: the classifier's maps before pooling, one for each class.
         tags: multi-hot.
+        centred: whether the mean over the classes is taken off first, which is not the papers'. With several sigmoids most features
+            speak against most tags, so that every class's map is low on objects; what tells the tag from the others is what is left.
     Returns:
         Maps in [0, 1].
     """
+    if centred:
+        maps = maps - maps.mean(axis=-1, keepdims=True)
     cams = min_max(jnp.moveaxis(maps, -1, 1))
     tags = tags.astype(cams.dtype)
     return jnp.einsum('bchw,bc->bhw', cams, tags) / jnp.maximum(tags.sum(axis=1), 1)[:, None, None]

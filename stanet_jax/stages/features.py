@@ -2,6 +2,8 @@
 
     <prepared>/features/<encoders, side and rate>/<split>/<first record of the clip>.safetensors     float16
 
+Beside the features of pictures and sounds stands the `contrast` of each frame, see `stanet_jax.contrast`.
+
 Crops have a folder of their own for each set of boxes. A clip's file appears when it is complete; what is there is not computed again.
 """
 import functools
@@ -18,6 +20,7 @@ import safetensors.numpy
 from ml_collections import ConfigDict
 
 from stanet_jax import scam
+from stanet_jax.contrast import contrast
 from stanet_jax.data import annotations
 from stanet_jax.data.annotations import Annotations
 from stanet_jax.data.clips import Clips
@@ -75,7 +78,8 @@ def digest(boxes: Sequence[Sequence[Sequence[float]]]) -> str:
 
 def encode_clips(config: ConfigDict, clips: Clips, boxes: str | os.PathLike, chosen: Sequence[int]) -> Iterator[tuple[int, Any]]:
     """Yields (clip, `write(path)`) of the chosen clips, see `workdir.write_missing`."""
-    encoders = {part: backbones.create(config[part].name) for part in ('encoder', 'audio_encoder')}
+    inner = {'inner': True} if 'C2' in backbones.contrast_levels(config.encoder.name) else {}
+    encoders = {'encoder': backbones.create(config.encoder.name, **inner), 'audio_encoder': backbones.create(config.audio_encoder.name)}
     variables = {part: encoder_weights(config[part]) for part in encoders}
     encode = sharding.on_local_devices(functools.partial(encode_stretch, encoders=encoders, name=config.encoder.name, crops=bool(boxes)),
                                        variables)
@@ -104,8 +108,8 @@ def encode_stretch(variables: Mapping[str, Any], batch: Mapping[str, Any], *, en
         name: of the image encoder.
         crops: whether each frame and its two neighbours are cropped to its box.
     Returns:
-        `embedding`, and `logits` where there are any, [b, n, d], and `C3`, `C4` and `C5`, [b, n, h, w, c]; of crops `C5` alone,
-        [b, n, 3, h, w, c].
+        `embedding`, and `logits` where there are any, [b, n, d]; `C3`, `C4` and `C5`, [b, n, h, w, c], and `contrast` [b, n, h2, w2]; of
+        crops `C5` alone, [b, n, 3, h, w, c].
     """
     b, n = batch['boxes'].shape[:2]
     frames, lead = batch['frames'][:, 1:-1], [b, n]
@@ -114,6 +118,9 @@ def encode_stretch(variables: Mapping[str, Any], batch: Mapping[str, Any], *, en
     x = backbones.normalise(name, frames.reshape(-1, *frames.shape[-3:]))
     seen = encoders['encoder'].apply(variables['encoder'], x)
     found = {level: seen[level].reshape(*lead, *seen[level].shape[1:]) for level in (('C5',) if crops else LEVELS)}
+    if not crops:
+        maps = contrast([seen[level] for level in backbones.contrast_levels(name)], (frames.shape[-3] // 4, frames.shape[-2] // 4))
+        found['contrast'] = maps.reshape(b, n, *maps.shape[1:])
     heard = encoders['audio_encoder'].apply(variables['audio_encoder'], batch['audio'].reshape(b * n, *batch['audio'].shape[2:]))
     found |= {key: heard[key].reshape(b, n, -1) for key in ('embedding', 'logits') if key in heard}
     return {key: x.astype(jnp.float16) for key, x in found.items()}

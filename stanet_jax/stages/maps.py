@@ -30,6 +30,7 @@ from ml_collections import ConfigDict
 
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray
+from stanet_jax.contrast import weigh
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
@@ -58,11 +59,12 @@ class FusedMaps(NamedTuple):
 
 
 def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArray, 't 4'], tags: Num[AnyArray, ' c'],
-         valid: Bool[AnyArray, ' t'], *, fusion: str, reach: int, side: int) -> FusedMaps:
+         valid: Bool[AnyArray, ' t'], contrasts: Float[AnyArray, 't h w'] | None = None, *, fusion: str, reach: int,
+         side: int) -> FusedMaps:
     """Fuses the maps of a clip's sources to one map for each frame, and finds the tightest box around each.
 
     The sources' maps are fused, pasted into the frame at their boxes, averaged over the frames `t - reach ... t + reach` and scaled to
-    their range.
+    their range. With `contrasts`, they then weigh the contrast of each frame, and no frame's map is empty.
 
     Args:
         plain: S, SA and ST, which saw the crops of `boxes`; or None.
@@ -70,6 +72,7 @@ def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArra
         boxes: (y0, x0, y1, x1) in pixels.
         tags: multi-hot.
         valid: False at frames that only pad the clip to a fixed length.
+        contrasts: of the frames, see `contrast.contrast`; or None.
         fusion: 'selective' (Eq. 2) or 'average' (Eq. 22).
         reach: frames on each side that are averaged over; 0 for none.
         side: of the frames, in pixels.
@@ -88,6 +91,9 @@ def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArra
         maps, empty = scam.scam(cams, weights), weights.sum(axis=1) == 0
     maps = jax.vmap(functools.partial(scam.paste, shape=(side, side)))(maps, boxes)
     maps = scam.min_max(scam.smooth(maps, valid, reach))
+    if contrasts is not None:
+        near = scam.smooth(jax.image.resize(contrasts.astype(jnp.float32), maps.shape, 'bilinear'), valid, reach)
+        maps, empty = weigh(jnp.where(empty[:, None, None], 0, maps), near), jnp.zeros_like(empty)
     tight = jax.vmap(lambda m: scam.widen_box(scam.tight_box(m), m.shape))(maps)
     maps = jnp.where(empty[:, None, None], 0, maps)
     return FusedMaps(jnp.round(255 * maps).astype(jnp.uint8), tight, weights, empty)
@@ -105,6 +111,8 @@ def check(config: ConfigDict) -> None:
     check_data(config)
     require('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}')
     require('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more')
+    if config.contrast:
+        require('contrast', config.contrast, read_config(config.nets).encoder.get('frozen'), 'is of the features of a frozen encoder')
     require('stretch', config.stretch, config.stretch > 0, 'must be above 0')
     require('splits', config.splits, bool(config.splits) and set(config.splits) <= {'train', 'validation', 'test'},
             'must name splits out of train, validation, test')
@@ -126,12 +134,12 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     classes = len(next(iter(data.values())).categories)
     nets, plus = load_nets(config.nets, config.sources, classes), load_nets(config.plus_nets, config.plus_sources, classes)
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-    source_maps_fn, counts = make_source_maps_fn(nets, plus), []
+    source_maps_fn, counts = make_source_maps_fn(nets, plus, config.centred), []
     for split, clips in ((split, data[split]) for split in config.splits if split in data):
         sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), plus=plus,
                                        source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers,
                                        front_end=front_end(of_nets))
-        fuse_clip = make_fuse_fn(clips, config.fusion, config.reach)
+        fuse_clip = make_fuse_fn(clips, config.fusion, config.reach, config.contrast)
         counts.append(write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash))
     print(f'{workdir}: {sum(of.made for of in counts)} maps made, {sum(of.empty for of in counts)} of them empty, as no source was sure '
           'of the tag')
@@ -144,7 +152,7 @@ class MapCounts(NamedTuple):
 
 
 def write_split(out: pathlib.Path, clips: Clips, sources_of: Callable[[Sequence[int]], Iterator[tuple[int, ClipSources]]],
-                fuse_clip: Callable[[ClipSources], FusedMaps], sources: Sequence[str], run_hash: str) -> MapCounts:
+                fuse_clip: Callable[[int, ClipSources], FusedMaps], sources: Sequence[str], run_hash: str) -> MapCounts:
     """Writes the maps of one split that are missing, and its manifest.
 
     Args:
@@ -161,7 +169,7 @@ def write_split(out: pathlib.Path, clips: Clips, sources_of: Callable[[Sequence[
 
     def make(missing):
         for clip, seen in sources_of(missing):
-            made, frames = fuse_clip(seen), range(clips.clips[clip]['frames'])
+            made, frames = fuse_clip(clip, seen), range(clips.clips[clip]['frames'])
             rows = [{**manifest_row(clips, clip, k, seen, made, sources), 'clip': names[clip], 'config': run_hash} for k in frames]
             counts.append(MapCounts(len(rows), int(made.empty.sum())))
             yield clip, functools.partial(write_maps, made.maps, rows)
@@ -173,16 +181,20 @@ def write_split(out: pathlib.Path, clips: Clips, sources_of: Callable[[Sequence[
     return MapCounts(sum(of.made for of in counts), sum(of.empty for of in counts))
 
 
-def make_fuse_fn(clips: Clips, fusion: str, reach: int) -> Callable[[ClipSources], FusedMaps]:
-    """`ClipSources -> FusedMaps` for clips of a split, see `fuse`; clips are padded to the longest one, so that it is compiled once."""
+def make_fuse_fn(clips: Clips, fusion: str, reach: int, contrast: bool = False) -> Callable[[int, ClipSources], FusedMaps]:
+    """`(clip, ClipSources) -> FusedMaps` for clips of a split, see `fuse`; with their contrast where asked for.
+
+    Clips are padded to the longest one, so that it is compiled once.
+    """
     fused = jax.jit(functools.partial(fuse, fusion=fusion, reach=reach, side=clips.side))
     longest = max(clip['frames'] for clip in clips.clips)
 
-    def fuse_clip(seen):
+    def fuse_clip(clip, seen):
         t = len(seen.boxes)
-        plain, plus, boxes = jax.tree.map(lambda x: np.pad(x, [(0, longest - t)] + [(0, 0)] * (x.ndim - 1), 'edge'),
-                                          (seen.plain, seen.plus, seen.boxes))
-        return jax.tree.map(lambda x: np.asarray(x)[:t], fused(plain, plus, boxes, seen.tags, np.arange(longest) < t))
+        contrasts = clips.whole.of_clip(clips.clips[clip], 'contrast') if contrast and clips.whole else None
+        plain, plus, boxes, contrasts = jax.tree.map(lambda x: np.pad(x, [(0, longest - t)] + [(0, 0)] * (x.ndim - 1), 'edge'),
+                                          (seen.plain, seen.plus, seen.boxes, contrasts))
+        return jax.tree.map(lambda x: np.asarray(x)[:t], fused(plain, plus, boxes, seen.tags, np.arange(longest) < t, contrasts))
     return fuse_clip
 
 

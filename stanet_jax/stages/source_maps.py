@@ -36,7 +36,8 @@ class SourceMaps(NamedTuple):
     confidence: Float[AnyArray, '*frames s c']
 
 
-def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Classifier]) -> SourceMaps:
+def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Classifier],
+                centred: bool = False) -> SourceMaps:
     """The maps of S, SA and ST for stretches of n frames, each frame cropped to its box.
 
     Args:
@@ -45,6 +46,7 @@ def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *,
             [b, n, 4], (y0, x0, y1, x1) in pixels; `tags` [b, c]; `audio` [b, n, f, t]; and `phi` [b, n], the audio switch; or `C5` and
             `embedding` in the place of frames and audio.
         models: by source.
+        centred: see `scam.class_activation`.
     """
     b, n = batch['boxes'].shape[:2]
     flat = {k: batch[k].reshape(b * n, *batch[k].shape[2:]) for k in ('C5', 'audio', 'embedding', 'phi') if k in batch}
@@ -56,13 +58,14 @@ def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *,
     for source, model in models.items():
         one = branch.FRAMES[source] == 1
         example: dict[str, Any] = {**flat, 'tags': tags, **{k: flat[k][:, 1:2] for k in ('frames', 'C5') if one and k in flat}}
-        predicted = predict_tags(variables[source], example, model=model)
+        predicted = predict_tags(variables[source], example, model=model, centred=centred)
         cams.append(predicted.cam)
         logits.append(predicted.logits)
     return _stack_sources(cams, logits, n)
 
 
-def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Any], side: int) -> SourceMaps:
+def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Any], side: int,
+              centred: bool = False) -> SourceMaps:
     """The maps of S+, SA+ and ST+ for whole clips; a net encodes each frame once, however many fragments it is in.
 
     Args:
@@ -72,6 +75,7 @@ def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, m
             `cross_audio` [b, m, f, t] and `cross_phi` [b, m], fragments of other clips of the tag; or features in their place.
         models: {net: ClassifierPlus}.
         side: of the frames that the nets were trained on, in pixels; other frames are resized.
+        centred: see `scam.class_activation`.
     """
     b, n = batch['phi'].shape
     last, cams, scores, frozen = batch['length'] - 1, [], [], 'whole_C5' in batch
@@ -111,7 +115,7 @@ def plus_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, m
             companions = at(nodes, batch['places'][net] + 1, last + 2)
         every = jnp.concatenate([targets, companions], axis=2)
         logits, out = apply(every.reshape(b * n, *every.shape[2:]), method='reason')
-        cams.append(scam.class_activation(out['maps'], jnp.repeat(batch['tags'], n, axis=0)))
+        cams.append(scam.class_activation(out['maps'], jnp.repeat(batch['tags'], n, axis=0), centred))
         scores.append(logits)
     return _stack_sources(cams, scores, n)
 
@@ -159,14 +163,15 @@ def load_nets(run: str | os.PathLike, sources: Sequence[str], classes: int) -> N
                 config.data.side, config.get('fragments', 0))
 
 
-def make_source_maps_fn(nets: Nets, plus: Nets) -> Callable[[Mapping[str, Any]], tuple[SourceMaps | None, SourceMaps | None]]:
+def make_source_maps_fn(nets: Nets, plus: Nets, centred: bool = False,
+                        ) -> Callable[[Mapping[str, Any]], tuple[SourceMaps | None, SourceMaps | None]]:
     """`batch -> (source_maps of nets, plus_maps of plus)`, compiled for this process's devices; None in place of maps of no nets.
 
     A batch holds one stretch for each device.
     """
     def source_maps_fn(variables, batch):
-        return (source_maps(variables[0], batch, models=nets.models) if nets.models else None,
-                plus_maps(variables[1], batch, models=plus.models, side=plus.side) if plus.models else None)
+        return (source_maps(variables[0], batch, models=nets.models, centred=centred) if nets.models else None,
+                plus_maps(variables[1], batch, models=plus.models, side=plus.side, centred=centred) if plus.models else None)
 
     return sharding.on_local_devices(source_maps_fn, (nets.variables, plus.variables))
 

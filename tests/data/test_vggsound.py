@@ -7,7 +7,7 @@ import pytest
 from stanet_jax import InputError
 from stanet_jax.data import sets, vggsound
 from stanet_jax.data.check import check_set
-from stanet_jax.stages.audio_switch import vggsound_table
+from stanet_jax.stages.sound_labels import vggsound_table
 from tests.data.test_ave import write
 
 LINES = '''---g-f_I2yQ,1,people marching,test

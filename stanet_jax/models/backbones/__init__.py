@@ -71,6 +71,11 @@ def normalise(name: str, frames: UInt8[AnyArray, '*lead h w 3']) -> Float[jax.Ar
     return (x - 127) / 128 if name.startswith('efficientnet_lite') else (x / 255 - MEAN) / STD
 
 
+def contrast_levels(name: str) -> tuple[str, ...]:
+    """The features whose contrast is taken of the image encoder `name`; those that it gives only with `inner=True` are among them."""
+    return ('C2', 'C4', 'B5') if name.startswith('efficientnet_lite') else ('C3', 'C4', 'C5')
+
+
 def hears(name: str) -> str:
     """Which of `media.sound.FRONT_ENDS` makes the input of the sound encoder `name`; ValueError where it is none."""
     if name not in SOUND:

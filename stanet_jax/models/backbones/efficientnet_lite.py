@@ -32,6 +32,7 @@ class EfficientNetLite(nn.Module):
             last stage are.
         classes: of the head on ImageNet; 0 leaves it out.
         dilated: whether the last stride is left out and the kernels after it are dilated in its place, so that C5 has stride 16.
+        inner: whether also `C2`, the last features of stride 4, and `B5`, what the head's convolution takes, are given.
         dtype: of the computation; parameters are float32.
         batch_norm: see `backbones.create`.
     """
@@ -39,6 +40,7 @@ class EfficientNetLite(nn.Module):
     depth: float = 1.0
     classes: int = 1000
     dilated: bool = False
+    inner: bool = False
     dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
 
@@ -72,8 +74,9 @@ class EfficientNetLite(nn.Module):
                 x = MBConv(scaled_channels(channels, self.width), side, 1 if cut else ours, expansion, dilation, self.dtype,
                            norm, name=f'blocks_{number}')(x, mask)
                 stride, dilation, number = stride if cut else stride * ours, 2 if cut else dilation, number + 1
-            if stage in (2, 4):
-                found[f'C{3 + (stage == 4)}'] = x
+            name = {1: 'C2', 2: 'C3', 4: 'C4', 6: 'B5'}.get(stage, '')
+            if name in ('C3', 'C4') or name and self.inner:
+                found[name] = x
         x = nn.relu6(normed(x, HEAD, 1, 1, 'conv_head', 'bn1'))
         found['C5'] = x
         if self.classes:
