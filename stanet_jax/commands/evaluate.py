@@ -2,6 +2,7 @@
 
     stanet evaluate --maps=DIR --data=DIR --set=NAME --protocol=stavis --out=FILE.json          a folder of maps
     stanet evaluate --checkpoint=RUN --data=DIR --set=NAME --protocol=stavis --out=FILE.json    a student's
+    stanet evaluate --method=heard_cam --data=DIR --set=NAME --protocol=mit --out=FILE.json     those of a method without training
     stanet evaluate --task=segmentation --maps=DIR --data=DIR --out=FILE.json                   a folder of masks; or --checkpoint=RUN
     stanet evaluate --workdir=runs/coarse --split=test                       trained nets' accuracy on held-out clips, by kind
 """
@@ -10,16 +11,18 @@ import os
 from absl import flags
 
 from stanet_jax import InputError
+from stanet_jax.inference import METHODS
 
 TASK = flags.DEFINE_enum('task', 'fixations', ['fixations', 'segmentation'], 'What is scored.')
 MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers; of '
                            'masks: <id>.png.')
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a run to score: a student\'s, or three students\' (as RUN/STA); of '
                                        'EPS or DeepLab.')
+METHOD = flags.DEFINE_enum('method', None, METHODS, 'A method without training to score.')
 DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release; or of a set in VOC\'s.')
 SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default. "all": each of them (maps then lie in --maps/<set>).')
-SAVE = flags.DEFINE_string('save', '', 'With --checkpoint: folder for the maps, <set>/<video>/pred_sal_%06d.jpg, as the STAViS release\'s '
-                           'evaluation code reads them.')
+SAVE = flags.DEFINE_string('save', '', 'With --checkpoint or --method: folder for the maps, <set>/<video>/pred_sal_%06d.jpg, as the '
+                           'STAViS release\'s evaluation code reads them.')
 COMPARE = flags.DEFINE_bool('compare', False, 'With --set=all: print the figures of the papers\' Table 7 beside.')
 WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes that score a folder of maps.')
 PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
@@ -33,22 +36,22 @@ REQUIRED = ()
 
 def check() -> str:
     """What the flags ask for: 'accuracy', 'fixations' or 'segmentation'; InputError where flags are missing or do not go together."""
-    scored = [flag for flag in (MAPS, CHECKPOINT) if flag.value]
-    if len(scored) == 2:
-        raise InputError('--maps, --checkpoint: one of them at a time')
+    scored = [flag for flag in (MAPS, CHECKPOINT, METHOD) if flag.value]
+    if len(scored) > 1:
+        raise InputError(f'{", ".join(f"--{flag.name}" for flag in scored)}: one of them at a time')
     if MAPS.value and SAVE.value:
         raise InputError('--save: not with --maps, which are there already')
     asked = TASK.value if scored or TASK.present else 'accuracy'
-    unused = {'accuracy': [MAPS, CHECKPOINT, DATA, SET, PROTOCOL, OUT, SAVE, COMPARE, WORKERS], 'fixations': [WORKDIR, SPLIT],
-              'segmentation': [WORKDIR, SET, PROTOCOL, SAVE, COMPARE, WORKERS]}[asked]
+    unused = {'accuracy': [MAPS, CHECKPOINT, METHOD, DATA, SET, PROTOCOL, OUT, SAVE, COMPARE, WORKERS], 'fixations': [WORKDIR, SPLIT],
+              'segmentation': [WORKDIR, METHOD, SET, PROTOCOL, SAVE, COMPARE, WORKERS]}[asked]
     wrong = ', '.join(f'--{flag.name}' for flag in unused if flag.present)
     if wrong:
-        raise InputError(f'{wrong}: needs a value, and --maps or --checkpoint to say what to score' if asked == 'accuracy' else
+        raise InputError(f'{wrong}: needs a value, and --maps, --checkpoint or --method to say what to score' if asked == 'accuracy' else
                          f'{wrong}: not with --{scored[0].name if scored and asked == "fixations" else "task=" + asked}')
     if asked == 'accuracy':
         return asked
     if not scored:
-        raise InputError(f'--task={asked}: needs --maps or --checkpoint to say what to score')
+        raise InputError(f'--task={asked}: needs --maps or --checkpoint{" or --method" * (asked == "fixations")} to say what to score')
     for flag in (DATA, OUT):
         if not flag.value:
             raise InputError(f'--{flag.name}: needed with --{scored[0].name}')
@@ -65,7 +68,8 @@ def main() -> None:
         evaluate_masks(DATA.value, SPLIT.value, OUT.value, MAPS.value, *CHECKPOINT.value)
     elif asked == 'fixations':
         from stanet_jax.evaluation.evaluate import evaluate
-        evaluate(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value, SAVE.value)
+        evaluate(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value, SAVE.value,
+                 METHOD.value)
     else:
         from stanet_jax.stages.accuracy import measure
         from stanet_jax.stages.examples import open_clips

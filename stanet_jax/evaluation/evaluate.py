@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import fixations, protocols
-from stanet_jax.evaluation.map_sources import Students, open_map_folders, score_students
+from stanet_jax.evaluation.map_sources import open_map_folders, score_students
 from stanet_jax.evaluation.references import reference_rows
 from stanet_jax.evaluation.results import SetResults, SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.evaluation.tables import format_scores, format_sets, without_nan, write_scores
+from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.inference.opening import open_predictor
 from stanet_jax.workdir import replace_text
 
 
 def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | os.PathLike, maps: str | os.PathLike = '',
              checkpoint: str | os.PathLike | Sequence[str | os.PathLike] = '', workers: int = 1, compare: bool = False,
-             save: str | os.PathLike = '') -> SetResults | dict[str, SetResults]:
-    """Scores a folder of maps, or students with the videos' own, no and foreign sound; prints the table and writes it as JSON and CSV.
+             save: str | os.PathLike = '', method: str | None = None) -> SetResults | dict[str, SetResults]:
+    """Scores a folder of maps, or students with the videos' own, no and foreign sound; prints the table, writes it as JSON and CSV.
 
     Args:
         data: folder of fixation sets.
@@ -25,11 +27,12 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
             in `<maps>/<set>`, and `out` holds the table of all.
         protocol: a key of `protocols.PROTOCOLS`.
         out: JSON file to write; the CSV is written beside it.
-        maps: folder of maps; '' to score students.
+        maps: folder of maps; '' to score students or a method.
         checkpoint: folder of a run of students, or several such folders, as `predictor.Predictor` takes them.
         workers: processes that score a folder of maps.
         compare: whether the papers' scores are printed beside the table of all sets.
         save: folder for the students' maps, `<save>/<set>/<video>/pred_sal_%06d.jpg`; '' for none.
+        method: one of `inference.METHODS`, in place of students.
     Returns:
         The results; for 'all', {set: results}.
     Raises:
@@ -42,9 +45,8 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
         raise InputError(f'--protocol={protocol}: must be one of {", ".join(protocols.PROTOCOLS)}')
     students, source = None, str(maps)
     if not maps:
-        from stanet_jax.inference import predictor  # here, as a folder of maps needs no network
         runs = [checkpoint] if isinstance(checkpoint, str | os.PathLike) else checkpoint
-        students, source = predictor.Predictor(*runs), ', '.join(map(str, runs))
+        students, source = open_predictor(runs, method), method or ', '.join(map(str, runs))
     out.parent.mkdir(parents=True, exist_ok=True)
     if set_name != 'all':
         return evaluate_set(data, set_name, protocol, out, maps, students, source, workers, save)
@@ -64,7 +66,7 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
 
 
 def evaluate_set(data: str | os.PathLike, set_name: str, protocol: str, out: pathlib.Path, maps: str | os.PathLike,
-                 students: Students | None, source: str, workers: int, save: str | os.PathLike) -> SetResults:
+                 students: FilmPredictor | None, source: str, workers: int, save: str | os.PathLike) -> SetResults:
     """Evaluates one set, with the arguments of `evaluate`, and removes the scores kept for resuming when all is written.
 
     Args:

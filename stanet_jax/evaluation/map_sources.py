@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,12 +12,12 @@ import PIL.Image
 from jaxtyping import Float, Num, UInt8
 
 from stanet_jax import InputError
-from stanet_jax.arrays import AnyArray
 from stanet_jax.evaluation import fixations, protocols
 from stanet_jax.evaluation.fixations import GazeVideo
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
-from stanet_jax.media.moments import Moment, moments_of_frames
+from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
 
 SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
@@ -126,24 +126,10 @@ class FilmVideo(Protocol):
 StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w']]]]
 
 
-@runtime_checkable
-class Students(Protocol):
-    """Trained students: an `inference.predictor.Predictor`, which takes long to import, or what has these members of it."""
-
-    @property
-    def side(self) -> int: ...
-
-    @property
-    def front_end(self) -> str: ...
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    def predict_blocks(self, moments: Iterator[Moment], fps: float) -> Iterable[tuple[list[Moment], Mapping[str, AnyArray]]]: ...
-
-
-def student_maps(students: Students, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
+def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
     """The maps that students predict for a video, as `scoring.score_all` takes them; a few frames at a time are in memory.
+
+    A video of one frame, with which nothing is heard, goes through them together with those that follow it in the list.
 
     Args:
         students: whose maps, by their `names`, are given.
@@ -151,17 +137,48 @@ def student_maps(students: Students, videos: Sequence[FilmVideo], sound: str = '
         sound: what the students hear: 'own', the video's sound; 'muted', nothing, as if the video had no sound; 'other', the sound of
             the next video of the set.
     """
+    pictures = PictureMaps(students, videos)
     following = {video.name: after for video, after in zip(videos, [*videos[1:], *videos[:1]], strict=True)}
 
-    def moments(video):
-        wave = {'own': video.wave, 'other': following[video.name].wave, 'muted': lambda: None}[sound]()
-        return moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.front_end)
-
     def maps_of_video(video):
-        for block, predicted in students.predict_blocks(moments(video), video.fps):
+        wave = {'own': video.wave, 'other': following[video.name].wave, 'muted': lambda: None}[sound]()
+        if video.frames == 1 and wave is None:
+            yield pictures.of(video)
+            return
+        moments = moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.front_end)
+        for block, predicted in students.predict_blocks(moments, video.fps):
             maps = {name: np.asarray(of_block) for name, of_block in predicted.items()}
             yield from ({name: of_block[k] for name, of_block in maps.items()} for k in range(len(block)))
     return maps_of_video
+
+
+class PictureMaps:
+    """The maps of videos of one frame, without sound, which students predict several at a time."""
+
+    AHEAD = 16  # videos that are predicted together
+
+    def __init__(self, students: FilmPredictor, videos: Sequence[FilmVideo]):
+        """The maps are asked for about in the order of `videos`."""
+        self._students, self._videos = students, videos
+        self._places = {video.name: place for place, video in enumerate(videos)}
+        self._ready: dict[str, Mapping[str, Float[np.ndarray, 'h w']]] = {}
+
+    def of(self, video: FilmVideo) -> Mapping[str, Float[np.ndarray, 'h w']]:
+        """The maps {name: map} of a video of the list, of one frame; InputError where the frame cannot be read."""
+        if video.name not in self._ready:
+            here = self._places[video.name]
+            self._predict(video, [v for v in self._videos[here + 1:here + self.AHEAD] if v.frames == 1 and v.name not in self._ready])
+        return self._ready.pop(video.name)
+
+    def _predict(self, first: FilmVideo, others: Sequence[FilmVideo]) -> None:
+        names, frames = [first.name], [first.frame(0)]
+        for video in others:
+            try:
+                frames.append(video.frame(0))
+                names.append(video.name)
+            except InputError:  # it is raised when the turn of that video comes
+                pass
+        self._ready.update(zip(names, self._students.predict_pictures(frames), strict=True))
 
 
 def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first: int,
@@ -183,12 +200,20 @@ def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first
     scratch.rename(folder / video.name)
 
 
-def score_students(students: Students, videos: Sequence[fixations.Video], protocol: protocols.Protocol, cache: ScoreCache | None = None,
-                   save: str | os.PathLike = '') -> dict[str, SetScores]:
+def _has_sound(video):
+    try:
+        return video.wave() is not None
+    except InputError:  # it is raised when that video is scored
+        return True
+
+
+def score_students(students: FilmPredictor, videos: Sequence[fixations.Video], protocol: protocols.Protocol,
+                   cache: ScoreCache | None = None, save: str | os.PathLike = '') -> dict[str, SetScores]:
     """Scores students with the videos' own sound, without sound and, where there are several videos, with another video's.
 
-    Rows of a single student are named by the sound. Of three students there are a row for each, for both fusions, and, without their own
-    sound, for STA and the final fusion.
+    Where no video has sound, or the students do not hear, the latter two are left out, as they would be the same. Rows of a single
+    student are named by the sound. Of three students there are a row for each, for both fusions, and, without their own sound, for STA
+    and the final fusion.
 
     Args:
         students, videos: see `student_maps`.
@@ -197,8 +222,11 @@ def score_students(students: Students, videos: Sequence[fixations.Video], protoc
     Returns:
         {name of the row: scores}
     """
-    rows = {}
-    for sound in SOUNDS[:2 + (len(videos) > 1)]:
+    rows, sounds = {}, SOUNDS[:2 + (len(videos) > 1)]
+    if not students.hears or not any(map(_has_sound, videos)):
+        sounds = SOUNDS[:1]
+        print('muted and with another sound the scores are the same: ' + ('no video has sound' if students.hears else 'nothing is heard'))
+    for sound in sounds:
         chosen = students.names if sound == 'own' else dict.fromkeys((students.names[0], students.names[-1]))
         maps_of_video = student_maps(students, videos, sound)
         if save and sound == 'own':

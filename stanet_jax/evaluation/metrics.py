@@ -233,15 +233,18 @@ def counts(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.
         fixated: the flat indices of each frame's fixated pixels, a pixel as often as it is fixated.
         negatives: how often each pixel is a negative, for each frame.
     Returns:
-        A dict of `fixations` and `negatives`, how often each pixel is one.
+        A dict of `fixations` and `negatives`, how often each pixel is one, and of `points`, what is given as `fixated`, padded with -1 to
+        a power of two.
     """
     fixations = [np.bincount(pixels, minlength=shape[0] * shape[1]) for pixels in fixated]
-    return {'fixations': np.asarray(fixations, np.float32), 'negatives': np.asarray(negatives, np.float32)}
+    return {'fixations': np.asarray(fixations, np.float32), 'negatives': np.asarray(negatives, np.float32),
+            'points': _pad(fixated, -1, np.int32)}
 
 
 @functools.partial(jax.jit, static_argnames='metrics')
 def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b h w'], fixations: Float[AnyArray, 'b hw'],
-                 negatives: Float[AnyArray, 'b hw'], signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
+                 negatives: Float[AnyArray, 'b hw'], points: Int[AnyArray, 'b k'],
+                 signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
                  metrics: tuple[str, ...] = METRICS) -> dict[str, Float[AnyArray, ' b']]:
     """The scores of b maps by name, as pysaliency defines them; they differ from those of `score_batch` as follows.
 
@@ -249,7 +252,7 @@ def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b
     (`shuffled_auc`), so that a constant map has 0.5; a pixel counts as often as it is fixated; `sim` divides the maps by their sums
     without min-max (a map with negative values is first raised to have its minimum at zero); `nss` divides by the population deviation (n).
 
-    `fixations` and `negatives` are those of `counts`; the other arguments are as in `score_batch`.
+    `fixations`, `negatives` and `points` are those of `counts`; the other arguments are as in `score_batch`.
     """
     b = len(saliency)
     p, q = saliency.reshape(b, -1), density.reshape(b, -1)
@@ -257,8 +260,8 @@ def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b
     lifted = p - jnp.minimum(p.min(1, keepdims=True), 0)
     n, empty = _total(fixations), _total(q) == 0
     scores = {
-        'auc_judd': (lambda: _mann_whitney(p, fixations, jnp.ones_like(p)), n == 0),
-        'shuffled_auc': (lambda: _mann_whitney(p, fixations, negatives), (n == 0) | (_total(negatives) == 0)),
+        'auc_judd': (lambda: _mann_whitney(p, points, jnp.ones_like(p)), n == 0),
+        'shuffled_auc': (lambda: _mann_whitney(p, points, negatives), (n == 0) | (_total(negatives) == 0)),
         'nss': (lambda: (_total(s * fixations) / n - s.mean(1)) / s.std(1), (n == 0) | flat),
         'cc': (lambda: _cc(s, d), flat | flat_density | empty),
         'sim': (lambda: _total(jnp.minimum(_distribution(lifted), _distribution(q))), empty | (_total(lifted) == 0)),
@@ -266,14 +269,19 @@ def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
 
 
-def _mann_whitney(s, positive, negative):
-    """The share of pairs that the positive wins, ties half: s [b, p] values, positive and negative [b, p], how often each occurs."""
-    def share(s, positive, negative):
-        order = jnp.argsort(s)
-        values, below = s[order], jnp.pad(jnp.cumsum(negative[order]), (1, 0))
-        wins = sum(below[jnp.searchsorted(values, s, side, method='sort')] for side in ('left', 'right')) / 2
-        return jnp.sum(wins * positive) / (positive.sum() * negative.sum())
-    return jax.vmap(share)(s, positive, negative)
+def _mann_whitney(s, points, negatives):
+    """The share of pairs that the positive wins, ties half.
+
+    Of maps s [b, p], the places of the positives [b, k], padded with -1, and how often each pixel is a negative [b, p].
+    """
+    def share(s, points, negatives):
+        values = jnp.sort(jnp.where(points < 0, jnp.inf, s[points]))
+        place = jnp.searchsorted(values, s)  # of each pixel among the positives: of equal ones before them, then behind them
+        behind = jnp.where(values[place] == s, jnp.searchsorted(values, values, 'right')[place], place)
+        level, below = (jnp.zeros(len(values) + 1, s.dtype).at[of].add(negatives).cumsum()[:-1] for of in (place, behind))
+        n = (points >= 0).sum()
+        return jnp.where(jnp.arange(len(values)) < n, level + below, 0).sum() / 2 / (n * negatives.sum())
+    return jax.vmap(share)(s, points, negatives)
 
 
 def _total(x):

@@ -69,7 +69,7 @@ class VideoFixations(typing.NamedTuple):
 
 @typing.runtime_checkable
 class SetFixations(typing.Protocol):
-    """The fixations of all videos of a set, by number: a list, or `scoring.FixationCache`, which reads a video when it is asked for."""
+    """The fixations of all videos of a set, by number: a list, or a `fixation_cache.FixationCache`, which reads them when asked."""
 
     def __len__(self) -> int: ...
 

@@ -16,6 +16,7 @@ from stanet_jax.evaluation.fixations import count_points
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import score
+from stanet_jax.inference.centre import centre_prior
 
 REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # names of their rows
 
@@ -73,12 +74,6 @@ def knows_observers(video: fixations.Video) -> bool:
         return first is not None and video.observers(first) is not None
     except InputError:
         return False
-
-
-def centre_prior(side: int = 64) -> Float[np.ndarray, 'side side']:
-    """A Gaussian at the centre, with sigma a quarter of the height and of the width of the frame that it is resized to."""
-    bell = np.exp(-((np.arange(side) + 0.5) / side - 0.5)**2 / (2 * 0.25**2))
-    return np.outer(bell, bell)
 
 
 def reference_rows(root: str | os.PathLike, videos: Sequence[fixations.Video], protocol: Protocol) -> dict[str, SetScores]:

@@ -13,17 +13,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import tqdm
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Int, Num, Shaped
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray
 from stanet_jax.evaluation import protocols
+from stanet_jax.evaluation.fixation_cache import FixationCache, read_density
 from stanet_jax.evaluation.fixations import GazeVideo
-from stanet_jax.evaluation.protocols import Protocol, VideoFixations
+from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.results import FailedVideo, SetScores, VideoScores
 from stanet_jax.workdir import replace_text
 
 BATCH = 4  # maps that are scored at once; more do not fit a CPU's cache and take twice as long
+PICTURES = 16  # videos of one frame that are read at once, to be scored in batches of one size
 
 FrameMaps = Mapping[str, Num[AnyArray, 'h w'] | None]  # {kind: map} of a frame; None where it is not scored
 MapsOfVideo = Callable[[Any], Iterable[FrameMaps]]  # gives those of each frame of a video, in order; may raise InputError
@@ -71,7 +73,8 @@ def score_all(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol:
             outcomes = score_in_processes(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
         else:
             fixations = FixationCache(videos, protocol.repeated)
-            outcomes = (score_one(maps_of_video, videos, protocol, fixations, number, progress.update) for number in todo)
+            outcomes = (outcome for job in split_jobs(videos, todo)
+                        for outcome in score_job(maps_of_video, videos, protocol, fixations, job, progress.update))
         for number, rows, why in outcomes:
             video = videos[number].name
             if rows is None:
@@ -110,7 +113,27 @@ class Outcome(NamedTuple):
     why: str = ''
 
 
-def score_one(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, fixations: 'FixationCache', number: int,
+def split_jobs(videos: Sequence[GazeVideo], todo: Sequence[int]) -> list[list[int]]:
+    """The places `todo` of `videos`, in order, as lists that are scored together: each video alone, but up to PICTURES of one frame."""
+    jobs: list[list[int]] = []
+    for number in todo:
+        if jobs and len(jobs[-1]) < PICTURES and videos[number].frames == videos[jobs[-1][0]].frames == 1:
+            jobs[-1].append(number)
+        else:
+            jobs.append([number])
+    return jobs
+
+
+def score_job(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, fixations: FixationCache,
+              job: Sequence[int], tick: Callable[[int], Any]) -> Iterator[Outcome]:
+    """Scores the videos at places of `videos` that are a list of `split_jobs`; `tick(n)` is called after each n frames."""
+    if videos[job[0]].frames == 1 and not protocol.first:
+        yield from score_pictures(maps_of_video, videos, protocol, fixations, job, tick)
+    else:
+        yield from (score_one(maps_of_video, videos, protocol, fixations, number, tick) for number in job)
+
+
+def score_one(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, fixations: FixationCache, number: int,
               tick: Callable[[int], Any]) -> Outcome:
     """Scores the video at place `number` of `videos`; `tick(n)` is called after each n frames."""
     video = videos[number]
@@ -126,8 +149,8 @@ def score_in_processes(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], 
     """Scores the videos at the places `todo` of `videos` by several processes, in the order in which they are done."""
     context = multiprocessing.get_context('spawn')  # JAX does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (maps_of_video, videos, protocol.name)) as pool:
-        for job in concurrent.futures.as_completed([pool.submit(_score, number) for number in todo]):
-            yield job.result()
+        for job in concurrent.futures.as_completed([pool.submit(_score, numbers) for numbers in split_jobs(videos, todo)]):
+            yield from job.result()
 
 
 def _begin(maps_of_video, videos, name):
@@ -135,13 +158,13 @@ def _begin(maps_of_video, videos, name):
     jax.config.update('jax_platforms', 'cpu')
     os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
     protocol = protocols.PROTOCOLS[name]
-    global _score_number
+    global _score_job
     cache = FixationCache(videos, protocol.repeated)
-    _score_number = functools.partial(score_one, maps_of_video, videos, protocol, cache, tick=lambda n: None)
+    _score_job = functools.partial(score_job, maps_of_video, videos, protocol, cache, tick=lambda n: None)
 
 
-def _score(number):
-    return _score_number(number)
+def _score(numbers):
+    return list(_score_job(numbers))
 
 
 class ScoreCache:
@@ -179,7 +202,7 @@ class ScoreCache:
 # --------------------------------------------------------------------------------------------------------------- one video
 
 
-def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol, fixations: 'FixationCache', number: int,
+def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol, fixations: FixationCache, number: int,
                 tick: Callable[[int], Any]) -> dict[str, dict[str, Float[np.ndarray, ' n']]]:
     """The scores of each frame of a video from the protocol's first on, {kind of maps: {metric: scores}}.
 
@@ -195,29 +218,80 @@ def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol,
         raise InputError(f'{video.name}: has {video.frames} frames; the protocol scores from frame {protocol.first + 1} on')
     fixated, shape = fixations.read(number)
     negatives, count = protocol.negatives(fixations, number), 0
-    scores_of: dict[str, list[dict[str, AnyArray]]] = {}
+    scores_of: dict[str, list[dict[str, np.ndarray]]] = {}
     maps = itertools.islice(maps, protocol.first, None)
     while batch := list(itertools.islice(maps, BATCH)):
         start, count = protocol.first + count, count + len(batch)
         if protocol.first + count > video.frames:
             break
-        # The last batch is filled up, so that one size is compiled.
-        frames = [start + min(i, len(batch) - 1) for i in range(BATCH)]
+        frames = range(start, start + len(batch))
         density = np.stack([read_density(video, k, shape) for k in frames])
-        targets = protocol.targets([fixated[k] for k in frames], [negatives(k) for k in frames], shape=shape,
-                                   seeds=[(number, k) for k in frames])
-        for kind in batch[0]:
-            given = [maps_of_frame[kind] for maps_of_frame in batch]
-            stack = stack_maps(given + given[-1:] * (BATCH - len(batch)), video.name)
-            # A map that is not negative falls below zero only where resizing overshoots.
-            signed = (stack.min(axis=(1, 2)) < 0) & (not protocol.normalised)
-            scores = protocol.score(protocol.prepare(stack, shape), density, **targets, signed=signed, metrics=protocol.metrics)
-            scores_of.setdefault(kind, []).append({metric: x[:len(batch)] for metric, x in scores.items()})
+        stacks = {kind: stack_maps([maps_of_frame[kind] for maps_of_frame in batch], video.name) for kind in batch[0]}
+        scores = score_frames(stacks, density, [fixated[k] for k in frames], [negatives(k) for k in frames],
+                              [(number, k) for k in frames], protocol)
+        for kind, of_kind in scores.items():
+            scores_of.setdefault(kind, []).append(of_kind)
         tick(len(batch))
     if protocol.first + count != video.frames:
-        raise InputError(f'{video.name}: the number of maps is not {video.frames}, that of its frames')
-    return {kind: {metric: np.concatenate([scores[metric] for scores in batches]).astype(np.float64) for metric in protocol.metrics}
+        raise InputError(_wrong_number(video))
+    return {kind: {metric: np.concatenate([scores[metric] for scores in batches]) for metric in protocol.metrics}
             for kind, batches in scores_of.items()}
+
+
+def score_frames(stacks: Mapping[str, Float[np.ndarray, 'b h w']], density: Float[np.ndarray, 'b h2 w2'],
+                 fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' _']],
+                 seeds: Sequence[tuple[int, int]], protocol: Protocol) -> dict[str, dict[str, Float[np.ndarray, ' b']]]:
+    """The scores of b frames of one size, at most BATCH, {kind of maps: {metric: scores}}.
+
+    Args:
+        stacks: {kind: maps}.
+        density: of the fixations.
+        fixated, negatives, seeds: of each frame, see `metrics.targets`.
+    """
+    b, shape = len(density), density.shape[1:]
+    filled = [min(k, b - 1) for k in range(BATCH)]  # up to the one size that is compiled
+    targets = protocol.targets([fixated[k] for k in filled], [negatives[k] for k in filled], shape=shape, seeds=[seeds[k] for k in filled])
+    found = {}
+    for kind, maps in stacks.items():
+        stack = maps[filled]
+        # A map that is not negative falls below zero only where resizing overshoots.
+        signed = (stack.min(axis=(1, 2)) < 0) & (not protocol.normalised)
+        scores = protocol.score(protocol.prepare(stack, shape), density[filled], **targets, signed=signed, metrics=protocol.metrics)
+        found[kind] = {metric: np.asarray(scores[metric])[:b].astype(np.float64) for metric in protocol.metrics}
+    return found
+
+
+def score_pictures(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, fixations: FixationCache,
+                   numbers: Sequence[int], tick: Callable[[int], Any]) -> Iterator[Outcome]:
+    """Scores the videos of one frame at some places of `videos`, those of one size in batches; arguments as `score_job`."""
+    groups: dict[Any, list[tuple[int, dict[str, Float[np.ndarray, 'h w']], Float[np.ndarray, 'h2 w2']]]] = {}
+    for number in numbers:
+        video = videos[number]
+        try:
+            shape = fixations.read(number).shape
+            maps = list(itertools.islice(maps_of_video(video), 2))
+            if len(maps) != 1:
+                raise InputError(_wrong_number(video))
+            stacks, density = {kind: stack_maps([map_], video.name)[0] for kind, map_ in maps[0].items()}, read_density(video, 0, shape)
+        except (InputError, OSError) as error:
+            yield Outcome(number, None, str(error))
+        else:
+            groups.setdefault((shape, *((kind, map_.shape) for kind, map_ in stacks.items())), []).append((number, stacks, density))
+    for group in groups.values():
+        for start in range(0, len(group), BATCH):
+            places, maps_of, densities = zip(*group[start:start + BATCH], strict=True)
+            scores = score_frames({kind: np.stack([maps[kind] for maps in maps_of]) for kind in maps_of[0]}, np.stack(densities),
+                                  [fixations.read(number).fixated[0] for number in places],
+                                  [protocol.negatives(fixations, number)(0) for number in places], [(n, 0) for n in places], protocol)
+            for k, number in enumerate(places):
+                rows = {kind: video_row(videos[number].name, {metric: x[k:k + 1] for metric, x in of_kind.items()})
+                        for kind, of_kind in scores.items()}
+                yield Outcome(number, rows)
+            tick(len(places))
+
+
+def _wrong_number(video):
+    return f'{video.name}: the number of maps is not {video.frames}, that of its frames'
 
 
 def video_row(video: str, table: Mapping[str, Float[np.ndarray, ' n']]) -> VideoScores:
@@ -232,61 +306,3 @@ def stack_maps(maps: Sequence[Shaped[AnyArray, '...'] | None], video: str) -> Fl
     if arrays[0].ndim != 2 or any(m.shape != arrays[0].shape for m in arrays) or not all(np.isfinite(m).all() for m in arrays):
         raise InputError(f'{video}: its maps must be [h, w] of one size and finite; make them again')
     return np.stack(arrays)
-
-
-class FixationCache(Sequence[VideoFixations]):
-    """The fixations of each video of a set, read when they are asked for, and kept."""
-
-    def __init__(self, videos: Sequence[GazeVideo], repeated: bool):
-        """`repeated`: see `read_fixations`."""
-        self._videos = videos
-        self._read = functools.cache(lambda number: read_fixations(videos[number], repeated))
-
-    def __len__(self) -> int:
-        return len(self._videos)
-
-    def __getitem__(self, number: int) -> VideoFixations:
-        """As `read`, but without any frames for a video that cannot be read, as the failure is reported when that video is scored."""
-        if number >= len(self):
-            raise IndexError(number)
-        try:
-            return self.read(number)
-        except (InputError, OSError):
-            return VideoFixations([], (1, 1))
-
-    def read(self, number: int) -> VideoFixations:
-        """The fixations of a video; InputError or OSError where they cannot be read."""
-        return self._read(number)
-
-
-def read_fixations(video: GazeVideo, repeated: bool = False) -> VideoFixations:
-    """The fixations of all frames of a video; of a frame without a file there are none.
-
-    Args:
-        repeated: whether a pixel comes as often as it is fixated, or once.
-    Raises:
-        InputError: the frames differ in size, or none has fixations.
-    """
-    fixated, shape = [], None
-    for k in range(video.frames):
-        fixations = video.counts(k) if repeated else video.fixations(k)
-        if fixations is None:
-            fixated.append(np.zeros(0, np.int64))
-            continue
-        if shape not in (None, fixations.shape):
-            raise InputError(f'{video.name}, frame {k + 1}: fixations of {fixations.shape} after some of {shape}; fetch it again')
-        shape, pixels = fixations.shape, np.flatnonzero(fixations)
-        fixated.append(np.repeat(pixels, fixations.ravel()[pixels]) if repeated and len(pixels) else pixels)
-    if shape is None:
-        raise InputError(f'{video.name}: has no fixations at all; fetch its annotations')
-    return VideoFixations(fixated, shape)
-
-
-def read_density(video: GazeVideo, k: int, shape: tuple[int, int]) -> Float[np.ndarray, 'h w']:
-    """The density of frame k; zeros, for which scores are undefined, where it is missing; InputError where its shape is not `shape`."""
-    density = video.density(k)
-    if density is None:
-        return np.zeros(shape, np.float32)
-    if density.shape != shape:
-        raise InputError(f'{video.name}, frame {k + 1}: density of {density.shape}, fixations of {shape}; fetch it again')
-    return density.astype(np.float32)

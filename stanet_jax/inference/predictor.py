@@ -7,8 +7,8 @@ the first.
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,9 @@ from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray
 from stanet_jax.data.fragments import GUARD
 from stanet_jax.inference.blocks import blend_block, encode_block, reason_block
+from stanet_jax.inference.films import Maps, film_maps
 from stanet_jax.inference.runs import load_nets
-from stanet_jax.media.moments import Moment, moments_of_frames, read_moments
-from stanet_jax.media.video import frame_count
+from stanet_jax.media.moments import Moment, moments_of_frames
 from stanet_jax.stages.nets import front_end
 from stanet_jax.stages.students import STUDENTS
 from stanet_jax.training import sharding
@@ -80,18 +80,26 @@ def with_neighbours(items: Iterator[T]) -> Iterator[tuple[T | None, T, T | None]
         before, this = this, after
 
 
-# --------------------------------------------------------------------------------------------------------------- the students
+def split_blocks(moments: Iterator[Moment], size: int) -> Iterator[list[Moment]]:
+    """Yields lists of `size` moments, fewer in the last one."""
+    return iter(lambda: list(itertools.islice(moments, size)), [])
 
 
-class Maps(NamedTuple):
-    """The fixation maps of a video's n frames.
+def block_size(reach: float) -> int:
+    """The number of moments in a block, a multiple of the number of devices, of which the furthest that belong together are `reach` apart.
 
-    Attributes:
-        times: of the frames, in seconds.
-        maps: in [0, 1]; to be resized to the height and width of the frames.
+    It is such that these lie in one block or in neighbouring ones, as far as LARGEST_BLOCK allows.
     """
-    times: Float[np.ndarray, ' n']
-    maps: Float[np.ndarray, 'n side side']
+    return sharding.padded(int(np.clip(BLOCK * np.ceil(reach / BLOCK), 2 * BLOCK, LARGEST_BLOCK)))
+
+
+def block_times(before: Sequence | None, this: Sequence, after: Sequence | None, size: int) -> Float[np.ndarray, ' n']:
+    """The times of three blocks of `size` moments, inf where there is none; of each block the first item is the list of its moments."""
+    times = [[moment.time for moment in block[0]] if block else [] for block in (before, this, after)]
+    return np.concatenate([np.pad(np.asarray(t, np.float64), (0, size - len(t)), constant_values=np.inf) for t in times])
+
+
+# --------------------------------------------------------------------------------------------------------------- the students
 
 
 class Predictor:
@@ -102,7 +110,9 @@ class Predictor:
         rate: frames per second of their training: the neighbouring frames that they see are 1 / rate seconds away.
         front_end: which of `sound.FRONT_ENDS` makes what they hear.
         names: of the maps that are made; the last one is the prediction.
+        hears: whether the maps depend on sound.
     """
+    hears = True
 
     def __init__(self, *runs: str | os.PathLike):
         """Loads students from the folder of a run with one or with all three of them, or from several runs.
@@ -128,12 +138,8 @@ class Predictor:
         self._reason = jax.jit(functools.partial(reason_block, models=nets.models, side=self.side), out_shardings=self._whole)
 
     def block(self, fps: float) -> int:
-        """The number of moments in a block for a video of `fps` frames per second, a multiple of the number of devices.
-
-        It is such that the short-term fragments of a moment lie in its block or a neighbouring one, as far as LARGEST_BLOCK allows.
-        """
-        reach = 3 * fps / self.rate
-        return sharding.padded(int(np.clip(BLOCK * np.ceil(reach / BLOCK), 2 * BLOCK, LARGEST_BLOCK)))
+        """The number of moments in a block for a video of `fps` frames per second, see `block_size`: short-term fragments are 3 apart."""
+        return block_size(3 * fps / self.rate)
 
     def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
              fps: float = 25.0) -> Maps:
@@ -148,17 +154,7 @@ class Predictor:
         Raises:
             InputError: the file cannot be read, or a sound is given besides a file.
         """
-        if isinstance(video, str | os.PathLike):
-            if sound is not None:
-                raise InputError(f'{video}: a file is heard with its own sound; give its frames to have another one heard')
-            moments, fps = read_moments(video, self.side, self.front_end), frame_count(video).fps
-        else:
-            moments = moments_of_frames(video, sound, fps, self.side, self.front_end)
-        times, maps = [], []
-        for block, found in self.predict_blocks(moments, fps):
-            times += [moment.time for moment in block]
-            maps.append(np.asarray(found[self.names[-1]]))
-        return Maps(np.asarray(times, np.float64), np.concatenate(maps) if maps else np.zeros((0, self.side, self.side), np.float32))
+        return film_maps(self, video, sound, fps)
 
     def predict_blocks(self, moments: Iterator[Moment], fps: float = 25.0) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
         """Yields (moments, {name: their maps}) of a video, a block at a time; the maps are in [0, 1] and stay on the device.
@@ -168,16 +164,15 @@ class Predictor:
             fps: the approximate number of moments in a second.
         """
         size = self.block(fps)
-        blocks = iter(lambda: list(itertools.islice(moments, size)), [])
+        blocks = split_blocks(moments, size)
         seen = ((block, self._encoded(block, size)) for block in blocks)
         blended = (self._blended(*three, size) for three in with_neighbours(seen))
         bank, kept = None, np.full(BANK, np.inf)  # nodes of moments of the past, and their times
         for before, this, after in with_neighbours(blended):
             block, of_block, nodes = this
             if bank is None:
-                bank = {net: jnp.zeros((BANK, *x.shape[1:]), x.dtype) for net, x in nodes.items() if net != 'STA'}
-                bank = jax.device_put(bank, self._whole)
-            times = np.concatenate([kept, _times(before, this, after, size)])
+                bank = self._empty_bank(nodes)
+            times = np.concatenate([kept, block_times(before, this, after, size)])
             targets = BANK + size + np.minimum(np.arange(size), len(block) - 1)  # the last block is filled up with its last moment
             three = tuple((of or this)[2] for of in (before, this, after))  # at the ends a block stands for its missing neighbour
             keep = kept_places(times, targets[:len(block)])
@@ -185,6 +180,26 @@ class Predictor:
                                       np.pad(keep, (0, BANK - len(keep))))
             kept = np.pad(times[keep], (0, BANK - len(keep)), constant_values=np.inf)
             yield block, {name: x[:len(block)] for name, x in maps.items()}
+
+    def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, '_ _ 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
+        """Yields {name: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through.
+
+        It is what a silent video of this one frame has: the picture stands for its neighbours in time, and for the other fragments.
+        """
+        size = self.block(self.rate)
+        places = np.arange(size)[:, None]
+        own = np.broadcast_to(BANK + size + places, (size, self._count))
+        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.front_end), size):
+            seen = self._encoded(block, size)
+            nodes = self._blend(self._variables, (seen,) * 3, np.broadcast_to(size + places, (size, 3)))
+            maps, _ = self._reason(self._variables, seen, (nodes,) * 3, self._empty_bank(nodes), own, own, np.zeros(BANK, int))
+            maps = {name: np.asarray(of_name) for name, of_name in maps.items()}
+            yield from ({name: maps[name][k] for name in self.names} for k in range(len(block)))
+
+    def _empty_bank(self, nodes):
+        """The bank of nodes before a video, as `reason_block` takes it."""
+        bank = {net: jnp.zeros((BANK, *x.shape[1:]), x.dtype) for net, x in nodes.items() if net != 'STA'}
+        return jax.device_put(bank, self._whole)
 
     def _others(self, times, targets):
         """The places of the n short-term and of the n long-term fragments of each target, chosen as in `fragments.sample_fragments`."""
@@ -202,13 +217,7 @@ class Predictor:
 
     def _blended(self, before, this, after, size):
         """The moments of the block `this`, its features, and what `blend_block` gives of it; blocks are pairs of the former two."""
-        times = _times(before, this, after, size)
+        times = block_times(before, this, after, size)
         target = times[size + np.minimum(np.arange(size), len(this[0]) - 1)]
         triples = nearest_times(times, target[:, None] + np.array([-1, 0, 1]) / self.rate)
         return *this, self._blend(self._variables, tuple((of or this)[1] for of in (before, this, after)), triples)
-
-
-def _times(before, this, after, size):
-    """The times of three blocks of `size` moments, inf where there is none."""
-    times = [[moment.time for moment in block[0]] if block else [] for block in (before, this, after)]
-    return np.concatenate([np.pad(np.float64(t), (0, size - len(t)), constant_values=np.inf) for t in times])

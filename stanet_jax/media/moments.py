@@ -59,7 +59,7 @@ def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spec
             raise InputError(f'{video}: no frame of it decodes; fetch it again')
 
 
-def moments_of_frames(frames: Iterable[UInt8[np.ndarray, 'h w 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
+def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
                       front_end: str = 'log_spectrogram') -> Iterator[Moment]:
     """Yields the `Moment` of every frame of a video that is given as frames, which may be read one by one.
 

@@ -67,18 +67,28 @@ def paint_frame(moment: Moment, map_: Float[np.ndarray, 'h w'], path: str | os.P
         The frame with the map over it, in yuv420p. An odd side grows by one pixel, as that format needs even ones.
     """
     assert moment.frame is not None
-    picture = Image.fromarray(to_rgb(moment.frame, None, VideoReformatter()))
+    picture = paint_picture(Image.fromarray(to_rgb(moment.frame, None, VideoReformatter())), map_, path)
+    if picture.size != size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    image = np.pad(np.asarray(picture), [(0, size[1] % 2), (0, size[0] % 2), (0, 0)], 'edge')
+    return av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709)
+
+
+def paint_picture(picture: Image.Image, map_: Float[np.ndarray, 'h w'], path: str | os.PathLike) -> Image.Image:
+    """Writes a map as a grey picture of the RGB picture's size, scaled to span 0 to 255, and gives the picture with the map over it.
+
+    Args:
+        picture: in RGB.
+        map_: of any range.
+        path: PNG or JPEG file to write.
+    """
     map_ = np.asarray(Image.fromarray(np.float32(map_)).resize(picture.size, Image.Resampling.BILINEAR))
     low, high = map_.min(), map_.max()
     levels = Image.fromarray(np.uint8(np.rint((map_ - low) * (255 / (high - low) if high > low else 0))))
     levels.save(path, compress_level=1, quality=95)  # a PNG takes the one, a JPEG the other
     colours, mask = levels.copy(), levels.point(OPACITY)
     colours.putpalette(PALETTE)
-    picture = Image.composite(colours.convert('RGB'), picture, mask)
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    image = np.pad(np.asarray(picture), [(0, size[1] % 2), (0, size[0] % 2), (0, 0)], 'edge')
-    return av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709)
+    return Image.composite(colours.convert('RGB'), picture, mask)
 
 
 def write_film(folder: pathlib.Path, video: str | os.PathLike, batches: Iterable[tuple[Sequence[Moment], Float[np.ndarray, 'n h w']]],

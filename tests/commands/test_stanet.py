@@ -51,6 +51,11 @@ def test_help_has_the_flags(command):
     (['report', '--workdir=a', '--coordinator=localhost:1'], '--coordinator needs both'),
     (['predict', '--checkpoint=nowhere'], '--video, --image: give one of them'),
     (['predict', 'a.mp4', '--checkpoint=nowhere'], 'nowhere/config.json: not a run'),
+    (['predict', 'a.mp4', '--checkpoint=nowhere', '--method=centre'], '--checkpoint, --method: one of them at a time'),
+    (['predict', 'a.mp4'], '--checkpoint: stanet predict needs it, or --method'),
+    (['predict', 'a.mp4', '--method=gaze'], 'heard_cam'),
+    (['predict', '--image=a.png', '--method=centre'], '--image: takes one --checkpoint, and no --names or --method'),
+    (['predict', 'a.png', '--method=centre'], 'a.png: no such file'),
     (['distill', '--config=scam_coarse', '--workdir=a'], "config.task='classifiers': this command does maps"),
     (['report', '--workdir=nowhere'], 'nowhere/config.json: not a run'),
     (['data', 'synthave', '--out=x', '--train=many'], '--train=many')])

@@ -220,7 +220,7 @@ def test_references(made):
 
 class Recorder:
     """In a predictor's place: keeps what it is given; its maps are the frame's grey and the opposite."""
-    side, names = 24, ('a', 'b')
+    side, names, front_end, hears = 24, ('a', 'b'), 'log_spectrogram', True
 
     def __init__(self):
         self.seen = []
@@ -231,6 +231,9 @@ class Recorder:
             block = self.seen[start:start + 16]
             grey = np.float32([moment.picture.mean(axis=2) for moment in block])
             yield block, {'a': grey, 'b': -grey}
+
+    def predict_pictures(self, pictures):
+        yield from ({'a': grey, 'b': -grey} for grey in (np.float32(picture.mean(axis=2)) for picture in pictures))
 
 
 def test_a_checkpoint_sees_frames_and_sound(made):
@@ -427,7 +430,10 @@ def test_wrong_flags_end_in_one_line(made, tmp_path):
     for text, arguments in {'--maps, --checkpoint: one of them': [maps, '--checkpoint=run', data, out],
                             '--data: needed with --maps': [maps, out],
                             '--split: not with --maps': [maps, data, out, '--split=test'],
-                            '--data, --out: needs a value, and --maps or --checkpoint': [data, out],
+                            '--data, --out: needs a value, and --maps, --checkpoint or --method': [data, out],
+                            '--checkpoint, --method: one of them': ['--checkpoint=run', '--method=centre', data, out],
+                            '--data: needed with --method': ['--method=centre', out],
+                            '--method: not with --task=segmentation': ['--task=segmentation', '--method=centre', data, out],
                             'no video match the set': [maps, data, out],
                             'frmaes': ['--frmaes=1']}.items():
         done = script(*arguments)

@@ -1,0 +1,80 @@
+"""Fixation maps of image files; a picture is a silent film of one frame, and many go through the nets at once."""
+import collections
+import concurrent.futures
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+import tqdm
+from jaxtyping import Float
+
+from stanet_jax import InputError
+from stanet_jax.inference.files import prefetch, result_folder
+from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.media.overlay import MAP_NAMES, paint_picture
+from stanet_jax.media.picture import read_picture
+from stanet_jax.media.video import resize_frame
+from stanet_jax.workdir import replacing
+
+
+class Failure(NamedTuple):
+    """A file that could not be predicted, and the reason."""
+    file: pathlib.Path
+    why: InputError | OSError
+
+
+def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], out: str | os.PathLike, folders: Sequence[str],
+                     names: str = 'eyemap') -> Iterator[Failure]:
+    """Writes the fixation map of each image file, and an overlay of it, see `write_picture`; yields those that fail.
+
+    The files of a block are read, and those of the block before written, while its maps are computed.
+
+    Args:
+        predictor: students, or a method without training.
+        files: that `read_picture` reads.
+        out: folder to write into.
+        folders: the name of each one's folder.
+        names: of the maps, a key of `overlay.MAP_NAMES`.
+    """
+    todo, failed = collections.deque[tuple[pathlib.Path, str]](), list[Failure]()
+
+    def read():
+        for file, folder in zip(files, folders, strict=True):
+            try:
+                small = resize_frame(read_picture(file), predictor.side)
+            except (InputError, OSError) as error:
+                failed.append(Failure(file, error))
+            else:
+                todo.append((file, folder))
+                yield small
+
+    with tqdm.tqdm(total=len(files), desc='pictures', unit='picture', mininterval=0.5, delay=1) as progress, \
+            concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        written = []
+        for maps in prefetch(iter(predictor.predict_pictures(read()))):
+            file, folder = todo.popleft()
+            written.append((file, pool.submit(write_picture, file, maps[predictor.names[-1]], out, folder, names)))
+        for file, done in written:
+            try:
+                done.result()
+            except (InputError, OSError) as error:
+                failed.append(Failure(file, error))
+            progress.update()
+    yield from failed
+
+
+def write_picture(file: pathlib.Path, map_: Float[np.ndarray, 'h w'], out: str | os.PathLike, folder: str, names: str = 'eyemap') -> None:
+    """Writes the fixation map of an image file, and an overlay of it, into the folder `<out>/<folder>`.
+
+    `maps/eyeMap_00001.png` is the map, 8 bit, of the picture's size, scaled from 0 at its least value to 255 at its greatest; with
+    `names='stavis'` it is `pred_sal_000001.jpg`. `overlay.png` shows it over the picture. The folder appears when it is complete.
+
+    Raises:
+        InputError: the file cannot be read, or the folder exists and holds other things than maps.
+    """
+    with replacing(result_folder(out, folder)) as new:
+        (path := new / MAP_NAMES[names].format(1)).parent.mkdir(parents=True)
+        paint_picture(PIL.Image.fromarray(read_picture(file)), map_, path).save(new / 'overlay.png', compress_level=1)
