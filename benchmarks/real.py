@@ -19,10 +19,10 @@ import tqdm
 from absl import logging
 
 from stanet_jax import scam
-from stanet_jax.contrast import contrast
+from stanet_jax.contrast import contrast, sharpen
 from stanet_jax.evaluation import fixations, protocols
-from stanet_jax.evaluation.references import centre_prior
 from stanet_jax.evaluation.scoring import score_all
+from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.video import resize_frame
 from stanet_jax.models import backbones
@@ -58,7 +58,7 @@ def spectral_residual(frame, height=96):
 def see(variables, frames):
     """The features, logits and contrast of frames uint8 [b, h, w, 3]."""
     found = backbones.create(NAME, inner=True).apply(variables, backbones.normalise(NAME, frames))
-    return {**found, 'contrast': contrast([found[level] for level in backbones.contrast_levels(NAME)], (SIDE // 4, SIDE // 4))}
+    return {**found, 'contrast': contrast([found[level] for level in backbones.contrast_levels(NAME)], SIDE // 4)}
 
 
 @jax.jit
@@ -67,13 +67,12 @@ def untrained_maps(kernel, seen):
     c5, logits = seen['C5'], seen['logits']
     maps = c5 @ kernel
     best = jax.nn.one_hot(jnp.argsort(-logits, axis=1)[:, :5], 1000).sum(axis=1)
-    plain = [scam.min_max(jax.image.resize(contrast([seen[level]], (64, 64), 0), seen['contrast'].shape, 'bilinear'))
-             for level in backbones.contrast_levels(NAME)]
+    plain = [contrast([seen[level]], SIDE // 4) for level in backbones.contrast_levels(NAME)]
     first = best * (logits == logits.max(axis=1, keepdims=True))
     return {'feature sum': c5.sum(axis=-1), "CAM, ImageNet's likeliest class": scam.class_activation(maps, first),
             "CAM, ImageNet's top 5": scam.class_activation(maps, best), 'contrast, stride 32 alone': plain[2],
             'contrast, strides 16 and 32': plain[1] * plain[2], 'contrast, strides 4, 16 and 32': plain[0] * plain[1] * plain[2],
-            'contrast, with the centre': seen['contrast']}
+            'contrast, sharpened, with the centre': sharpen(seen['contrast'])}
 
 
 # -------------------------------------------------------------------------------------------------------- classifiers of tags
@@ -252,7 +251,7 @@ def main():
     videos = sorted(fixations.open_set(args.data, args.set).videos, key=lambda video: video.name)['AB'.index(args.part)::2]
     videos = videos[:args.limit or None]
     table = score_rows(videos, all_maps(videos, args.runs, args.default))
-    of = 'default' if 'default' in table else 'final' if 'final' in table else 'contrast, with the centre'
+    of = 'default' if 'default' in table else 'final' if 'final' in table else 'contrast, sharpened, with the centre'
     text = '\n'.join([f'{len(videos)} photographs, part {args.part}, {len(args.runs)} runs; ± is the standard error over photographs.', '',
                       *score_lines(table), '', *difference_lines(table, of), '', *order_lines(table), ''])
     print(text)

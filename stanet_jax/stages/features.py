@@ -119,7 +119,7 @@ def encode_stretch(variables: Mapping[str, Any], batch: Mapping[str, Any], *, en
     seen = encoders['encoder'].apply(variables['encoder'], x)
     found = {level: seen[level].reshape(*lead, *seen[level].shape[1:]) for level in (('C5',) if crops else LEVELS)}
     if not crops:
-        maps = contrast([seen[level] for level in backbones.contrast_levels(name)], (frames.shape[-3] // 4, frames.shape[-2] // 4))
+        maps = contrast([seen[level] for level in backbones.contrast_levels(name)], frames.shape[-2] // 4)
         found['contrast'] = maps.reshape(b, n, *maps.shape[1:])
     heard = encoders['audio_encoder'].apply(variables['audio_encoder'], batch['audio'].reshape(b * n, *batch['audio'].shape[2:]))
     found |= {key: heard[key].reshape(b, n, -1) for key in ('embedding', 'logits') if key in heard}
