@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num
 
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models.backbones.classes import heard_as, image_classes, seen_when_heard, sound_classes
@@ -57,8 +57,8 @@ def create(name: str, /, **fields: Any) -> nn.Module:
     return BACKBONES[name](**fields)
 
 
-def normalise(name: str, frames: UInt8[AnyArray, '*lead h w 3']) -> Float[jax.Array, '*lead h w 3']:
-    """Turns RGB frames into what the image encoder `name` takes.
+def normalise(name: str, frames: Num[AnyArray, '*lead h w 3']) -> Float[jax.Array, '*lead h w 3']:
+    """Turns RGB frames, from 0 to 255, into what the image encoder `name` takes.
 
     EfficientNet-Lite takes `(x - 127) / 128`, the others what is left of `x / 255` after ImageNet's mean and standard deviation.
 
