@@ -27,6 +27,7 @@ COMMANDS = {
     'convert': "makes weights of other frameworks' files",
     'weights': 'lists pretrained encoders and fetches their weights',
     'data': 'makes, converts and checks data sets',
+    'pack': 'packs trained students into a small folder',
     'run': 'every stage after the other, and a report',
     'report': "writes a finished run's report.html anew",
 }

@@ -17,7 +17,7 @@ TASK = flags.DEFINE_enum('task', 'fixations', ['fixations', 'segmentation'], 'Wh
 MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers; of '
                            'masks: <id>.png.')
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a run to score: a student\'s, or three students\' (as RUN/STA); of '
-                                       'EPS or DeepLab.')
+                                       'EPS or DeepLab. "default" is the packaged student.')
 METHOD = flags.DEFINE_enum('method', None, METHODS, 'A method without training to score.')
 DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release; or of a set in VOC\'s.')
 SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default. "all": each of them (maps then lie in --maps/<set>).')

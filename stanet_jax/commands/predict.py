@@ -1,6 +1,7 @@
 """Fixation maps of any videos and pictures, by a trained student or three or without training; or labels of images by DeepLab.
 
-    stanet predict my.mp4 photo.jpg --checkpoint=runs/sta_plus --out=maps      videos, pictures, or folders of them
+    stanet predict my.mp4 photo.jpg --out=maps                                 videos, pictures, or folders of them: the packaged student
+    stanet predict my.mp4 photo.jpg --checkpoint=runs/sta_plus --out=maps      one's own students
     stanet predict my.mp4 photo.jpg --method=heard_cam --out=maps              without any training
     stanet predict --image=photos --checkpoint=runs/deeplab --out=labels
 """
@@ -13,8 +14,8 @@ VIDEO = flags.DEFINE_multi_string('video', [], 'A video or a picture, or a folde
                                   'words.')
 IMAGE = flags.DEFINE_string('image', '', 'An image, or a folder of images, to be labelled by DeepLab.')
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', None, 'Folder of a run that `distill` made, of one student or of all three, '
-                                       'whose maps are fused; RUN/STA is one net of a run. May be given several times. For images: '
-                                       'of DeepLab.')
+                                       'whose maps are fused; RUN/STA is one net of a run. May be given several times. By default '
+                                       '"default", the packaged student. For images: of DeepLab.')
 METHOD = flags.DEFINE_enum('method', None, METHODS, 'A method without training, in place of a run.')
 NAMES = flags.DEFINE_enum('names', 'eyemap', ['eyemap', 'stavis'], 'What the maps are called: maps/eyeMap_%05d.png, or pred_sal_%06d.jpg, '
                           'as the evaluation code of the STAViS release reads them.')
@@ -27,9 +28,8 @@ REQUIRED, WORDS = (), 'videos and pictures'
 def main(words: list[str]) -> None:
     """Predicts the videos and pictures, given by flags or as words, or the images."""
     videos, runs = [*VIDEO.value, *words], CHECKPOINT.value or []
-    if bool(runs) == bool(METHOD.value):
-        raise InputError('--checkpoint, --method: one of them at a time' if runs else
-                         '--checkpoint: stanet predict needs it, or --method; stanet predict --help tells more')
+    if runs and METHOD.value:
+        raise InputError('--checkpoint, --method: one of them at a time')
     if bool(videos) == bool(IMAGE.value):
         raise InputError('--video, --image: give one of them')
     if IMAGE.value:
@@ -40,4 +40,4 @@ def main(words: list[str]) -> None:
         return
     from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
-    predict_videos(open_predictor(runs, METHOD.value), videos, OUT.value, NAMES.value)
+    predict_videos(open_predictor(runs or ['default'], METHOD.value), videos, OUT.value, NAMES.value)
