@@ -1,14 +1,11 @@
 """Maps without training, as pure functions: what an encoder of ImageNet sees, weighted by what YAMNet hears."""
-import functools
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Bool, Float
 
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray
+from stanet_jax.contrast import gaussian
 
 COMBINATIONS = ('alone', 'times', 'beside')  # of the map of classes and what it is laid over
 
@@ -18,32 +15,9 @@ def feature_sum(features: Float[AnyArray, 'b h w c']) -> Float[jax.Array, 'b h w
     return scam.min_max(features.sum(axis=-1))
 
 
-def contrast(features: Float[AnyArray, 'b h w c']) -> Float[jax.Array, 'b h w']:
-    """How far the features of each place are from their mean over the picture: the Euclidean distance over the channels."""
-    return jnp.sqrt(jnp.square(features - features.mean(axis=(1, 2), keepdims=True)).sum(axis=-1))
-
-
-def resize_and_blur(maps: Float[AnyArray, 'b h w'], side: int, sigma: float) -> Float[jax.Array, 'b side side']:
-    """Maps resized to side x side (cubic, antialiased where they shrink), blurred by a Gaussian and min-maxed.
-
-    Args:
-        maps: of any size and range.
-        side: of the result.
-        sigma: of the Gaussian, as a share of the side; what it has beyond the border is left out of the mean. 0 for none.
-    """
-    resized = jax.image.resize(jnp.asarray(maps), (len(maps), side, side), 'cubic')
-    if sigma:
-        apart = np.arange(side) - np.arange(side)[:, None]
-        bell = np.exp(-(apart / (sigma * side))**2 / 2)
-        bell = (bell / bell.sum(axis=1, keepdims=True)).astype(np.float32)
-        resized = jnp.einsum('ij,bjk,lk->bil', bell, resized, bell, precision='highest')
-    return scam.min_max(resized)
-
-
-def feature_contrast(features: Sequence[Float[AnyArray, 'b _ _ _']], side: int, sigma: float) -> Float[jax.Array, 'b side side']:
-    """The product of the contrasts of an encoder's features of several strides, each resized and blurred, min-maxed again."""
-    found = functools.reduce(jnp.multiply, (resize_and_blur(contrast(level), side, sigma) for level in features))
-    return scam.min_max(found)
+def resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> Float[jax.Array, 'b h2 w2']:
+    """Maps resized to `shape` (h, w), bilinearly as in `contrast.contrast`, min-maxed."""
+    return scam.min_max(jax.image.resize(jnp.asarray(maps), (len(maps), *shape), 'bilinear'))
 
 
 def loudest_sounds(heard: Float[AnyArray, 'b sounds'], table: Bool[AnyArray, 'sounds classes']) -> Float[jax.Array, 'b classes']:
@@ -119,11 +93,8 @@ def sharpen(maps: Float[AnyArray, 'b h w'], power: float, sigma: float) -> Float
         power: above 1 it leaves more of what is high.
         sigma: of the Gaussian, as a share of the height and of the width; 0 for none.
     """
-    maps = jnp.power(maps, power)
-    if sigma:
-        rows, columns = (np.exp(-((np.arange(n) + 0.5) / n - 0.5)**2 / (2 * sigma**2)) for n in maps.shape[1:])
-        maps = maps * np.outer(rows, columns).astype(np.float32)
-    return scam.min_max(maps)
+    maps, (h, w) = jnp.power(maps, power), maps.shape[1:]
+    return scam.min_max(maps * gaussian(h, sigma)[:, None] * gaussian(w, sigma) if sigma else maps)
 
 
 def mean_over_time(maps: Float[AnyArray, 'n h w'], weights: Float[AnyArray, 'b n']) -> Float[jax.Array, 'b h w']:

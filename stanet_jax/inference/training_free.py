@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from stanet_jax import InputError
+from stanet_jax import InputError, contrast, scam
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.inference import METHODS, heard
 from stanet_jax.inference.centre import centre_prior
@@ -24,7 +24,6 @@ from stanet_jax.weights import sources
 
 IMAGE, SOUND = 'efficientnet_lite0', 'yamnet'  # their encoders
 CLASS_SIDE = 256  # of the frames that are classified, in pixels, about that of the encoder's training
-BETWEEN = {'C2': 'blocks_2', 'P5': 'blocks_15'}  # features that the image encoder does not return, by the blocks that give them
 
 
 class Form(NamedTuple):
@@ -33,16 +32,12 @@ class Form(NamedTuple):
     Attributes:
         gain, threshold: see `heard.heard_weights`.
         how, share: how the map of classes is laid over the contrast, see `heard.combine`.
-        levels: the features whose contrast it is, see `see`.
-        sigma: of the blur, see `heard.resize_and_blur`.
         power, centre: see `heard.sharpen`.
     """
     gain: float = 4.0
     threshold: float = 0.05
     how: str = 'times'
     share: float = 1.0
-    levels: tuple[str, ...] = ('C2', 'C4', 'P5')
-    sigma: float = 0.025
     power: float = 1.3
     centre: float = 0.35
 
@@ -151,26 +146,18 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     if method == 'centre':
         centre = jnp.asarray(centre_prior(TrainingFree.MAP_SIDE), jnp.float32)
         return jnp.broadcast_to(centre, (len(frames), *centre.shape))
-    side = TrainingFree.MAP_SIDE
-    seen = see(variables['image'], frames)
+    shape = (TrainingFree.MAP_SIDE,) * 2
+    seen: Any = backbones.create(IMAGE, inner=True).apply(variables['image'], backbones.normalise(IMAGE, frames))
     if method == 'feature_sum':
-        return heard.resize_and_blur(heard.feature_sum(seen['C5']), side, 0.0)
-    base = heard.feature_contrast([seen[level] for level in form.levels], side, form.sigma)
+        return heard.resize(heard.feature_sum(seen['C5']), shape)
+    base = contrast.contrast([seen[level] for level in backbones.contrast_levels(IMAGE)], shape, centre=0)
     table = classes.seen_when_heard()
     sounds = hear(variables['sound'], audio, phi) if 'sound' in variables else jnp.zeros((len(frames), len(table)))
     probabilities = jax.nn.softmax(class_logits(variables['image'], frames) if frames.shape[1] > CLASS_SIDE else seen['logits'])
     weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
     cam = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
-    found = heard.combine(heard.resize_and_blur(cam, side, form.sigma), base, weights.sum(axis=1), form.how, form.share)
+    found = heard.combine(scam.min_max(contrast.blur(heard.resize(cam, shape))), base, weights.sum(axis=1), form.how, form.share)
     return heard.sharpen(found, form.power, form.centre)
-
-
-def see(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> dict[str, AnyArray]:
-    """The features and logits of EfficientNet-Lite0, with `C2`, the last of stride 4, and `P5`, of which the head makes `C5`."""
-    found: Any
-    found, between = backbones.create(IMAGE).apply(variables, backbones.normalise(IMAGE, frames), mutable='intermediates',
-                                                   capture_intermediates=lambda module, _: module.name in BETWEEN.values())
-    return {**found, **{level: between['intermediates'][block]['__call__'][0] for level, block in BETWEEN.items()}}
 
 
 def class_logits(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> Float[AnyArray, 'b 1000']:
