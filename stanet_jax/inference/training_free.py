@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.contrast import contrast, resize_and_blur, sharpen
+from stanet_jax.contrast import SIGMA, contrast, resize_and_blur, sharpen
 from stanet_jax.inference import METHODS, heard
 from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.films import Maps, film_maps
@@ -33,16 +33,12 @@ class Form(NamedTuple):
     Attributes:
         gain, threshold: see `heard.heard_weights`.
         how, share: how the map of classes is laid over the contrast, see `heard.combine`.
-        levels: the features whose contrast it is, see `EfficientNetLite`.
-        sigma: of the blur, see `resize_and_blur`.
-        power, centre: see `heard.sharpen`.
+        power, centre: see `contrast.sharpen`.
     """
     gain: float = 4.0
     threshold: float = 0.05
     how: str = 'times'
     share: float = 1.0
-    levels: tuple[str, ...] = ('C2', 'C4', 'B5')
-    sigma: float = 0.025
     power: float = 1.3
     centre: float = 0.35
 
@@ -155,13 +151,13 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     seen: Any = backbones.create(IMAGE, inner=True).apply(variables['image'], backbones.normalise(IMAGE, frames))
     if method == 'feature_sum':
         return resize_and_blur(heard.feature_sum(seen['C5']), side, 0.0)
-    base = contrast([seen[level] for level in form.levels], side, form.sigma)
+    base = contrast([seen[level] for level in backbones.contrast_levels(IMAGE)], side)
     table = classes.seen_when_heard()
     sounds = hear(variables['sound'], audio, phi) if 'sound' in variables else jnp.zeros((len(frames), len(table)))
     probabilities = jax.nn.softmax(class_logits(variables['image'], frames) if frames.shape[1] > CLASS_SIDE else seen['logits'])
     weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
     cam = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
-    found = heard.combine(resize_and_blur(cam, side, form.sigma), base, weights.sum(axis=1), form.how, form.share)
+    found = heard.combine(resize_and_blur(cam, side, SIGMA), base, weights.sum(axis=1), form.how, form.share)
     return sharpen(found, form.power, form.centre)
 
 
