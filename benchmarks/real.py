@@ -24,6 +24,7 @@ from stanet_jax.evaluation import fixations, protocols
 from stanet_jax.evaluation.scoring import score_all
 from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.predictor import Predictor
+from stanet_jax.inference.training_free import TrainingFree
 from stanet_jax.media.video import resize_frame
 from stanet_jax.models import backbones
 from stanet_jax.models.branch import parse_net
@@ -146,6 +147,13 @@ def classifier_maps(encoder, nets, frames, seen):
 
 # --------------------------------------------------------------------------------------------------------------- all maps
 
+# The order of the rows of the table.
+ROWS = ('centre', 'spectral residual', 'feature sum', 'feature sum, 512 pixels', "CAM, ImageNet's likeliest class", "CAM, ImageNet's top 5",
+        'contrast, stride 32 alone', 'contrast, strides 16 and 32', 'contrast, strides 4, 16 and 32',
+        'contrast, sharpened, with the centre', 'heard_cam, 512 pixels', 'S, Eq. 1', 'S, centred', 'SCAM coarse, average', 'SCAM coarse', 'SCAM fine', 'SCAM+',
+        'SCAM coarse, weighing contrast', 'SCAM fine, weighing contrast', 'SCAM+, weighing contrast', 'STA', 'STA_short', 'STA_long',
+        'product', 'final', 'default')
+
 
 def all_maps(videos, runs, default):
     """The maps of each row for photographs: {row: [a list for each run, or one alone]} of lists of maps."""
@@ -173,9 +181,13 @@ def all_maps(videos, runs, default):
                     found.setdefault(name, []).append(np.asarray(map_))
         for name, maps in found.items():
             rows.setdefault(name, []).append(maps)
+    for method in ('feature_sum', 'heard_cam'):
+        maps = tqdm.tqdm(TrainingFree(method).predict_pictures(iter(frames)), method, len(frames))
+        rows[f'{method.replace("_sum", " sum")}, 512 pixels'] = [[np.asarray(map_[method]) for map_ in maps]]
     if default:
-        rows['default'] = [[np.asarray(maps['STA']) for maps in Predictor('default').predict_pictures(iter(frames))]]
-    return rows
+        student = Predictor('default')
+        rows['default'] = [[np.asarray(maps[student.names[-1]]) for maps in student.predict_pictures(iter(frames))]]
+    return {name: rows[name] for name in (*ROWS, *rows) if name in rows}
 
 
 def score_rows(videos, rows):

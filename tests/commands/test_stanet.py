@@ -41,7 +41,7 @@ def test_help_has_the_flags(command):
     (['predcit', 'my.mp4'], "'predcit' is no command of stanet; did you mean predict?"),
     (['data', 'sinthave'], 'did you mean synthave?'), (['xyz'], 'choose one of train, distill,'),
     (['train', '--config=scam_corse'], 'no config of that name, nor the path of a .py file; did you mean scam_coarse'),
-    (['train', '--config=scam_coarse:papr'], 'error: --config=...:papr: no such recipe; choose one of synthave, paper'),
+    (['train', '--config=scam_coarse:papr'], 'error: --config=...:papr: no such recipe; choose one of synthave, real, paper'),
     (['train', '--config=eps:papr'], 'choose one of synthvoc, voc12, coco'),
     (['train', '--config=ablations/refin'], 'did you mean ablations/refine?'),
     (['train', '--config=scam_coarse', 'runs/here'], "'runs/here': stanet train takes flags alone"),
