@@ -150,7 +150,8 @@ def classifier_maps(encoder, nets, frames, seen):
 # The order of the rows of the table.
 ROWS = ('centre', 'spectral residual', 'feature sum', 'feature sum, 512 pixels', "CAM, ImageNet's likeliest class", "CAM, ImageNet's top 5",
         'contrast, stride 32 alone', 'contrast, strides 16 and 32', 'contrast, strides 4, 16 and 32',
-        'contrast, sharpened, with the centre', 'heard_cam, 512 pixels', 'S, Eq. 1', 'S, centred', 'SCAM coarse, average', 'SCAM coarse', 'SCAM fine', 'SCAM+',
+        'contrast, sharpened, with the centre', 'heard_cam, 512 pixels', 'S, Eq. 1', 'S, centred',
+        'SCAM coarse, average', 'SCAM coarse', 'SCAM fine', 'SCAM+',
         'SCAM coarse, weighing contrast', 'SCAM fine, weighing contrast', 'SCAM+, weighing contrast', 'STA', 'STA_short', 'STA_long',
         'product', 'final', 'default')
 
