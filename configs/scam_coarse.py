@@ -71,7 +71,7 @@ def synthave():
 
 def real():
     config = synthave()
-    config.data.update({'name': 'folders', 'root': 'videos', 'side': 256, 'rate': 4.0})
+    config.data.update({'name': 'folders', 'root': 'videos', 'side': 256, 'rate': 2.0})
     config.encoder = {'name': 'efficientnet_lite0', 'weights': 'pip', 'frozen': True}
     config.audio_encoder = {'name': 'yamnet', 'weights': 'fetched', 'frozen': True}
     config.start_from = {'SA': {'classifier': 'S'}, 'ST': {'classifier': 'S'}}

@@ -12,6 +12,7 @@ def get_config(recipe='synthave'):
     config = scam_coarse.get_config(recipe)
     config.task = 'student'
     config.nets = ('STA',)
+    config.predict_side = 0  # side of the frames that it predicts on; 0 for that of its training
     coarse = run_of(recipe, 'coarse')
     config.maps = f'{run_of(recipe, "pseudo_gt")}/fine'  # what it learns: a stage of configs/pseudo_gt.py
     config.switch = run_of(recipe, 'switch')  # whose labels it hears by while it learns, whose net it hears by ever after
@@ -23,6 +24,7 @@ def get_config(recipe='synthave'):
     config.new_multiplier = {'STA': 2.0}
     if recipe == 'real':
         config.epochs = {'STA': 10.0}
+        config.predict_side = 384  # larger frames tell more and take longer (docs/real.md)
         config.new_multiplier = {'STA': 1.0}
     if recipe == 'paper':
         config.data.side, config.batch = 356, 3

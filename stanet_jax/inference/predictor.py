@@ -125,7 +125,7 @@ class Predictor:
         if jax.process_count() > 1:
             raise InputError('--processes: prediction is one process on all its devices; start one for each share of the videos')
         nets = load_nets(runs)
-        self.side: int = nets.config.data.side
+        self.side: int = nets.config.get('predict_side', 0) or nets.config.data.side
         self.rate = float(nets.config.data.rate)
         self.front_end = front_end(nets.config)
         self.names: tuple[str, ...] = (*nets.models, *(('product', 'final') if len(nets.models) == len(STUDENTS) else ()))

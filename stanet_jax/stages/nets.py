@@ -18,7 +18,7 @@ from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import augmentation
 from stanet_jax.data.features import LEVELS
 from stanet_jax.media.sound import FRONT_ENDS
-from stanet_jax.models import backbones, branch, classifiers
+from stanet_jax.models import backbones, branch, classifiers, students
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import sources
 
@@ -144,7 +144,8 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
     Raises:
         InputError: weights are missing or do not fit.
     """
-    variables = jax.jit(functools.partial(model.init, train=False))(
+    size: dict[str, Any] = {'size': (config.data.side,) * 2} if isinstance(model, students.STA | students.STAPlus) else {}
+    variables = jax.jit(functools.partial(model.init, train=False, **size))(
         jax.random.key(config.seed), **net_inputs(batch, config.encoder.name))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
     given = config.start_from.get(net, {})
