@@ -1,12 +1,13 @@
 # make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
 # Its seeds run side by side; on an accelerator give PARALLEL=1.
-# make demo-eps, experiment-eps: the same of EPS. make ablations: after make experiment, the papers' variants of parts of the method. make test: ruff, mypy, the tests. All work in .venv, made on first use.
+# make demo-eps, experiment-eps: the same of EPS. make default-student CLIPS=DIR: trains the packaged student on clips in folders of
+# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method. make test: ruff, mypy, the tests. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 PARALLEL ?= 3
 
-.PHONY: demo experiment demo-eps experiment-eps ablations test clean
+.PHONY: demo experiment demo-eps experiment-eps ablations default-student test clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,11 @@ experiment-eps: $(VENV)/installed
 
 ablations: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.ablations --base=runs/experiment/seed0 --workdir=runs/ablations --out=docs/ablations.md
+
+default-student: $(VENV)/installed
+	$(VENV)/bin/pip install --quiet --editable '.[pretrained]'
+	$(VENV)/bin/python -m stanet_jax run --config=stanet:real --config.data.root=$(CLIPS) --config.data.prepared=data/real --workdir=runs/real0
+	$(VENV)/bin/python -m stanet_jax pack --run=runs/real0/sta --out=stanet_jax/student/weights
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .

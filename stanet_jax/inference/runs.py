@@ -106,7 +106,7 @@ def find_students(runs: Sequence[str | os.PathLike]) -> dict[str, pathlib.Path]:
     found = {}
     for path in map(pathlib.Path, runs):
         if str(path) == 'default':
-            path = pathlib.Path(str(importlib.resources.files('stanet_jax') / 'student'))
+            path = pathlib.Path(str(importlib.resources.files('stanet_jax') / 'student' / 'weights'))
         inside = not (path / 'config.json').exists() and (path.parent / 'config.json').exists()
         run = path.parent if inside else path
         config = read_config(run)
