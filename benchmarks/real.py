@@ -8,6 +8,7 @@ page reports. Scores, of protocol `mit`, are means over photographs and runs wit
 """
 import argparse
 import functools
+import json
 import pathlib
 
 import jax
@@ -25,6 +26,8 @@ from stanet_jax.evaluation.scoring import score_all
 from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.training_free import TrainingFree
+from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.media.overlay import overlay
 from stanet_jax.media.video import resize_frame
 from stanet_jax.models import backbones
 from stanet_jax.models.branch import parse_net
@@ -192,7 +195,7 @@ def all_maps(videos, runs, default):
 
 
 def score_rows(videos, rows):
-    """{row: {metric: scores [photographs]}}, means over the runs."""
+    """{row: {metric: scores [photographs], means over the runs; 'runs': the NSS of each run}}."""
     place = {video.name: k for k, video in enumerate(videos)}
     flat = {f'{name}|{number}': maps for name, of in rows.items() for number, maps in enumerate(of)}
     scored = score_all(lambda video: iter([{name: maps[place[video.name]] for name, maps in flat.items()}]), videos,
@@ -200,7 +203,7 @@ def score_rows(videos, rows):
     table = {}
     for name, of in rows.items():
         each = [[[video.scores[m] for video in scored[f'{name}|{number}'].videos] for m in METRICS] for number in range(len(of))]
-        table[name] = dict(zip(METRICS, np.mean(each, axis=0), strict=True))
+        table[name] = {**dict(zip(METRICS, np.mean(each, axis=0), strict=True)), 'runs': np.nanmean(np.array(each)[:, 0], axis=1)}
     return table
 
 
@@ -215,10 +218,11 @@ def mean_and_error(x):
 
 def score_lines(table):
     """The Markdown table of all rows."""
-    lines = [f'| | {" | ".join(METRICS.values())} |', f'|---|{"---|" * len(METRICS)}']
+    lines = [f'| | {" | ".join(METRICS.values())} | NSS, deviation over runs |', f'|---|{"---|" * (len(METRICS) + 1)}']
     for name, row in table.items():
         cells = ['{:.3f} ± {:.3f}'.format(*mean_and_error(row[metric])) for metric in METRICS]
-        lines.append(f'| {name} | {" | ".join(cells)} |')
+        spread = f'{row["runs"].std(ddof=1):.3f}' if len(row['runs']) > 1 else ''
+        lines.append(f'| {name} | {" | ".join(cells)} | {spread} |')
     return lines
 
 
@@ -250,6 +254,38 @@ def order_lines(table):
     return lines
 
 
+def run_lines(runs):
+    """The Markdown tables of what the runs themselves measured: tags of held-out clips, the switch, the time of each stage."""
+    if not runs:
+        return []
+    read = [{name: json.loads((pathlib.Path(run) / name).read_text()) for name in (
+        'coarse/accuracy.json', 'switch/accuracy.json', 'stages.json')} for run in runs]
+    first = read[0]['coarse/accuracy.json']['nets']
+    lines = [f'| tags of {first["S"]["all"]["count"]} test clips | frames right | clips right |', '|---|---|---|']
+    for net in first:
+        cells = [np.mean([of['coarse/accuracy.json']['nets'][net]['all'][what] for of in read]) for what in ('frames', 'clips')]
+        lines.append(f'| {net} | {cells[0]:.3f} | {cells[1]:.3f} |')
+    agree = np.mean([of['switch/accuracy.json']['net agrees with labels']['all'] for of in read])
+    minutes = {stage: np.mean([of['stages.json'][stage] for of in read]) / 60 for stage in read[0]['stages.json']}
+    return [*lines, f'| the switch with its labels | {agree:.3f} | |', '', '| stage | minutes |', '|---|---|',
+            *(f'| {stage} | {value:.1f} |' for stage, value in minutes.items()), f'| all | {sum(minutes.values()):.1f} |']
+
+
+def draw_sheet(videos, rows, path):
+    """Draws every 22nd photograph, where people look in it, and some rows' maps."""
+    shown, lines = [name for name in SHOWN if name in rows], []
+    for k in range(0, len(videos), 22):
+        frame = np.asarray(PIL.Image.fromarray(videos[k].frame(0)).resize((240, 180), PIL.Image.Resampling.BOX))
+        cells = [('OSIE', frame), ('gaze', overlay(frame, np.float64(scam.min_max(videos[k].density(0)))))]
+        cells += [(SHOWN[name], overlay(frame, np.float64(scam.min_max(rows[name][0][k])))) for name in shown]
+        lines.append((f'photograph {videos[k].name}', cells))
+    contact_sheet(path, lines, across=1)
+
+
+SHOWN = {'spectral residual': 'spectral residual', 'feature sum': 'feature sum', 'S, centred': 'S, centred',
+         'SCAM fine, weighing contrast': 'SCAM fine x contrast', 'STA': 'STA', 'default': 'default student'}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', required=True, help='folder of the fixation set')
@@ -258,15 +294,19 @@ def main():
     parser.add_argument('--runs', nargs='*', default=[], help='runs of stanet run --config=stanet:real')
     parser.add_argument('--limit', type=int, default=0, help='so many photographs alone')
     parser.add_argument('--default', action='store_true', help='whether the packaged student has a row')
+    parser.add_argument('--sheet', default='', help='picture to draw, of some photographs with their maps')
     parser.add_argument('--out', default='', help='Markdown file whose tables are replaced')
     args = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
     videos = sorted(fixations.open_set(args.data, args.set).videos, key=lambda video: video.name)['AB'.index(args.part)::2]
     videos = videos[:args.limit or None]
-    table = score_rows(videos, all_maps(videos, args.runs, args.default))
+    rows = all_maps(videos, args.runs, args.default)
+    if args.sheet:
+        draw_sheet(videos, rows, args.sheet)
+    table = score_rows(videos, rows)
     of = 'default' if 'default' in table else 'final' if 'final' in table else 'contrast, sharpened, with the centre'
     text = '\n'.join([f'{len(videos)} photographs, part {args.part}, {len(args.runs)} runs; ± is the standard error over photographs.', '',
-                      *score_lines(table), '', *difference_lines(table, of), '', *order_lines(table), ''])
+                      *score_lines(table), '', *difference_lines(table, of), '', *order_lines(table), '', *run_lines(args.runs), ''])
     print(text)
     if args.out:
         path = pathlib.Path(args.out)
