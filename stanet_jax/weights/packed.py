@@ -18,7 +18,7 @@ def save_file(path: str | os.PathLike, variables: Variables, dtype: DTypeLike = 
     path = pathlib.Path(path)
     flat = flax.traverse_util.flatten_dict(variables, sep='/')
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    safetensors.numpy.save_file({key: np.ascontiguousarray(x, dtype) for key, x in flat.items()}, temporary)
+    temporary.write_bytes(safetensors.numpy.save({key: np.ascontiguousarray(x, dtype) for key, x in flat.items()}))
     temporary.rename(path)
 
 
