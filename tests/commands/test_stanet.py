@@ -52,7 +52,7 @@ def test_help_has_the_flags(command):
     (['predict', '--checkpoint=nowhere'], '--video, --image: give one of them'),
     (['predict', 'a.mp4', '--checkpoint=nowhere'], 'nowhere/config.json: not a run'),
     (['predict', 'a.mp4', '--checkpoint=nowhere', '--method=centre'], '--checkpoint, --method: one of them at a time'),
-    (['predict', 'a.mp4'], '--checkpoint: stanet predict needs it, or --method'),
+    (['predict', '--out=here'], '--video, --image: give one of them'),
     (['predict', 'a.mp4', '--method=gaze'], 'heard_cam'),
     (['predict', '--image=a.png', '--method=centre'], '--image: takes one --checkpoint, and no --names or --method'),
     (['predict', 'a.png', '--method=centre'], 'a.png: no such file'),
