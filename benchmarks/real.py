@@ -155,7 +155,8 @@ ROWS = ('centre', 'spectral residual', 'feature sum', 'feature sum, 512 pixels',
         'contrast, stride 32 alone', 'contrast, strides 16 and 32', 'contrast, strides 4, 16 and 32',
         'contrast, sharpened, with the centre', 'heard_cam, 512 pixels', 'S, Eq. 1', 'S, centred',
         'SCAM coarse, average', 'SCAM coarse', 'SCAM fine', 'SCAM+',
-        'SCAM coarse, weighing contrast', 'SCAM fine, weighing contrast', 'SCAM+, weighing contrast', 'STA', 'STA_short', 'STA_long',
+        'SCAM coarse, weighing contrast', 'SCAM fine, weighing contrast', 'SCAM+, weighing contrast',
+        'STA, 256 pixels', 'STA', 'STA, 512 pixels', 'STA_short', 'STA_long',
         'product', 'final', 'default')
 
 
@@ -183,6 +184,9 @@ def all_maps(videos, runs, default):
             for maps in tqdm.tqdm(students.predict_pictures(iter(frames)), f'{run}, students', len(frames)):
                 for name, map_ in maps.items():
                     found.setdefault(name, []).append(np.asarray(map_))
+            for side in (256, 512):
+                maps = tqdm.tqdm(Predictor(folder / 'sta', side=side).predict_pictures(iter(frames)), f'{run}, {side} pixels', len(frames))
+                found[f'STA, {side} pixels'] = [np.asarray(map_['STA']) for map_ in maps]
         for name, maps in found.items():
             rows.setdefault(name, []).append(maps)
     for method in ('feature_sum', 'heard_cam'):

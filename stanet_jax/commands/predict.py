@@ -19,6 +19,8 @@ CHECKPOINT = flags.DEFINE_multi_string('checkpoint', None, 'Folder of a run that
 METHOD = flags.DEFINE_enum('method', None, METHODS, 'A method without training, in place of a run.')
 NAMES = flags.DEFINE_enum('names', 'eyemap', ['eyemap', 'stavis'], 'What the maps are called: maps/eyeMap_%05d.png, or pred_sal_%06d.jpg, '
                           'as the evaluation code of the STAViS release reads them.')
+SIDE = flags.DEFINE_integer('side', 0, 'Width and height of the frames that the students see, in pixels: smaller is faster. By default '
+                            'what their config says: 384 for the packaged student.', lower_bound=0)
 OUT = flags.DEFINE_string('out', 'predictions', 'Folder to write: <name>/maps/eyeMap_%05d.png and <name>/overlay.mp4 of each video, '
                           'or overlay.png of each picture; <name>/labels.png and '
                           '<name>/overlay.jpg of each image.')
@@ -40,4 +42,4 @@ def main(words: list[str]) -> None:
         return
     from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
-    predict_videos(open_predictor(runs or ['default'], METHOD.value), videos, OUT.value, NAMES.value)
+    predict_videos(open_predictor(runs or ['default'], METHOD.value, SIDE.value), videos, OUT.value, NAMES.value)

@@ -114,10 +114,11 @@ class Predictor:
     """
     hears = True
 
-    def __init__(self, *runs: str | os.PathLike):
+    def __init__(self, *runs: str | os.PathLike, side: int = 0):
         """Loads students from the folder of a run with one or with all three of them, or from several runs.
 
-        `RUN/STA_short` stands for one net of a run.
+        `RUN/STA_short` stands for one net of a run. Frames are `side` pixels wide and high; 0 takes what the first run's config says,
+        its `predict_side` or else that of its training.
 
         Raises:
             InputError: there is no such run, the weights do not fit its config, or it is neither one student nor the three.
@@ -125,7 +126,7 @@ class Predictor:
         if jax.process_count() > 1:
             raise InputError('--processes: prediction is one process on all its devices; start one for each share of the videos')
         nets = load_nets(runs)
-        self.side: int = nets.config.get('predict_side', 0) or nets.config.data.side
+        self.side: int = side or nets.config.get('predict_side', 0) or nets.config.data.side
         self.rate = float(nets.config.data.rate)
         self.front_end = front_end(nets.config)
         self.names: tuple[str, ...] = (*nets.models, *(('product', 'final') if len(nets.models) == len(STUDENTS) else ()))
