@@ -283,7 +283,7 @@ def draw_sheet(videos, rows, path):
         cells = [('OSIE', frame), ('gaze', overlay(frame, np.float64(scam.min_max(videos[k].density(0)))))]
         cells += [(SHOWN[name], overlay(frame, np.float64(scam.min_max(rows[name][0][k])))) for name in shown]
         lines.append((f'photograph {videos[k].name}', cells))
-    contact_sheet(path, lines, across=1)
+    contact_sheet(pathlib.Path(path), lines, across=1)
 
 
 SHOWN = {'spectral residual': 'spectral residual', 'feature sum': 'feature sum', 'S, centred': 'S, centred',
