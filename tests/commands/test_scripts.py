@@ -143,9 +143,8 @@ def test_ave_from_real_clips_trains_and_says_what_it_skips(tmp_path):
              'Bird&truncated00&good&0&10', 'Bird&nowhere0000&good&0&10', 'Parrot&cockatoo000&good&2&4']
     for name, part in (('trainSet.txt', lines), ('valSet.txt', lines[:2]), ('testSet.txt', lines[2:3])):
         (videos.parent / name).write_text('\n'.join(part) + '\n')
-    done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', ['SA', 'ST'], 8, '--config.data.name=ave', '--config.batch=4',
-                       '--config.start_from.SA.encoder=', '--config.start_from.SA.classifier=', '--config.start_from.ST.classifier=',
-                       '--config.start_from.SA.audio_encoder=', '--config.start_from.ST.encoder='))
+    done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', ['SA'], 8, '--config.data.name=ave', '--config.batch=4',
+                       '--config.start_from.SA.encoder=', '--config.start_from.SA.classifier=', '--config.start_from.SA.audio_encoder='))
     assert done.returncode == 0, done.stderr
     assert 'skipped 2' in done.stdout and 'missing file (1): nowhere0000' in done.stdout
     assert 'cannot be read (1): truncated00' in done.stdout
@@ -163,7 +162,7 @@ def mistakes(world, tmp_path):
         'bach': [*ok, '--config.bach=3'],
         'config.batch': [*ok, '--config.batch=many'],
         'configs/none.py': ['--config=configs/none.py'],
-        'synthave, paper': ['--config=configs/scam_coarse.py:papers'],
+        'synthave, real, paper': ['--config=configs/scam_coarse.py:papers'],
         'get AVE_Dataset.zip': ['--config=configs/scam_coarse.py:paper', f'--config.data.root={tmp_path / "none"}',
                                 '--config.encoder.weights=', '--config.audio_encoder.weights=', f'--workdir={tmp_path / "w"}'],
         'stanet convert makes it': ['--config=configs/scam_coarse.py:paper', f'--config.data.root={world}',
@@ -173,7 +172,7 @@ def mistakes(world, tmp_path):
     }
 
 
-@pytest.mark.parametrize('names', ['bach', 'config.batch', 'configs/none.py', 'synthave, paper', 'get AVE_Dataset.zip',
+@pytest.mark.parametrize('names', ['bach', 'config.batch', 'configs/none.py', 'synthave, real, paper', 'get AVE_Dataset.zip',
                                    'stanet convert makes it', 'file/run: cannot be written', '--config'])
 def test_a_mistake_ends_in_one_line(world, tmp_path, names):
     done = run([sys.executable, 'train.py', *mistakes(world, tmp_path)[names]])
