@@ -82,7 +82,7 @@ def untrained_maps(kernel, seen):
 # -------------------------------------------------------------------------------------------------------- classifiers of tags
 
 
-def classify(nets: Nets, c5, count=0):
+def classify(nets: Nets, c5):
     """The maps and confidences of nets for pictures, (maps [b, s, h, w, c], confidence [b, s, c]).
 
     There is no motion, no sound and no other fragment: a picture, [b, h, w, c] of features, stands for all of them.
@@ -240,9 +240,10 @@ def difference_lines(table, of):
     return lines
 
 
+TEACHER = 'SCAM fine, weighing contrast'
 # The papers' orders: what is said to be better than what.
 ORDERS = [('selective over average', 'SCAM coarse', 'SCAM coarse, average'), ('fine over coarse', 'SCAM fine', 'SCAM coarse'),
-          ('SCAM+ over SCAM', 'SCAM+', 'SCAM fine'), ('the student over its teacher', 'STA', 'SCAM fine, weighing contrast'),
+          ('SCAM+ over SCAM', 'SCAM+', 'SCAM fine'), ('the student over its teacher, 256 pixels both', 'STA, 256 pixels', TEACHER),
           ('fusion over STA', 'final', 'STA'), ('fusion over STA+ short', 'final', 'STA_short'),
           ('fusion over STA+ long', 'final', 'STA_long')]
 

@@ -3,6 +3,7 @@ import collections
 import copy
 import io
 import math
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,7 @@ class Clips:
         split: its name.
         side: width and height of the frames, in pixels.
         rate: frames per second.
+        folder: of the records.
         features: what frozen encoders give of the frames as the nets see them; None where encoders are not frozen.
         whole: the same of whole frames, where `features` are of crops.
     """
@@ -43,6 +45,7 @@ class Clips:
     split: str
     side: int
     rate: float
+    folder: pathlib.Path = pathlib.Path()
     features: Features | None = None
     whole: Features | None = None
     _by_tag: dict[int, list[int]] | None = None  # kept by `of_tag`
@@ -50,7 +53,7 @@ class Clips:
     def __init__(self, builder: DatasetBuilder, split: str):
         """Opens a split of a set that `preparation.prepare` gives; InputError where it has no such split."""
         self._records = records.Records(builder, split)
-        metadata = builder.info.metadata
+        metadata, self.folder = builder.info.metadata, pathlib.Path(builder.data_dir)
         self.clips, self.categories = metadata['splits'][split], metadata['categories']
         self.split, self.side, self.rate = split, metadata['side'], metadata['rate']
 

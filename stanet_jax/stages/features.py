@@ -1,10 +1,11 @@
 """The features of frozen encoders, computed once for every frame of a prepared set and kept beside its records.
 
-    <prepared>/features/<encoders, side and rate>/<split>/<first record of the clip>.safetensors     float16
+    <records>/features/<encoders>/<split>/<first record of the clip>.safetensors     float16
 
 Beside the features of pictures and sounds stands the `contrast` of each frame, see `stanet_jax.contrast`.
 
-Crops have a folder of their own for each set of boxes. A clip's file appears when it is complete; what is there is not computed again.
+They lie in the folder of the records that they are of, and go with it. Other weights and other boxes have folders of their own. A clip's
+file appears when it is complete; what is there is not computed again.
 """
 import functools
 import hashlib
@@ -59,11 +60,11 @@ def with_features(config: ConfigDict, splits: Mapping[str, Clips], boxes: str | 
 
 def features_of(config: ConfigDict, clips: Clips, boxes: str | os.PathLike = '') -> Features:
     """The features of one split's whole frames, or of their crops to boxes; what is missing of them is computed. See `with_features`."""
-    root = pathlib.Path(config.data.prepared or pathlib.Path(config.data.root) / 'prepared') / 'features'
-    name = f'{config.encoder.name}_{config.audio_encoder.name}_{clips.side}px_{clips.rate:g}fps'
+    encoders = config.encoder, config.audio_encoder
+    name = '_'.join([*(of.name for of in encoders), digest(repr([of.weights for of in encoders]).encode())])
     if boxes:
-        name += f'_{digest(annotations.manifest(boxes, clips, "box"))}'
-    result = Features(root / name / clips.split, bool(boxes))
+        name += f'_{digest(np.array([box for clip in annotations.manifest(boxes, clips, "box") for box in clip], np.float32).tobytes())}'
+    result = Features(clips.folder / 'features' / name / clips.split, bool(boxes))
     files = [result.path(clip) for clip in clips.clips]
     if not all(file.exists() for file in files):
         make = functools.partial(encode_clips, config, clips, boxes)
@@ -71,9 +72,9 @@ def features_of(config: ConfigDict, clips: Clips, boxes: str | os.PathLike = '')
     return result
 
 
-def digest(boxes: Sequence[Sequence[Sequence[float]]]) -> str:
-    """A short name of the boxes of all frames of all clips."""
-    return hashlib.sha256(np.array([box for clip in boxes for box in clip], np.float32).tobytes()).hexdigest()[:12]
+def digest(content: bytes) -> str:
+    """A short name of what bytes hold."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def encode_clips(config: ConfigDict, clips: Clips, boxes: str | os.PathLike, chosen: Sequence[int]) -> Iterator[tuple[int, Any]]:

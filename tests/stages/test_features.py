@@ -112,3 +112,13 @@ def test_a_student_on_features(world, tmp_path):
     assert logits.shape == (2, SIDE, SIDE) and 'encoder' not in variables['params']
     with pytest.raises(ValueError, match='needs a size'):
         model.apply(variables, **inputs)
+
+
+def test_features_go_with_the_records_and_the_weights(world, tmp_path):
+    config, other = frozen(world), frozen(world)
+    checkpoint.save_variables(tmp_path / 'tiny', checkpoint.load_variables(world / 'tiny'))
+    other.encoder.weights = str(tmp_path / 'tiny')
+    folders = [open_clips(of)['train'].features.folder for of in (config, other)]
+    assert folders[0] != folders[1]
+    config.data.prepared = str(tmp_path / 'elsewhere')
+    assert open_clips(config)['train'].features.folder.is_relative_to(tmp_path / 'elsewhere')
