@@ -1,6 +1,9 @@
 """Class activation maps and their selective fusion, as pure functions on arrays (TPAMI Sec. 3)."""
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, Num
 
 from stanet_jax.arrays import AnyArray
@@ -94,6 +97,34 @@ def fuse_product(sta: Float[AnyArray, '*lead h w'], short: Float[AnyArray, '*lea
                  long: Float[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
     """The product form of `fuse_predictions`, for comparison (TPAMI Eq. 23): `Z(Z(a) Z(b) Z(c)) / 2 * Z(a + b + c) / 2`."""
     return min_max(min_max(sta) * min_max(short) * min_max(long)) / 2 * min_max(sta + short + long) / 2
+
+
+def fuse_maximum(sta: Float[AnyArray, '*lead h w'], short: Float[AnyArray, '*lead h w'],
+                 long: Float[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
+    """What the authors' release has in place of `fuse_predictions`: the maximum of the three students' maps at every place."""
+    return jnp.maximum(jnp.maximum(sta, short), long)
+
+
+def blur(maps: Float[AnyArray, '*lead h w'], sigma: float) -> Float[jax.Array, '*lead h w']:
+    """Each map under a Gaussian of `sigma` pixels, cut at four sigma; beyond its border a map is mirrored. 0 leaves maps as they are."""
+    if not sigma:
+        return jnp.asarray(maps)
+    reach = int(4 * sigma + 0.5)
+    kernel = np.exp(-np.arange(-reach, reach + 1)**2 / (2 * sigma**2)).astype(np.float32)
+
+    def along(x, axis):
+        padded = jnp.pad(x, [(reach, reach) if k == axis else (0, 0) for k in range(x.ndim)], mode='symmetric')
+        taps = (weight * jax.lax.slice_in_dim(padded, k, k + x.shape[axis], axis=axis) for k, weight in enumerate(kernel / kernel.sum()))
+        return functools.reduce(jnp.add, taps)
+    return along(along(maps, maps.ndim - 2), maps.ndim - 1)
+
+
+def cut(maps: Num[AnyArray, '*lead h w'], factor: float) -> Float[jax.Array, '*lead h w']:
+    """Sets what is below `factor` times a map's mean to 0 and scales the rest to [0, 1], as the release does with pseudo-fixations.
+
+    A `factor` of 0 only scales.
+    """
+    return min_max(jnp.where(maps < factor * maps.mean(axis=(-2, -1), keepdims=True), 0, maps))
 
 
 def smooth(maps: Float[AnyArray, 't h w'], valid: Bool[AnyArray, ' t'], reach: int = 2) -> Float[jax.Array, 't h w']:

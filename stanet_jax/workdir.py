@@ -105,6 +105,7 @@ def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],
     missing = [i for i in range(jax.process_index(), len(names), jax.process_count()) if again or not (out / names[i]).exists()]
 
     def put(write, name):
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         write(scratch / name)
         if (out / name).is_dir():
             shutil.rmtree(out / name)

@@ -17,6 +17,7 @@ from stanet_jax.evaluation.fixations import GazeVideo
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
 
@@ -129,7 +130,8 @@ StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w
 def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
     """The maps that students predict for a video, as `scoring.score_all` takes them; a few frames at a time are in memory.
 
-    A video of one frame, with which nothing is heard, goes through them together with those that follow it in the list.
+    STA+ long takes its long-term fragments from the whole video, as in its training. A video of one frame, with which nothing is heard,
+    goes through them together with those that follow it in the list.
 
     Args:
         students: whose maps, by their `names`, are given.
@@ -146,7 +148,10 @@ def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: st
             yield pictures.of(video)
             return
         moments = moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.front_end)
-        for block, predicted in students.predict_blocks(moments, video.fps):
+        further = {}
+        if isinstance(students, Predictor) and 'STA_long' in students.names:
+            further = {'bank': students.whole_film_bank(video.frame, video.frames, wave, video.fps)}
+        for block, predicted in students.predict_blocks(moments, video.fps, **further):
             maps = {name: np.asarray(of_block) for name, of_block in predicted.items()}
             yield from ({name: of_block[k] for name, of_block in maps.items()} for k in range(len(block)))
     return maps_of_video

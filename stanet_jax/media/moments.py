@@ -1,6 +1,7 @@
 """A film as a stream of moments: each frame with the second of sound around it."""
 import collections
 import heapq
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -60,7 +61,7 @@ def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spec
 
 
 def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
-                      front_end: str = 'log_spectrogram') -> Iterator[Moment]:
+                      front_end: str = 'log_spectrogram', places: Iterable[int] | None = None) -> Iterator[Moment]:
     """Yields the `Moment` of every frame of a video that is given as frames, which may be read one by one.
 
     Args:
@@ -69,11 +70,12 @@ def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[
         fps: frames per second.
         side: width and height that frames are resized to, in pixels.
         front_end: see `read_moments`.
+        places: of these frames in the video; 0, 1, ... by default.
     """
     spectrum, shape = FRONT_ENDS[front_end]
     wave = None if wave is None or not len(wave) else wave
     audio = np.zeros(shape, np.float32)
-    for k, frame in enumerate(frames):
+    for k, frame in zip(itertools.count() if places is None else places, frames, strict=places is not None):
         if wave is not None:
             audio = spectrum(audio_window(wave, k / fps))
         yield Moment(k / fps, resize_frame(frame, side), audio, float(wave is not None), None, (k + 1) / fps)

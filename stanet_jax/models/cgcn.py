@@ -92,7 +92,7 @@ class CGCN(nn.Module):
         conv = functools.partial(Conv, nodes.shape[-1], (1, 1), dtype=jnp.float32, precision='highest')
         query, key = (conv(name=name) for name in ('query', 'key'))
         refine = functools.partial(fixation_refine, threshold=self.threshold, rate=self.rate) if self.refine else lambda h: h
-        h = jnp.asarray(nodes, jnp.float32)
+        h: AnyArray = jnp.asarray(nodes, jnp.float32)
         for step in range(self.steps):
             mine = h if step < self.steps - 1 else h[:, :wanted]
             queries, keys, values = (x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in (query(mine), key(h), h))

@@ -89,8 +89,8 @@ class ClassifierPlus(Classifier):
         self.blender_net = blenders.create(**self.blender, dtype=self.dtype)
 
     def __call__(self, frames: Frames, audio: Audio | None = None,
-                 phi: Num[AnyArray, 'b n'] | None = None, *, train: bool = False,
-                 mask: Bool[AnyArray, ' b'] | None = None) -> tuple[Float[jax.Array, 'b c'], dict[str, Float[AnyArray, 'b _h _w c']]]:
+                 phi: Num[AnyArray, 'b n'] | None = None, *, train: bool = False, mask: Bool[AnyArray, ' b'] | None = None,
+                 every_node: bool = False) -> tuple[Float[jax.Array, 'b c'], dict[str, AnyArray]]:
         """Classifies targets.
 
         Args:
@@ -99,10 +99,19 @@ class ClassifierPlus(Classifier):
             phi: of the n fragments, for SA+.
             train: as in `Classifier`.
             mask: as in `Classifier`.
+            every_node: whether the other nodes are classified, too.
         Returns:
-            Logits and the dict of `Classifier`, for the target; `features` are its node after the reasoning.
+            Logits and the dict of `Classifier`, for the target; `features` are its node after the reasoning. With `every_node`, the dict
+            also has the logits [b, n, c] of all nodes: `nodes`, and `before` the reasoning, the means of the nodes over places.
         """
-        return self.reason(self.reduce(self.features(frames, audio, phi, train, mask).fused))
+        nodes = self.reduce(self.features(frames, audio, phi, train, mask).fused)
+        if not every_node:
+            return self.reason(nodes)
+        blended = self.blender_net(nodes)
+        logits, out = self.answer(blended[:, 0])
+        others = self.classify(blended[:, 1:]).astype(jnp.float32).mean(axis=(2, 3))
+        every = jnp.concatenate([logits[:, None], others], axis=1)
+        return logits, {**out, 'nodes': every, 'before': nodes.astype(jnp.float32).mean(axis=(2, 3))}
 
     def node(self, seen: Float[AnyArray, 'b t h w f'], heard: Float[AnyArray, 'b d'] | None = None,
              phi: Num[AnyArray, ' b'] | None = None) -> Float[jax.Array, 'b h w c']:

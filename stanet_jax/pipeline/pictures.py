@@ -48,7 +48,7 @@ class ClipFilm:
     @property
     def fps(self) -> float:
         """Frames per second."""
-        return self.clips.rate
+        return self.clips.rate_of(self.index)
 
     def frame(self, k: int) -> UInt8[np.ndarray, 'h w 3']:
         """Frame k."""

@@ -251,7 +251,7 @@ def test_wrong_input(folder, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='file/.*cannot be written'):
         prepare(folder, SIDE, RATE, tmp_path / 'file' / 'prepared')
-    for side, rate in ((0, 8), (48, 0)):
+    for side, rate in ((0, 8), (48, -1)):
         with pytest.raises(InputError, match='side and rate'):
             prepare(folder, side, rate)
     shutil.rmtree(folder / 'AVE')
