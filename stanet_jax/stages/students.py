@@ -41,8 +41,8 @@ from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config
 
-# The final map of three students: Eq. 21, the authors' release's, Eq. 23.
-FINAL_FUSIONS = {'final': scam.fuse_predictions, 'max': scam.fuse_maximum, 'product': scam.fuse_product}
+# The final map of three students: Eq. 23, the authors' release's, Eq. 21.
+FINAL_FUSIONS = {'product': scam.fuse_product, 'max': scam.fuse_maximum, 'final': scam.fuse_predictions}
 # What opens a student's ear while it learns: the switch net's answer, as ever after, or the label that the net learned.
 HEARS_BY = {'net': ANSWERS, 'label': LABELS}
 STUDENTS = ('STA', 'STA_short', 'STA_long')  # STA+ short and long are named by the granularity of their further fragments
