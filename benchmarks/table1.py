@@ -62,7 +62,7 @@ def line_table(maps: Sequence[Rows], students: Sequence[Rows]) -> list[str]:
 
 
 def verdict(values: np.ndarray, least: float = 0.0) -> str:
-    """Whether each seed's value is above `least`: 'shows', 'in part' where their mean is, or 'does not show'; with their mean and spread."""
+    """Whether each seed's value is above `least`: 'shows', 'in part' where the mean is, or 'does not show'; and mean and spread."""
     above = values > least
     shows = 'shows' if above.all() else '**in part**' if values.mean() > least else '**does not show**'
     return f'{shows}, {mean_and_spread(values)} ({above.sum()} of {len(values)} seeds)'

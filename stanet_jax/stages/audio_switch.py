@@ -92,7 +92,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     labels = {split: annotations.labels(workdir, clips) for split, clips in splits.items()}
     for value in (0, 1):
         if not any((row == value).any() for row in labels['train']):
-            raise InputError(f'{workdir}/labels.jsonl: no training frame has label {value}; the switch needs both')
+            raise InputError(f'{workdir}/labels.jsonl: no training frame has label {value}; the switch needs both, but nets '
+                             'may hear without one: --config.switch=')
     size = len(splits['train']) * config.data.frames_per_clip or int(splits['train'].ends[-1])
     examples = fragments.Examples(splits['train'], config.data.frames_per_clip, 1, front_end(config), LabelsAsTags(labels['train']),
                                   BalancedDraw(labels['train'], size), **cropping(config))

@@ -226,6 +226,14 @@ def test_what_is_missing_is_made_again(whole):
     assert pictures(folder) == before
 
 
+def test_maps_that_are_made_together_are_those_made_alone(whole, tmp_path):
+    folder = whole[0] / 'variants' / 'coarse_S' / 'coarse'
+    assert {tuple(line['sources']) for line in manifest(folder, 'test')} == {('S',)}
+    done = run(script('distill.py', 'pseudo_gt:coarse', tmp_path / 'alone', *overrides(folder, 'pseudo_gt:coarse')))
+    assert done.returncode == 0, done.stderr
+    assert pictures(tmp_path / 'alone') == pictures(folder) != pictures(whole[0] / 'pseudo_gt' / 'coarse')
+
+
 def test_an_ablation(whole, tmp_path):
     command = [sys.executable, '-m', 'benchmarks.ablations', f'--base={whole[0]}', f'--workdir={tmp_path / "runs"}',
                f'--out={tmp_path / "page.md"}', '--tables=2']

@@ -170,14 +170,15 @@ def test_losses_of_other_nodes_are_added(small_config):
     def margin(x):
         p = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
         return -(batch['tags'] * np.log(p) + (1 - batch['tags']) * np.log(1 - p)).mean(axis=1)
-    expected = margin(logits) + 0.7 * sum(margin(out['nodes'][:, k]) for k in (1, 2)) + 0.4 * sum(margin(out['before'][:, k]) for k in range(3))
+    others, before = (sum(margin(out[name][:, k]) for k in which) for name, which in (('nodes', (1, 2)), ('before', (0, 1, 2))))
+    expected = margin(logits) + 0.7 * others + 0.4 * before
     found, _ = tag_loss(variables, batch, jax.random.key(0), model=model, jitter=(0.0,) * 4, node_loss=0.7, before_loss=0.4)
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_the_learning_rate_falls_at_some_passes():
-    config = ConfigDict({'schedule': 'constant', 'learning_rate': {'S': 2.0}, 'warmup': 0, 'epochs': {'S': 15.0}, 'new_multiplier': {'S': 1.0},
-                         'decay_epochs': {'S': (5.0, 10.0)}, 'bias_multiplier': 1.0, 'optimizer': {'S': 'sgd'}, 'momentum': 0.0,
+    config = ConfigDict({'schedule': 'constant', 'learning_rate': {'S': 2.0}, 'warmup': 0, 'epochs': {'S': 15.0},
+                         'new_multiplier': {'S': 1.0}, 'decay_epochs': {'S': (5.0, 10.0)}, 'bias_multiplier': 1.0, 'optimizer': {'S': 'sgd'}, 'momentum': 0.0,
                          'weight_decay': 0.0})
     params = {'encoder': {'kernel': jnp.zeros(1)}}
     optimizer = optimizer_for(config, 'S', params, 30)
