@@ -178,8 +178,8 @@ def test_losses_of_other_nodes_are_added(small_config):
 
 def test_the_learning_rate_falls_at_some_passes():
     config = ConfigDict({'schedule': 'constant', 'learning_rate': {'S': 2.0}, 'warmup': 0, 'epochs': {'S': 15.0},
-                         'new_multiplier': {'S': 1.0}, 'decay_epochs': {'S': (5.0, 10.0)}, 'bias_multiplier': 1.0, 'optimizer': {'S': 'sgd'}, 'momentum': 0.0,
-                         'weight_decay': 0.0})
+                         'new_multiplier': {'S': 1.0}, 'decay_epochs': {'S': (5.0, 10.0)}, 'bias_multiplier': 1.0, 'momentum': 0.0,
+                         'optimizer': {'S': 'sgd'}, 'weight_decay': 0.0})
     params = {'encoder': {'kernel': jnp.zeros(1)}}
     optimizer = optimizer_for(config, 'S', params, 30)
     state, rates = optimizer.init(params), []
