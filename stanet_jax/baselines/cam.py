@@ -234,7 +234,7 @@ def _softmax_map(features, scores):
 
 
 def _principal_component(x):
-    """Each image's values [h, w, k], less the mean of each channel, on their first right singular vector; its sign by the larger extreme."""
+    """Each image's values [h, w, k], less each channel's mean, on their first right singular vector, signed by the larger extreme."""
     b, h, w, k = x.shape
     flat = x.reshape(b, h * w, k)
     constant = flat.max(axis=1, keepdims=True) == flat.min(axis=1, keepdims=True)

@@ -4,19 +4,19 @@ import functools
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 
 from stanet_jax import InputError
+from stanet_jax.baselines.classical import centre_gaussian
 from stanet_jax.evaluation import fixations
 from stanet_jax.evaluation.fixations import count_points
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import score
-from stanet_jax.inference.centre import centre_prior
 
 REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # names of their rows
 
@@ -76,23 +76,31 @@ def knows_observers(video: fixations.Video) -> bool:
         return False
 
 
-def reference_rows(root: str | os.PathLike, videos: Sequence[fixations.Video], protocol: Protocol) -> dict[str, SetScores]:
+def reference_rows(root: str | os.PathLike, videos: Sequence[fixations.Video], protocol: Protocol,
+                   frames: Callable[[str], Container[int]] | None = None) -> dict[str, SetScores]:
     """The scores of the references, {name: scores}.
 
     `ceiling`, one half of the observers as a map for the other, is there where observers are known, `centre_prior` always, and `mean_map`
-    where the folder `root` of the sets holds `train_mean_density.png`.
+    where the folder `root` of the sets holds `train_mean_density.png`. `frames` tells which frames of the video of a name are scored, by
+    default all of them.
     """
     rows, observed = {}, [video for video in videos if knows_observers(video)]
     if observed:
         others = [HalfOfObservers(video, 1) for video in observed]
-        rows['ceiling'] = score(lambda half: HalfOfObservers(half.video, 0).maps(), others, protocol, 'ceiling')
-    fixed = {'centre_prior': centre_prior()}
+        rows['ceiling'] = score(lambda half: _chosen(HalfOfObservers(half.video, 0).maps(), half.name, frames), others, protocol, 'ceiling')
+    fixed = {'centre_prior': np.asarray(centre_gaussian(np.zeros((64, 64, 3))))}
     if (pathlib.Path(root) / 'train_mean_density.png').exists():
         fixed['mean_map'] = fixations.read_image(pathlib.Path(root) / 'train_mean_density.png', 'L')
     for name, map_ in fixed.items():
-        rows[name] = score(functools.partial(_repeat, map_), videos, protocol, name)
+        rows[name] = score(functools.partial(_repeat, map_, frames), videos, protocol, name)
     return rows
 
 
-def _repeat(map_, video):
-    return itertools.repeat(map_, video.frames)
+def _repeat(map_, frames, video):
+    return _chosen(itertools.repeat(map_, video.frames), video.name, frames)
+
+
+def _chosen(maps, video, frames):
+    """The maps of the frames that are scored, None for the others."""
+    chosen = frames(video) if frames else None
+    return (map_ if chosen is None or k in chosen else None for k, map_ in enumerate(maps))

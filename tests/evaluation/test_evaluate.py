@@ -17,7 +17,8 @@ from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import evaluate, fixations, metrics, protocols, scoring
 from stanet_jax.evaluation.fixations import open_set
-from stanet_jax.evaluation.map_sources import match_maps, open_map_folders, score_students, student_maps
+from stanet_jax.evaluation.map_files import match_maps
+from stanet_jax.evaluation.map_sources import open_map_folders, score_students, student_maps
 from stanet_jax.evaluation.references import HalfOfObservers, reference_rows
 from stanet_jax.evaluation.resizing import resize, resize_matrix
 from stanet_jax.evaluation.results import FailedVideo, SetResults, SetScores, VideoScores
@@ -294,9 +295,9 @@ def test_maps_are_saved_under_the_names_that_the_release_of_stavis_reads(made, t
     again = scoring.score_all(maps, there, STAVIS, 'maps')['maps']
     assert again.frames == rows['b'].frames == 16 and rows['a'].scores != rows['b'].scores
     np.testing.assert_allclose(list(again.scores.values()), list(rows['b'].scores.values()), atol=0.05)
-    assert len(match_maps(tmp_path, videos[:2], 8).files) == 2
-    with pytest.raises(InputError, match='8 maps for 16 frames'):  # under a protocol that scores all frames
-        match_maps(tmp_path, videos[:2], 0)
+    assert match_maps(tmp_path, videos[:2], 8).mismatched == []
+    lines = match_maps(tmp_path, videos[:2], 0).mismatched  # under a protocol that scores all frames
+    assert lines == [f'{video.name}: 8 of 16 frames, without a map; scored are 9 to 16' for video in videos[:2]]
 
 
 # ----------------------------------------------------------------------------------------------------------------- folders
@@ -310,13 +311,13 @@ def test_folders_of_maps(made, tmp_path):
         (tmp_path / name).mkdir()
         for k in range(count):
             PIL.Image.fromarray(np.full((8, 8), k, np.uint8)).save(tmp_path / name / f'{k + 1}.png')
-    files, lines = match_maps(tmp_path, videos)
-    assert list(files) == [first.name, second.name]
-    assert lines == [f'{third.name}: 15 maps for 16 frames', 'stranger: maps, but not in the set']
-    assert [path.name for path in files[first.name][:2]] == ['eyeMap_00001.png', 'eyeMap_00002.png']
-    assert [int(fixations.read_image(path, 'L')[0, 0]) for path in files[second.name]] == list(range(16))
-    shutil.rmtree(tmp_path / first.name)
-    shutil.rmtree(tmp_path / second.name)
+    found, lines = match_maps(tmp_path, videos)
+    assert list(found) == [first.name, second.name, third.name]
+    assert lines == [f'{third.name}: 1 of 16 frames, without a map; scored are 1 to 15', 'stranger: maps, but not in the set']
+    assert [path.name for path in found[first.name].files[:2]] == ['eyeMap_00001.png', 'eyeMap_00002.png']
+    assert [int(fixations.read_image(path, 'L')[0, 0]) for path in found[second.name].files] == list(range(16))
+    for video in videos:
+        shutil.rmtree(tmp_path / video.name)
     with pytest.raises(InputError, match=f'no video match the set; the first: {first.name}: no maps'):
         match_maps(tmp_path, videos)
 
