@@ -24,6 +24,9 @@ from jaxtyping import Float, Int, Key
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray
 
+METHODS = ('cam', 'grad_cam', 'xgrad_cam', 'grad_cam_pp', 'smooth_grad_cam_pp', 'score_cam', 'ss_cam', 'is_cam', 'layer_cam',
+           'ablation_cam', 'eigen_cam', 'eigen_grad_cam', 'feature_sum')
+
 Features = Float[AnyArray, 'b h w k']
 Images = Float[AnyArray, 'b h2 w2 3']
 Classes = Int[AnyArray, ' b']

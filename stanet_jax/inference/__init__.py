@@ -7,7 +7,7 @@ TRAINING_FREE = ('heard_cam', 'feature_sum', 'centre')  # see `training_free.Tra
 CLASSICAL = ('itti', 'gbvs', 'spectral_residual')  # see `baselines.classical`
 METHODS = (*TRAINING_FREE, *CLASSICAL)  # that need no training
 CLASS_MAPS = ('cam', 'grad_cam', 'xgrad_cam', 'grad_cam_pp', 'smooth_grad_cam_pp', 'score_cam', 'ss_cam', 'is_cam', 'layer_cam',
-              'ablation_cam', 'eigen_cam', 'eigen_grad_cam', 'feature_sum')  # of a trained S, see `baselines.cam`
+              'ablation_cam', 'eigen_cam', 'eigen_grad_cam', 'feature_sum')  # `baselines.cam.METHODS`, of a trained S; that takes JAX
 
 
 def find_method(name: str, runs: Collection[object] = ()) -> str:
