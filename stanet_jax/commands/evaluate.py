@@ -24,7 +24,8 @@ METHOD = flags.DEFINE_string('method', '', f'A method without training to score:
 SAMPLES = flags.DEFINE_integer('samples', 0, 'Noisy images of smooth_grad_cam_pp, by default 4, or masks of ss_cam, 35.', lower_bound=0)
 THRESHOLDS = flags.DEFINE_list('thresholds', [], 'As 0,0.3,0.5,0.7: min-maxed maps are also scored with what is below each of these set to '
                                '0, in a row for each.')
-DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release; or of a set in VOC\'s.')
+DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of the STAViS release, or of one of pysaliency\'s, its '
+                           'stimuli.hdf5 and fixations.hdf5; or of a set in VOC\'s.')
 SET = flags.DEFINE_string('set', '', 'Which fixation set; the only one, by default. "all": each of them (maps then lie in --maps/<set>).')
 SAVE = flags.DEFINE_string('save', '', 'With --checkpoint or --method: folder for the maps, <set>/<video>/pred_sal_%06d.jpg, as the '
                            'STAViS release\'s evaluation code reads them.')

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from stanet_jax import InputError
-from stanet_jax.evaluation import fixations, protocols
+from stanet_jax.evaluation import fixations, protocols, pysaliency_door
 from stanet_jax.evaluation.map_sources import open_map_folders, score_students
 from stanet_jax.evaluation.references import reference_rows
 from stanet_jax.evaluation.results import SetResults, SetScores
@@ -23,7 +23,7 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
     """Scores a folder of maps, or students with the videos' own, no and foreign sound; prints the table, writes it as JSON and CSV.
 
     Args:
-        data: folder of fixation sets.
+        data: folder of fixation sets, or of one of pysaliency's, see `pysaliency_door`.
         set_name: one of them; '' for the only one; or 'all', where each has files of its own (`<out>_<set>.json`), maps are looked for
             in `<maps>/<set>`, and `out` holds the table of all.
         protocol: a key of `protocols.PROTOCOLS`.
@@ -77,7 +77,8 @@ def evaluate_set(data: str | os.PathLike, set_name: str, protocol: protocols.Pro
         students: scored in place of a folder of maps where given.
         source: what the results call the folder or the students.
     """
-    set_name, videos, mismatched = fixations.open_set(data, set_name)
+    found = pysaliency_door.open_set(data, set_name) if pysaliency_door.is_set(data) else fixations.open_set(data, set_name)
+    set_name, videos, mismatched = found.name, list[fixations.SetVideo](found.videos), found.missing
     if students is None:
         maps_of_video, videos, lines = open_map_folders({'maps': maps}, videos, protocol.first)
         mismatched += lines
@@ -94,8 +95,8 @@ def evaluate_set(data: str | os.PathLike, set_name: str, protocol: protocols.Pro
     return results
 
 
-def publish_scores(out: pathlib.Path, protocol: str, data: str | os.PathLike, set_name: str, videos: Sequence[fixations.Video], source: str,
-                   mismatched: list[str], rows: Mapping[str, SetScores],
+def publish_scores(out: pathlib.Path, protocol: str, data: str | os.PathLike, set_name: str, videos: Sequence[fixations.SetVideo],
+                   source: str, mismatched: list[str], rows: Mapping[str, SetScores],
                    frames: Callable[[str], Container[int]] | None = None) -> SetResults:
     """Adds the references to the rows, writes all with `write_scores`, prints the table and returns what is written.
 

@@ -11,7 +11,8 @@ import PIL.Image
 from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
-from stanet_jax.evaluation import fixations, protocols
+from stanet_jax.evaluation import protocols
+from stanet_jax.evaluation.fixations import SetVideo
 from stanet_jax.evaluation.map_files import MapReader, match_maps
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import ScoreCache, score_all
@@ -33,11 +34,11 @@ class FolderMaps(NamedTuple):
         mismatched: lines on what does not match, of all folders.
     """
     maps_of_video: MapReader
-    videos: list[fixations.Video]
+    videos: list[SetVideo]
     mismatched: list[str]
 
 
-def open_map_folders(folders: Mapping[str, str | os.PathLike], videos: Sequence[fixations.Video], first: int = 0) -> FolderMaps:
+def open_map_folders(folders: Mapping[str, str | os.PathLike], videos: Sequence[SetVideo], first: int = 0) -> FolderMaps:
     """Opens folders of maps {name: folder}; frames before `first` are not scored and need no map. InputError as `match_maps`."""
     matched = {name: match_maps(folder, videos, first) for name, folder in folders.items()}
     reader = MapReader({name: maps.found for name, maps in matched.items()})
@@ -151,7 +152,7 @@ def _has_sound(video):
         return True
 
 
-def score_students(students: FilmPredictor, videos: Sequence[fixations.Video], protocol: protocols.Protocol,
+def score_students(students: FilmPredictor, videos: Sequence[SetVideo], protocol: protocols.Protocol,
                    cache: ScoreCache | None = None, save: str | os.PathLike = '') -> dict[str, SetScores]:
     """Scores students with the videos' own sound, without sound and, where there are several videos, with another video's.
 

@@ -7,13 +7,12 @@ import pathlib
 from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 
 from stanet_jax import InputError
 from stanet_jax.baselines.classical import centre_gaussian
 from stanet_jax.evaluation import fixations
-from stanet_jax.evaluation.fixations import count_points
+from stanet_jax.evaluation.fixations import SetVideo, blurred_density, count_points
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import score
@@ -23,13 +22,13 @@ REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # names of their rows
 
 @dataclasses.dataclass(frozen=True)
 class HalfOfObservers:
-    """A video with the fixations of every second observer, whose density is blurred by a Gaussian with sigma 5 % of the height.
+    """A video with the fixations of every second observer, whose density is `fixations.blurred_density`.
 
     Attributes:
         video: with all observers.
         first: 0 or 1, the first observer that counts.
     """
-    video: fixations.Video
+    video: SetVideo
     first: int
 
     @property
@@ -57,7 +56,7 @@ class HalfOfObservers:
     def density(self, k: int) -> Float[np.ndarray, 'h w'] | None:
         """The blurred `counts` of frame k; None where the observers are not known."""
         counts = self.counts(k)
-        return None if counts is None else scipy.ndimage.gaussian_filter(np.float64(counts), 0.05 * len(counts), mode='constant')
+        return None if counts is None else blurred_density(counts)
 
     def maps(self) -> Iterator[Float[np.ndarray, 'h w']]:
         """Yields the density of each frame as a map to score; zeros where there is none."""
@@ -67,7 +66,7 @@ class HalfOfObservers:
             yield np.zeros(shape) if density is None else density
 
 
-def knows_observers(video: fixations.Video) -> bool:
+def knows_observers(video: SetVideo) -> bool:
     """Whether the first frame of a video that has fixations also has those of each observer."""
     try:
         first = next((k for k in range(video.frames) if video.fixations(k) is not None), None)
@@ -76,7 +75,7 @@ def knows_observers(video: fixations.Video) -> bool:
         return False
 
 
-def reference_rows(root: str | os.PathLike, videos: Sequence[fixations.Video], protocol: Protocol,
+def reference_rows(root: str | os.PathLike, videos: Sequence[SetVideo], protocol: Protocol,
                    frames: Callable[[str], Container[int]] | None = None) -> dict[str, SetScores]:
     """The scores of the references, {name: scores}.
 
