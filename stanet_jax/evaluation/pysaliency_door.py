@@ -105,7 +105,7 @@ def read_fixations(path: pathlib.Path) -> FixationList:
             return FixationList(*(file[key][...].astype(dtype) for key, dtype in (('x', float), ('y', float), ('n', int))))
         paths, keys = (file, ('train_xs', 'train_ys', 'train_ns')) if kind == 'FixationTrains' else (file['scanpaths'], ('xs', 'ys', 'n'))
         xs, ys, ns = (np.asarray(paths[key][...]) for key in keys)
-    there = np.isfinite(xs)  # paths are filled up to the longest
+        there = np.arange(xs.shape[1]) < paths['lengths'][...][:, None] if 'lengths' in paths else np.isfinite(xs)
     return FixationList(xs[there].astype(float), ys[there].astype(float), np.repeat(ns.astype(int), there.sum(axis=1)))
 
 

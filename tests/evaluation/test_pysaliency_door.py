@@ -21,7 +21,7 @@ PATHS = [(k, RNG.uniform(0, 1, (length, 2)) * SHAPES[k]) for k in range(3) for l
 
 
 def write_fixations(path, kind):
-    """As `to_hdf5` of that class lays it out; scanpaths are filled up with NaN."""
+    """As `to_hdf5` of that class lays it out; paths are filled up to the longest."""
     padded = np.full((2, len(PATHS), 7), np.nan)
     for row, (_, points) in enumerate(PATHS):
         padded[:, row, :len(points)] = points.T[::-1]
@@ -34,7 +34,8 @@ def write_fixations(path, kind):
             file['train_xs'], file['train_ys'], file['train_ns'] = *padded, [k for k, _ in PATHS]
         else:
             group = file.create_group('scanpaths')
-            group['xs'], group['ys'], group['n'] = *padded, [k for k, _ in PATHS]
+            group['xs'], group['ys'], group['n'] = *np.nan_to_num(padded, nan=5.0), [k for k, _ in PATHS]
+            group['lengths'] = [len(points) for _, points in PATHS]
 
 
 def write_stimuli(folder, kind):
