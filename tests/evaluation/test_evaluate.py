@@ -325,14 +325,15 @@ def test_folders_of_maps(made, tmp_path):
 def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
     """Several processes, and an evaluation that is cut off and goes on, give what one process gives at once."""
     _, videos, _ = fixations.open_set(made)
+    rules, kind = protocols.choose_protocol('dhf1k', (0.5,)), 'maps, threshold 0.5'
     write_maps(tmp_path / 'maps', videos)
     maps, videos, _ = open_map_folders({'maps': tmp_path / 'maps'}, videos)
     (tmp_path / 'maps' / videos[1].name / 'maps' / 'eyeMap_00012.png').write_bytes(b'broken')
-    expected = scoring.score_all(maps, videos, DHF1K, 'maps')
-    assert [failed.video for failed in expected['maps'].failed] == [videos[1].name]
-    beside = scoring.score_all(maps, videos, DHF1K, 'maps', workers=2)
-    assert beside['maps'].failed == expected['maps'].failed
-    np.testing.assert_allclose(*([list(of['maps'].scores.values()) for of in (beside, expected)]), atol=1e-5)
+    expected = scoring.score_all(maps, videos, rules, 'maps')
+    assert [failed.video for failed in expected[kind].failed] == [videos[1].name]
+    beside = scoring.score_all(maps, videos, rules, 'maps', workers=2)
+    assert beside[kind].failed == expected[kind].failed
+    np.testing.assert_allclose(*([list(of[kind].scores.values()) for of in (beside, expected)]), atol=1e-5)
 
     which, seen = {'protocol': 'dhf1k'}, []
 
@@ -342,14 +343,14 @@ def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
             raise KeyboardInterrupt
         return maps(video)
     with pytest.raises(KeyboardInterrupt):
-        scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which))
+        scoring.score_all(interrupted, videos, rules, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which))
     with open(tmp_path / 'x.partial', 'a') as file:
         file.write('{"name": "maps", "vid')  # as a kill may leave it
     seen = []
-    assert scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which)) == expected
+    assert scoring.score_all(interrupted, videos, rules, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which)) == expected
     assert seen == [videos[1].name, videos[2].name]  # the one that failed is tried again
     assert scoring.ScoreCache(tmp_path / 'x.partial', which).rows('maps') == {
-        row.video: {'maps': row} for row in expected['maps'].videos}
+        row.video: {kind: row} for row in expected[kind].videos}
     assert not scoring.ScoreCache(tmp_path / 'x.partial', {'protocol': 'mit'}).rows('maps')
 
 

@@ -121,17 +121,6 @@ def test_several_folders_are_scored_where_all_have_maps(tmp_path):
     assert rows['a'].frames == rows['b'].frames == 10 and reader.frames('v') == set(range(10, 20))
 
 
-def test_side_by_side(tmp_path):
-    videos = [Gaze('v'), Gaze('w', seed=1)]
-    for video in videos:
-        write(tmp_path / video.name, range(0, FRAMES, 7))
-    reader, known, _ = open_map_folders({'maps': tmp_path}, videos)
-    rules = protocols.choose_protocol('dhf1k', (0.3,))
-    one, two = (scoring.score_all(reader, known, rules, 'maps', workers=n) for n in (1, 2))
-    assert one.keys() == two.keys() == {'maps, threshold 0.3'}
-    np.testing.assert_allclose(*(list(of['maps, threshold 0.3'].scores.values()) for of in (one, two)), atol=1e-5)
-
-
 # ------------------------------------------------------------------------------------------------------------------ naming
 
 
