@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 import PIL.Image
 import scipy.io
+import scipy.ndimage
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from stanet_jax import InputError
@@ -43,6 +44,20 @@ class GazeVideo(Protocol):
     def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None: ...
 
     def density(self, k: int) -> Float[np.ndarray, 'h w'] | None: ...
+
+
+@runtime_checkable
+class SetVideo(GazeVideo, Protocol):
+    """A video of a set, which can also be seen and heard: a `Video`, or what has these members of it."""
+
+    @property
+    def fps(self) -> float: ...
+
+    def frame(self, k: int) -> UInt8[np.ndarray, 'h w 3']: ...
+
+    def wave(self) -> Float[np.ndarray, ' n'] | None: ...
+
+    def observers(self, k: int) -> Num[np.ndarray, 'n 2'] | None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +142,11 @@ def count_points(points: Num[np.ndarray, 'n 2'], shape: tuple[int, int]) -> Int[
     counts, places = np.zeros(shape, int), np.round(points).astype(int)
     np.add.at(counts, tuple(np.clip(places, 0, np.array(shape) - 1).T), 1)
     return counts
+
+
+def blurred_density(counts: Num[np.ndarray, 'h w']) -> Float[np.ndarray, 'h w']:
+    """The density of fixations: how many there are in each pixel, blurred by a Gaussian with sigma 5 % of the height."""
+    return scipy.ndimage.gaussian_filter(np.float64(counts), 0.05 * len(counts), mode='constant')
 
 
 def read_image(path: str | os.PathLike, mode: str) -> Num[np.ndarray, 'h w *channels']:

@@ -21,14 +21,14 @@ class Moment(NamedTuple):
 
     Attributes:
         time: when the frame is shown, in seconds; later moments have greater times.
-        picture: the frame in RGB, resized to a square.
+        picture: the frame in RGB, resized to a square, or of its own size.
         audio: the second of sound around the frame, as one of `sound.FRONT_ENDS` gives it; zeros where there is no sound.
         phi: 1 where the video has sound, else 0.
         frame: the frame as it was decoded; None where it does not come from a file.
         end: when the next frame is shown, in seconds.
     """
     time: float
-    picture: UInt8[np.ndarray, 'side side 3']
+    picture: UInt8[np.ndarray, 'h w 3']
     audio: Float[np.ndarray, 'f t']
     phi: float
     frame: av.VideoFrame | None = None
@@ -36,7 +36,7 @@ class Moment(NamedTuple):
 
 
 def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spectrogram') -> Iterator[Moment]:
-    """Yields the `Moment` of every frame of a video file, with pictures of `side` pixels and times on the file's clock.
+    """Yields the `Moment` of every frame of a video file, with pictures of `side` pixels (0: of their size) and times on the file's clock.
 
     Sound is given as the `front_end`, a key of `sound.FRONT_ENDS`, gives it.
 
@@ -68,7 +68,7 @@ def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[
         frames: RGB frames.
         wave: their sound in [-1, 1], mono at 16 kHz; None for a silent video.
         fps: frames per second.
-        side: width and height that frames are resized to, in pixels.
+        side: width and height that frames are resized to, in pixels; 0 leaves their size.
         front_end: see `read_moments`.
         places: of these frames in the video; 0, 1, ... by default.
     """

@@ -1,0 +1,25 @@
+"""The class activation maps of S by twelve methods, and the plain sum of its features (TPAMI Table 7).
+
+    stanet distill --config=cam_baselines --workdir=runs/cam_baselines
+        SynthAVE, after configs/scam_coarse.py.
+
+    stanet evaluate --maps=runs/cam_baselines/grad_cam/test --data=data/synthave --out=runs/grad_cam.json
+        The score of one of them.
+"""
+from ml_collections import ConfigDict
+
+from stanet_jax.configs import run_of, scam_coarse
+
+
+def get_config(recipe='synthave'):
+    data = scam_coarse.get_config(recipe).data
+    return ConfigDict({
+        'task': 'cam_baselines',
+        'recipe': recipe,
+        'data': {field: value for field, value in data.items() if field not in ('side', 'frames_per_clip', 'least_crop')},
+        'splits': ('test',),
+        'classifier': f'{run_of(recipe, "coarse")}/S',  # the trained S
+        'methods': (),  # names of functions of stanet_jax/baselines/cam.py; () for all
+        'samples': {'smooth_grad_cam_pp': 4, 'ss_cam': 2},  # noisy images, and masks: SS-CAM's paper has 35, which take a second a frame
+        'batch': 4,  # frames of a device at a time
+    })
