@@ -28,7 +28,7 @@ def multilabel_soft_margin(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray,
 
 
 def softmax_cross_entropy(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray, 'b c']) -> Float[jax.Array, ' b']:
-    """Cross-entropy of tags under a softmax over the classes (CVPR Sec. 4.2); of several tags, each has an equal share.
+    """Cross-entropy of tags under a softmax over the classes (Loss1 of CVPR Fig. 6); of several tags, each has an equal share.
 
     `-sum_i y_i / |y| log softmax(x)_i`
 

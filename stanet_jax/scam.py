@@ -59,7 +59,7 @@ def soft_filter(confidence: Float[AnyArray, 'b s c'], tags: Num[AnyArray, 'b c']
 
 
 def scam(cams: Float[AnyArray, 'b s h w'], weights: Float[AnyArray, 'b s'], eps: float = 1e-4) -> Float[jax.Array, 'b h w']:
-    """Selective class activation mapping (Eq. 2, and Eq. 8 over more sources).
+    """Selective class activation mapping (TPAMI Eq. 2, and Eq. 8 over more sources).
 
     `Z((sum_s w_s cam_s + eps) / (sum_s w_s + eps))`; where all weights are zero the map is constant, and `Z` turns it into zeros.
 
@@ -128,7 +128,9 @@ def cut(maps: Num[AnyArray, '*lead h w'], factor: float) -> Float[jax.Array, '*l
 
 
 def smooth(maps: Float[AnyArray, 't h w'], valid: Bool[AnyArray, ' t'], reach: int = 2) -> Float[jax.Array, 't h w']:
-    """The mean of each map over the frames `t - reach ... t + reach` (Sec. 3.2); at a clip's ends, over those frames that exist.
+    """The mean of each map over the frames `t - reach ... t + reach`; at a clip's ends, over those frames that exist.
+
+    The authors' release does so, the papers do not name it.
 
     Args:
         maps: of the frames of one clip.
@@ -143,7 +145,7 @@ def smooth(maps: Float[AnyArray, 't h w'], valid: Bool[AnyArray, ' t'], reach: i
 
 
 def tight_box(map: Float[AnyArray, 'h w'], factor: float = 2.0) -> Int32[jax.Array, '4']:
-    """The tightest box around all pixels strictly above `factor` times the map's mean (Sec. 3.2).
+    """The tightest box around all pixels strictly above `factor` times the map's mean (TPAMI Sec. 3.2).
 
     Returns:
         (y0, x0, y1, x1) in pixels, end-exclusive; the whole frame where no pixel is above.
@@ -164,6 +166,8 @@ def tight_box(map: Float[AnyArray, 'h w'], factor: float = 2.0) -> Int32[jax.Arr
 
 def widen_box(box: Int[AnyArray, '4'], shape: tuple[int, int], least: float = 1 / 8) -> Int32[jax.Array, '4']:
     """Widens a box about its centre, within the frame, so that each side is at least `least` of the frame's side.
+
+    The papers have no such limit.
 
     Args:
         box: (y0, x0, y1, x1) in pixels, end-exclusive.

@@ -97,7 +97,7 @@ def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: s
 
 def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granularity: str, count: int,
                      rng: np.random.Generator | None = None) -> list[tuple[int, int]]:
-    """Chooses the other fragments that a net of SCAM+ or STA+ sees beside a target (TPAMI Sec. 4).
+    """Chooses the other fragments that a net of SCAM+ or STA+ sees beside a target (TPAMI Sec. 4.2).
 
     Args:
         clips: a split; clip, frame: the target in it.

@@ -1,4 +1,4 @@
-"""The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 6 to 8)."""
+"""The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 5 E-G)."""
 from collections.abc import Mapping
 
 import flax.linen as nn

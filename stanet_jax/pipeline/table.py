@@ -91,8 +91,8 @@ def _plus(line: int, name: str, **fields: Any) -> Variant:
 OPEN = {'switch': ''}  # an ear that is always open
 ALL, VISUAL_PLUS = ('S', 'SA', 'ST'), tuple(net for net in PLUS_NETS if not net.startswith('SA'))
 REFINE = {'name': 'refine', 'threshold': 0.8, 'rate': 0.6}
-# Lines 13 to 20 are in the order of the marks in the paper's table; its text does not say what line 12 is: S with the fixation refine layer
-# and no other fragment, as its three marks and Sec. 6.2.4 have it.
+# Lines 13 to 20 are in the order of the marks in the paper's table: four marks where a net hears. Line 12 is S with the fixation refine
+# layer and no other fragment (Sec. 6.2.5, which has the layer on S's features); here the layer is on the map of each class.
 VARIANTS = {
     'coarse_S': _coarse(1, 'CAM of S', 'S'),
     'coarse_SA': _coarse(2, 'CAM of SA', 'SA'),

@@ -1,4 +1,4 @@
-"""Stage: the audio switch, which says whether a clip's sound belongs to what its picture shows (CVPR Sec. 3.4, TPAMI Sec. 3.3).
+"""Stage: the audio switch, which says whether a clip's sound belongs to what its picture shows (CVPR Sec. 3.7, TPAMI Sec. 3.3).
 
 A frame with its second of sound has label 1 where the best class of an audio-only tagger is the clip's tag, else 0, see
 `stages.sound_labels`. The switch is a net of SA's structure with one logit that learns these labels from picture and sound, so that it can

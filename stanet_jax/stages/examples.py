@@ -103,7 +103,7 @@ def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int, ope
 
 
 def warn_about_short_clips(net: str, clips: Clips, count: int) -> None:
-    """Prints, on process 0, where clips are too short or too few for the `count` further fragments that a net takes (TPAMI Sec. 4)."""
+    """Prints, on process 0, where clips are too short or too few for the `count` further fragments that a net takes (TPAMI Sec. 4.2)."""
     source, granularity = branch.parse_net(net)
     short = fragments.describe_shortage(clips, branch.FRAMES[source], granularity, count)
     if short and jax.process_index() == 0:

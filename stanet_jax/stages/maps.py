@@ -1,4 +1,4 @@
-"""Stage: pseudo-fixations, the SCAM maps of every frame of a data set (CVPR Sec. 3.1, 3.2; TPAMI Sec. 3.1, 3.2, 4).
+"""Stage: pseudo-fixations, the SCAM maps of every frame of a data set (CVPR Sec. 3.4, 3.6; TPAMI Sec. 3, 4).
 
 A run makes one kind of map; its config names the sources and the boxes that they are cropped to:
 
