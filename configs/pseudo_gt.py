@@ -24,7 +24,7 @@ def get_config(name=''):
         return maps(stage, recipe)
     stages = STAGES if recipe != 'cvpr' else STAGES[:2]  # STANet of 2021 has no SCAM+
     data = scam_coarse.get_config(recipe).data
-    del data.side  # which each has for itself
+    del data.side, data.centre_crop  # which each has for itself
     return ConfigDict({
         'task': 'pseudo_gt',
         'recipe': recipe,

@@ -49,8 +49,9 @@ def synthave():
             'mirror': True,  # every second example
             'workers': 0,  # reading processes; 0 reads in threads
         },
-        'switch': 'switch',  # whose labels open SA's ear (Eq. 4, 5): 'switch' of this run, or another run's folder; '' for an open ear
+        'switch': 'switch',  # whose labels open SA's ear (TPAMI Eq. 5): 'switch' of this run, or another run's folder; '' for an open ear
         'open_only': False,  # SA learns from those frames alone whose label opens its ear, as the release
+        'refine': False,  # the fixation refine layer on the features of S, SA and ST, to compare (TPAMI Table 1, line 12)
         'boxes': '',  # folder of coarse maps, to whose boxes the frames are cropped; see configs/scam_fine.py
         'encoder': {'name': 'tiny', 'weights': '', 'frozen': False},  # frozen: its features are computed once and kept; for both or none
         'audio_encoder': {'name': 'tiny_audio', 'weights': '', 'frozen': False},
@@ -94,7 +95,7 @@ def real():
 
 
 def paper():
-    """TPAMI Sec. 6.1; what it does not say is CVPR Sec. 4.2's."""
+    """TPAMI Sec. 6.1, and CVPR Sec. 4.2; what neither says is the release's (docs/method.md)."""
     config = synthave()
     config.data.update({'name': 'ave', 'root': 'AVE_Dataset', 'train_on': 'all', 'side': 256, 'rate': 0.0, 'frames_per_clip': 0,
                         'least_crop': 1.0, 'mirror': False, 'workers': 8})

@@ -40,7 +40,7 @@ def get_config(recipe='synthave'):
         config.new_multiplier = {'STA': 10.0}
         config.weight_decay = 1e-4
     if recipe == 'cvpr':
-        config.loss = 'bce'
+        config.loss, config.learning_rate = 'bce', {'STA': 1e-3}
     if recipe == 'release':
         config.data.centre_crop = 1.0
         config.learning_rate = {'STA': 1e-3}

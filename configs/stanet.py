@@ -23,8 +23,8 @@ def get_config(recipe='synthave'):
     of = choose({**{name: name for name in ('synthave', 'real', 'paper', 'cvpr', 'release')}, 'demo': 'synthave'}, recipe)
     config = ConfigDict({stage: module.get_config(of) for stage, module in STAGES.items() if of != 'cvpr' or stage != 'sta_plus'})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
-    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself
-    del config.data.side
+    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for what each has for itself
+    del config.data.side, config.data.centre_crop
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
     config.variants = ()  # lines of TPAMI Table 1 to make and score beside the rest, see stanet_jax/pipeline/table.py
     config.judge = sta.get_config(of)  # the student that is trained on each of these lines' maps

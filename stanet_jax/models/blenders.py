@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from stanet_jax.arrays import AnyArray
-from stanet_jax.models.cgcn import CGCN, fixation_refine
+from stanet_jax.models.cgcn import CGCN
 from stanet_jax.models.convolution import Conv
 
 DEFAULT: FrozenDict[str, Any] = FrozenDict({'name': 'cgcn', 'steps': 3, 'threshold': 0.8, 'rate': 0.6, 'refine': True})
@@ -68,25 +68,7 @@ class Transformer(nn.Module):
         return x.reshape(nodes.shape)[:, :wanted]
 
 
-class Refine(nn.Module):
-    """The fixation refine layer alone, on each node; no node hears of another. For comparison (TPAMI Table 1, line 12).
-
-    Attributes:
-        threshold: of `cgcn.fixation_refine`.
-        rate: of `cgcn.fixation_refine`.
-        dtype: of the computation.
-    """
-    threshold: float = 0.8
-    rate: float = 0.6
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, nodes: Float[AnyArray, 'b n h w c'], wanted: int | None = None) -> Float[AnyArray, 'b k h w c']:
-        """The first `wanted` nodes, refined, by default all."""
-        return fixation_refine(nodes[:, :wanted], self.threshold, self.rate)
-
-
-BLENDERS = {'cgcn': CGCN, 'refine': Refine, 'concatenate': Concatenate, 'gru': GRU, 'transformer': Transformer}
+BLENDERS = {'cgcn': CGCN, 'concatenate': Concatenate, 'gru': GRU, 'transformer': Transformer}
 
 
 def create(name: str, **fields: Any) -> nn.Module:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Num
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models import blenders
 from stanet_jax.models.branch import Audio, Branch, Frames
+from stanet_jax.models.cgcn import fixation_refine
 from stanet_jax.models.convolution import Conv
 
 PLUS_NETS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by granularity
@@ -24,6 +25,7 @@ class Classifier(Branch):
     Attributes:
         source: 'A', 'S', 'SA', 'ST' or 'STA'.
         classes: number of categories, c.
+        refine: whether the fixation refine layer is applied to the features before they are classified (TPAMI Table 1, line 12).
 
     The other fields are those of `branch.Branch`.
     """
@@ -35,6 +37,7 @@ class Classifier(Branch):
     batch_norm: str = 'running'
     dtype: DTypeLike = jnp.float32
     sa_fuse: str = 'gate'
+    refine: bool = False
 
     def setup(self):
         super().setup()
@@ -62,7 +65,8 @@ class Classifier(Branch):
                 return self.tagger(self.encode_audio(audio)).astype(jnp.float32), {}
             return self.sound_encoder(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
         assert frames is not None, f'{self.source} takes frames'
-        return self.answer(self.features(frames, audio, phi, train, mask).fused)
+        fused = self.features(frames, audio, phi, train, mask).fused
+        return self.answer(fixation_refine(fused) if self.refine else fused)
 
     def answer(self, features: Float[AnyArray, 'b h w f']) -> tuple[Float[jax.Array, 'b c'], dict[str, Float[AnyArray, 'b h w _k']]]:
         """Classifies features; returns what `__call__` does."""

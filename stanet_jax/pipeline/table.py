@@ -90,9 +90,7 @@ def _plus(line: int, name: str, **fields: Any) -> Variant:
 
 OPEN = {'switch': ''}  # an ear that is always open
 ALL, VISUAL_PLUS = ('S', 'SA', 'ST'), tuple(net for net in PLUS_NETS if not net.startswith('SA'))
-REFINE = {'name': 'refine', 'threshold': 0.8, 'rate': 0.6}
-# Lines 13 to 20 are in the order of the marks in the paper's table: four marks where a net hears. Line 12 is S with the fixation refine
-# layer and no other fragment (Sec. 6.2.5, which has the layer on S's features); here the layer is on the map of each class.
+# Lines 13 to 20 are in the order of the marks in the paper's table; line 12 is as Sec. 6.2.5 has it.
 VARIANTS = {
     'coarse_S': _coarse(1, 'CAM of S', 'S'),
     'coarse_SA': _coarse(2, 'CAM of SA', 'SA'),
@@ -106,9 +104,8 @@ VARIANTS = {
         'coarse': OPEN, 'pseudo_gt/coarse': OPEN, 'pseudo_gt/fine_nets': OPEN, 'pseudo_gt/fine': OPEN}, shared=('A', 'S', 'ST')),
     'fine_average': _fine(10, 'average', 'coarse_average', *ALL),
     'fine': Variant(11, 'SCAM, fine', {}, maps='pseudo_gt/fine'),
-    'refined_S': Variant(12, 'CAM of S, FRL', {
-        'pseudo_gt/plus_nets': {'nets': ('S_short',), 'blender': REFINE},
-        'pseudo_gt/plus': {'sources': (), 'plus_sources': ('S_short',), 'fusion': 'average'}}),
+    'refined_S': Variant(12, 'CAM of S with FRL, coarse', {
+        'coarse': {'nets': ('S',), 'refine': True}, 'pseudo_gt/coarse': {'sources': ('S',), 'fusion': 'average'}}),
     **{net: _plus(13 + k, f'CAM of {net.replace("_", "+ ")}', plus_sources=(net,), fusion='average') for k, net in enumerate(PLUS_NETS)},
     'no_refine': Variant(21, "SCAM', no FRL", {'pseudo_gt/plus_nets': {'blender.refine': False}, 'pseudo_gt/plus': {'sources': ()}}),
     'plus_no_switch': Variant(22, "SCAM', no switch", {

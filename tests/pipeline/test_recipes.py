@@ -22,7 +22,7 @@ def test_the_papers_recipes():
         assert student.loss == ('bce' if recipe == 'cvpr' else 'bce_kl') and student.hears_by == 'net'
         released = recipe == 'release'
         assert (coarse.open_only, coarse.batch_norm == 'batch', of_maps.cut == 3, student.blur > 0) == (released,) * 4
-        assert coarse.learning_rate.S == (1e-4 if released else 1e-3) and student.learning_rate.STA == (1e-3 if released else 5e-5)
+        assert coarse.learning_rate.S == (1e-4 if released else 1e-3) and student.learning_rate.STA == (5e-5 if recipe == 'paper' else 1e-3)
         assert (coarse.decay_epochs.get('SA'), student.decay_epochs.get('STA')) == ((5, 10) if released else None, None)
         assert student.fusion == ('max' if released else 'final') and data.centre_crop == (224 / 256 if released else 1)
         assert stanet.get_config(recipe).pseudo_gt.stages == (('coarse', 'fine') if recipe == 'cvpr' else ('coarse', 'fine', 'plus'))
@@ -41,6 +41,13 @@ def test_every_net_of_a_recipe_has_its_settings(recipe):
         config = importlib.import_module(f'configs.{paper_steps.STAGES[stage].__name__.rpartition(".")[2]}').get_config(recipe)
         for net in config.nets:
             assert config.epochs[net] == 15 and config.optimizer[net] == 'sgd' and config.new_multiplier[net] == 10
+
+
+def test_a_pipeline_leaves_each_stage_its_own_crops():
+    made = stage_configs(stanet.get_config('release'))
+    crops = {stage: config.data.centre_crop for stage, config in made.items() if 'centre_crop' in config.data}
+    assert crops == {'unimodal': 224 / 256, 'switch': 224 / 256, 'coarse': 224 / 256, 'pseudo_gt/fine_nets': 224 / 256,
+                     'pseudo_gt/plus_nets': 256 / 300, 'sta': 1, 'sta_plus': 1}
 
 
 @pytest.fixture
@@ -78,6 +85,7 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert single['pseudo_gt/fine_nets'].boxes == single['pseudo_gt/fine'].boxes == str(root / 'coarse_S' / 'coarse')
     assert single['pseudo_gt/fine_nets'].nets == ('S',) and single['pseudo_gt/fine'].nets == str(root / 'fine_S' / 'fine_nets')
     assert chain('no_refine')['pseudo_gt/plus_nets'].blender.refine is False
-    assert chain('refined_S')['pseudo_gt/plus_nets'].blender.to_dict() == {'name': 'refine', 'threshold': 0.8, 'rate': 0.6}
+    refined = chain('refined_S')
+    assert refined['coarse'].refine and refined['pseudo_gt/coarse'].nets == str(root / 'refined_S' / 'coarse')
     assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
     assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
