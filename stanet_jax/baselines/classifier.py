@@ -46,8 +46,8 @@ def load_classifier(path: str | os.PathLike) -> TrainedClassifier:
 
 
 def class_maps(variables: Variables, frames: UInt8[AnyArray, 'b side side 3'], tags: Int[AnyArray, 'b n'] | None = None, *,
-               model: Classifier, method: str, samples: int = 0) -> Float[jax.Array, 'b h w']:
-    """The maps of frames by a function of `cam`, of C5, in [0, 1].
+               model: Classifier, method: str, samples: int = 0) -> Float[jax.Array, 'b side side']:
+    """The maps of frames by a function of `cam`, of C5, in [0, 1], enlarged to the frames' size.
 
     Args:
         variables: of S.
@@ -86,8 +86,11 @@ def class_maps(variables: Variables, frames: UInt8[AnyArray, 'b side side 3'], t
             return function(predict, images, features, classes, batch=MASKS)
         return function(forward, features, classes, **({'batch': MASKS} if method == 'ablation_cam' else {}))
 
+    def enlarge(maps):
+        return jax.image.resize(maps, frames.shape[:3], 'bilinear')
+
     if tags is None:
-        return of_classes(forward(features).argmax(axis=1))
+        return enlarge(of_classes(forward(features).argmax(axis=1)))
     there = tags >= 0
     maps = [jnp.where(there[:, k, None, None], of_classes(jnp.maximum(tags[:, k], 0)), 0) for k in range(tags.shape[1])]
-    return sum(maps) / jnp.maximum(there.sum(axis=1), 1)[:, None, None]
+    return enlarge(sum(maps) / jnp.maximum(there.sum(axis=1), 1)[:, None, None])

@@ -61,9 +61,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
 
 def _of_batch(variables, batch, *, model, method, samples):
-    frames = batch['frames']
-    maps = class_maps(variables, frames, batch['tags'], model=model, method=method, samples=samples)
-    maps = jax.image.resize(maps, frames.shape[:3], 'bilinear')
+    maps = class_maps(variables, batch['frames'], batch['tags'], model=model, method=method, samples=samples)
     return jnp.round(255 * maps).astype(jnp.uint8)
 
 

@@ -15,8 +15,8 @@ from stanet_jax import InputError
 from stanet_jax.inference import CLASS_MAPS, METHODS, find_method
 
 TASK = flags.DEFINE_enum('task', 'fixations', ['fixations', 'segmentation'], 'What is scored.')
-MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or images sorted by their numbers; of '
-                           'masks: <id>.png.')
+MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or PNG, JPEG or NPY files under any names '
+                           'with a number, of all frames or some, or a film; of masks: <id>.png.')
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', [], 'Folder of a run to score: a student\'s, or three students\' (as RUN/STA); of '
                                        'EPS or DeepLab. "default" is the packaged student.')
 METHOD = flags.DEFINE_string('method', '', f'A method without training to score: {", ".join(METHODS)}. With --checkpoint=RUN/S a class '
