@@ -35,7 +35,9 @@ from stanet_jax import InputError
 from stanet_jax.data import records
 from stanet_jax.data.preparation import Listing, Source
 from stanet_jax.data.shards import SourceClip, skip
-from stanet_jax.media.video import VIDEO_SUFFIXES, duration
+from stanet_jax.media import box
+from stanet_jax.media.header import duration
+from stanet_jax.media.video import VIDEO_SUFFIXES
 
 SPLITS = ('train', 'validation', 'test')
 SHARES = (0.8, 0.1, 0.1)
@@ -226,8 +228,8 @@ def read_durations(paths: Sequence[str]) -> list[float | None]:
     """Reads how long each file is, in seconds; None where it cannot be read."""
     def read(path):
         try:
-            return duration(path)
-        except Exception:  # The decoders raise whatever a damaged file makes them; why it is skipped is found when it is decoded.
+            return box.call(duration, path)
+        except (InputError, OSError):  # why it is skipped is found when it is decoded
             return None
     unique = list(dict.fromkeys(paths))
     found = records.in_order(read, unique, os.cpu_count() or 1)

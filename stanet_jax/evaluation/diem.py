@@ -26,7 +26,8 @@ from jaxtyping import Float, Int
 
 from stanet_jax import InputError
 from stanet_jax.evaluation.fixations import count_points, list_folders
-from stanet_jax.media.video import decode, open_media, video_stream
+from stanet_jax.media import box
+from stanet_jax.media.header import count_frames
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1
@@ -102,16 +103,6 @@ def write_video(name: str, observers: Sequence[Gaze], frames: int, shape: tuple[
     scratch.rename(out / name)
 
 
-def size_of(path: str | os.PathLike) -> tuple[int, tuple[int, int]]:
-    """The number of frames of a video file, which is decoded to count them, and their shape (h, w)."""
-    with open_media(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f'{path}: no video in it; fetch it again')
-        count = sum(1 for _ in decode(container, [stream]))
-        return count, (stream.codec_context.height, stream.codec_context.width)
-
-
 def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, screen: tuple[int, int] = SCREEN) -> list[str]:
     """Writes every video of DIEM's folder `root` that is not in `out/annotations/DIEM` yet, and returns a line on each that is skipped.
 
@@ -133,7 +124,7 @@ def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, scree
             films = sorted(path for path in (folder / 'video').glob('*') if path.is_file())
             if not films:
                 raise InputError(f'{folder}/video: holds no video')
-            frames, shape = size_of(films[0])
+            frames, shape = box.call(count_frames, films[0])
             observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('*.txt'))]
             if not observers:
                 raise InputError(f'{folder}/event_data: holds no gaze')

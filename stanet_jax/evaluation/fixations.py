@@ -23,6 +23,7 @@ import scipy.io
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from stanet_jax import InputError
+from stanet_jax.media import box
 from stanet_jax.media.sound import read_sound
 
 FPS = 25.0  # frames a second of a video that is in no fold list
@@ -72,7 +73,7 @@ class Video:
 
     def wave(self) -> Float[np.ndarray, ' n'] | None:
         """The sound, mono, 16 kHz; None for a silent video."""
-        return read_sound(self.sound) if self.sound.exists() else None
+        return box.call(read_sound, self.sound) if self.sound.exists() else None
 
     def density(self, k: int) -> Float[np.ndarray, 'h w'] | None:
         """The fixation density of frame k, from 0 to 255; None where the file is missing."""

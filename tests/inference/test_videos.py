@@ -19,7 +19,8 @@ from stanet_jax.media import moments
 from stanet_jax.media.moments import _rising, read_moments
 from stanet_jax.media.overlay import overlay, paint_frame
 from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
-from stanet_jax.media.video import decode, open_media, read_frames, video_stream
+from stanet_jax.media.container import open_media, video_stream
+from stanet_jax.media.video import decode, read_frames
 from tests.inference.test_predictor import make_run
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import pytest
 from stanet_jax import InputError
 from stanet_jax.media.clip import read_clip, to_jpeg
 from stanet_jax.media.sound import read_sound
-from stanet_jax.media.video import duration, frame_count, read_frames
+from stanet_jax.media.header import duration, read_header
+from stanet_jax.media.video import read_frames
 
 MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
