@@ -6,11 +6,11 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.data.clips import Clips
+from stanet_jax.media.picture import open_picture
 
 
 def read_lines(path: str | os.PathLike, remedy: str) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ class Annotations:
         if self._boxes:
             result['box'] = tuple(self._boxes[clip][frame])
         if self._maps and self._empty:
-            with PIL.Image.open(map_path(self._maps, self._names[clip], frame)) as image:
+            with open_picture(map_path(self._maps, self._names[clip], frame)) as image:
                 result['target'] = image.copy()
             result['mask'] = np.bool_(not self._empty[clip][frame])
         return result

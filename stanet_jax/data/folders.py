@@ -45,6 +45,7 @@ INSTRUCTIONS = ('put videos into folders that are named by their tags, DIR/<tag>
                 'with columns file,tag,start,end')
 KIND = 'clip'  # of clips of which no other is known
 _COLUMNS = ('file', 'tag', 'start', 'end')
+_LONGEST_NAME = 200  # bytes, as file systems take 255 and more is added to it
 _REST = 1.0  # seconds; a shorter rest is no clip of its own
 
 
@@ -123,8 +124,11 @@ def read_listing(root: pathlib.Path, table: pathlib.Path | None, files: Sequence
 
 
 def clip_name(name: str) -> str:
-    """Makes a name that is a folder's of a path: without its suffix, with `__` in place of separators."""
-    return '__'.join(part for part in pathlib.PurePath(name).with_suffix('').parts if part not in ('/', '.', '..'))
+    """Makes a name that is a folder's of a path: without its suffix, with `__` in place of separators, cut where it is very long."""
+    joined = '__'.join(part for part in pathlib.PurePath(name).with_suffix('').parts if part not in ('/', '.', '..'))
+    if len(os.fsencode(joined)) <= _LONGEST_NAME:
+        return joined
+    return f'{joined[:_LONGEST_NAME // 5]}_{hashlib.sha256(os.fsencode(joined)).hexdigest()[:12]}'
 
 
 # ----------------------------------------------------------------------------------------------------------- what is there

@@ -7,6 +7,7 @@ TensorFlow Datasets (TFDS) reads the result, without TensorFlow; `clips.Clips` r
 """
 import concurrent.futures
 import functools
+import glob
 import json
 import os
 import pathlib
@@ -215,7 +216,7 @@ def _write(source, side, rate, folder, write_all):
 
 def _clear(folder):
     """Removes what was begun beside a set that is done: of an earlier state of the source, or by another run."""
-    for old in folder.parent.glob(f'{folder.name}.incomplete-*'):
+    for old in folder.parent.glob(f'{glob.escape(folder.name)}.incomplete-*'):
         shutil.rmtree(old, ignore_errors=True)
 
 

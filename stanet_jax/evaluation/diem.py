@@ -28,6 +28,7 @@ from stanet_jax import InputError
 from stanet_jax.evaluation.fixations import count_points, list_folders
 from stanet_jax.media import box
 from stanet_jax.media.header import count_frames
+from stanet_jax.workdir import hidden_name
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1
@@ -91,7 +92,7 @@ def write_video(name: str, observers: Sequence[Gaze], frames: int, shape: tuple[
         out: folder of the set's annotations.
         screen: (h, w) of the screen that the video was shown on.
     """
-    scratch = out / f'.{name}'
+    scratch = out / hidden_name(name)
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / 'maps').mkdir(parents=True)
     for k in range(frames):
@@ -121,11 +122,11 @@ def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, scree
         try:
             if (target / name).exists():
                 continue
-            films = sorted(path for path in (folder / 'video').glob('*') if path.is_file())
+            films = sorted(path for path in (folder / 'video').glob('[!.]*') if path.is_file())
             if not films:
                 raise InputError(f'{folder}/video: holds no video')
             frames, shape = box.call(count_frames, films[0])
-            observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('*.txt'))]
+            observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('[!.]*.txt'))]
             if not observers:
                 raise InputError(f'{folder}/event_data: holds no gaze')
             write_video(name, observers, frames, shape, sigma, target, screen)

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
-import PIL.Image
 import scipy.io
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.media import box
+from stanet_jax.media.picture import open_picture, to_rgb
 from stanet_jax.media.sound import read_sound
 
 FPS = 25.0  # frames a second of a video that is in no fold list
@@ -94,7 +94,15 @@ class Video:
     def observers(self, k: int) -> Num[np.ndarray, 'n 2'] | None:
         """The fixation of each observer in frame k, (y, x) in pixels; None where they are not known."""
         content = self._mat(k)
-        return None if content is None else content.get('observers')
+        points = None if content is None else content.get('observers')
+        if points is None:
+            return None
+        points = np.asarray(points)
+        if not points.size:
+            return np.zeros((0, 2))
+        if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'buif':
+            raise InputError(f'{self._mat_path(k)}: its observers are no points (y, x); fetch the set\'s annotations again')
+        return points
 
     def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None:
         """How many observers fixate each pixel of frame k; where they are not known, `fixations`."""
@@ -124,9 +132,13 @@ def read_mat(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def count_points(points: Num[np.ndarray, 'n 2'], shape: tuple[int, int]) -> Int[np.ndarray, 'h w']:
-    """How many of the points, (y, x) in pixels, are nearest to each pixel of a frame of `shape` (h, w)."""
-    counts, places = np.zeros(shape, int), np.round(points).astype(int)
-    np.add.at(counts, tuple(np.clip(places, 0, np.array(shape) - 1).T), 1)
+    """How many of the points, (y, x) in pixels, are nearest to each pixel of a frame of `shape` (h, w).
+
+    Points that are off the frame or not finite, as of an eye that is lost, are left out.
+    """
+    counts = np.zeros(shape, int)
+    places = points[((points > -0.5) & (points < np.array(shape))).all(axis=1)]
+    np.add.at(counts, tuple(np.minimum(np.round(places).astype(int), np.array(shape) - 1).T), 1)
     return counts
 
 
@@ -136,12 +148,9 @@ def read_image(path: str | os.PathLike, mode: str) -> Num[np.ndarray, 'h w *chan
     Raises:
         InputError: the file is missing or cannot be read as an image.
     """
-    try:
-        with PIL.Image.open(path) as image:
-            deep = mode == 'L' and image.mode[0] in 'IF'  # 16 bits or floats, which conversion would clip
-            return np.asarray(image if deep else image.convert(mode))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f'{path}: cannot be read as an image ({error}); fetch or make it again') from None
+    with open_picture(path) as image:
+        deep = mode == 'L' and image.mode[0] in 'IF'  # 16 bits or floats, which conversion would clip
+        return np.asarray(image if deep else to_rgb(image) if mode == 'RGB' else image.convert(mode))
 
 
 def normalise_name(name: str) -> str:

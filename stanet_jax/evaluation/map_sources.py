@@ -19,6 +19,7 @@ from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
+from stanet_jax.workdir import hidden_name
 
 SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
 
@@ -33,7 +34,7 @@ def find_map_files(folder: pathlib.Path, frames: int, first: int) -> Sequence[pa
     the list begins with None for each frame that has none.
     """
     inside = [path for path in (folder / 'maps').glob('eyeMap_*') if path.suffix in ('.png', '.jpg')]
-    inside = inside or [path for path in folder.iterdir() if path.suffix.lower() in ('.png', '.jpg', '.jpeg')]
+    inside = inside or [path for path in folder.iterdir() if path.suffix.lower() in ('.png', '.jpg', '.jpeg') and path.name[0] != '.']
     files = sorted(inside, key=lambda path: [int(x) if x.isdecimal() else x for x in re.split(r'(\d+)', path.name)])
     numbers, start = [int((re.findall(r'\d+', path.stem) or [0])[-1]) for path in files], frames - len(files)
     return [*[None] * start, *files] if 0 < start <= first and numbers == list(range(start + 1, frames + 1)) else files
@@ -187,7 +188,7 @@ def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first
 
     Frames before `first`, which are not scored, are not written. The video's folder appears when all maps are written.
     """
-    scratch = folder / f'.{video.name}'
+    scratch = folder / hidden_name(video.name)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     for k, maps in enumerate(maps_of_video(video)):
