@@ -26,6 +26,8 @@ from stanet_jax.media import box
 from stanet_jax.media.picture import open_picture, to_rgb
 from stanet_jax.media.sound import read_sound
 
+MAT_VARIABLES = ('eyeMap', 'observers')
+LARGEST_MAP = 2 ** 28  # pixels; a damaged file may tell of any number
 FPS = 25.0  # frames a second of a video that is in no fold list
 
 
@@ -116,19 +118,29 @@ class Video:
         path = self._mat_path(k)
         if not path.exists():
             return None
-        try:
-            return read_mat(path)
-        except (ValueError, TypeError, KeyError, EOFError, OSError, zlib.error, scipy.io.matlab.MatReadError) as error:
-            raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
+        return box.call(read_mat, path)  # in its memory, whatever a damaged file says of its size
 
 
 def read_mat(path: str | os.PathLike) -> dict[str, Any]:
-    """The variables of a .mat file, {name: array}, of either format: up to v7, or v7.3, which is HDF5 with the axes in reverse order."""
+    """The fixations in a .mat file, {name: array}, of either format: up to v7, or v7.3, which is HDF5 with the axes in reverse order.
+
+    Raises:
+        InputError: it is damaged, or says that it is larger than memory.
+    """
     try:
-        return scipy.io.loadmat(path)
+        return {name: x for name, x in scipy.io.loadmat(path, variable_names=MAT_VARIABLES).items() if name in MAT_VARIABLES}
     except NotImplementedError:
+        pass  # v7.3
+    except (ValueError, TypeError, KeyError, EOFError, OSError, MemoryError, zlib.error, scipy.io.matlab.MatReadError) as error:
+        raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
+    try:
         with h5py.File(path) as file:
-            return {name: np.asarray(data).T for name, data in file.items() if isinstance(data, h5py.Dataset)}
+            found = {name: file[name] for name in MAT_VARIABLES if isinstance(file.get(name), h5py.Dataset)}
+            if any(data.size > LARGEST_MAP for data in found.values()):
+                raise ValueError(f'a map of more than {LARGEST_MAP:,} pixels')
+            return {name: np.asarray(data).T for name, data in found.items()}
+    except (ValueError, TypeError, KeyError, OSError, MemoryError, RuntimeError) as error:
+        raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
 
 
 def count_points(points: Num[np.ndarray, 'n 2'], shape: tuple[int, int]) -> Int[np.ndarray, 'h w']:
