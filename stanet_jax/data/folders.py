@@ -275,7 +275,7 @@ def draw_splits(videos: Sequence[Video], readable: Sequence[bool], shares: Seque
             drawn[video.source] = 'train'
             films[video.tags[0]].append(video.source)
     for tag, of in films.items():
-        rng = np.random.default_rng([seed, zlib.crc32(tag.encode())])
+        rng = np.random.default_rng([seed, zlib.crc32(tag.encode('utf-8', 'surrogateescape'))])
         order = rng.permutation(sorted(of)).tolist()
         for split, count in zip(SPLITS, split_counts(len(order), shares), strict=True):
             drawn.update(dict.fromkeys(order[:count], split))

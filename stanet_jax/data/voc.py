@@ -26,6 +26,7 @@ from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.data import records
+from stanet_jax.data.lists import read_text
 from stanet_jax.media.picture import open_picture, to_grey
 
 LISTS = {'train': ('train_aug.txt', 'train.txt'), 'validation': ('val.txt',), 'test': ('test.txt',)}
@@ -99,13 +100,13 @@ def lists(root: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def read_ids(path: pathlib.Path) -> list[str]:
     """Reads a list of ids: the first field of each line, which may be the path of an image, as in DeepLab's lists."""
-    return [pathlib.PurePosixPath(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()]
+    return [pathlib.PurePosixPath(line.split()[0]).stem for line in read_text(path).splitlines() if line.strip()]
 
 
 def class_names(root: pathlib.Path) -> list[str]:
     """Reads the names of the classes from `classes.txt`; without that file they are VOC's."""
     path = root / 'classes.txt'
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()] if path.exists() else list(CLASSES)
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path.exists() else list(CLASSES)
 
 
 def read_tags(root: pathlib.Path, classes: int) -> dict[str, list[int]] | None:
@@ -114,7 +115,7 @@ def read_tags(root: pathlib.Path, classes: int) -> dict[str, list[int]] | None:
     if not path.exists():
         return None
     tags = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         name, *labels = line.split() or ['']
         if not all(label.isdecimal() and 1 <= int(label) <= classes for label in labels):
             raise InputError(f'{path}:{number}: must be an id and labels from 1 to {classes}, got {line!r}')

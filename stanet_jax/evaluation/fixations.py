@@ -22,6 +22,7 @@ import scipy.io
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from stanet_jax import InputError
+from stanet_jax.data.lists import read_text
 from stanet_jax.media import box
 from stanet_jax.media.picture import open_picture, to_rgb
 from stanet_jax.media.sound import read_sound
@@ -191,7 +192,7 @@ def read_fold_lists(root: pathlib.Path, name: str) -> dict[str, tuple[int, float
     listed = {}
     for path in [root / 'fold_lists' / f'{name}_list_test{fold}_fps.txt' for fold in ('', '_1', '_2', '_3')]:
         if path.exists():
-            for number, line in enumerate(path.read_text('utf-8', 'surrogateescape').split('\n'), 1):
+            for number, line in enumerate(read_text(path).split('\n'), 1):
                 fields = re.fullmatch(r'\s*(.*\S)\s+(\d+)\s+(\d+\.?\d*)\s*', line)
                 if fields and float(fields[3]) > 0:
                     listed[normalise_name(fields[1])] = int(fields[2]), float(fields[3])

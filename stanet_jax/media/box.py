@@ -52,9 +52,20 @@ def iterate(function: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwarg
     return _run(function, args, kwargs)
 
 
+def start() -> None:
+    """Starts a child, so that it is ready when it is needed."""
+    _idle.setdefault(os.getpid(), []).append(Box())
+
+
 def timeout() -> float:
     """How long a child may go on without a frame, in seconds: `STANET_DECODE_TIMEOUT` of the environment, or 60."""
-    return float(os.environ.get(TIMEOUT) or SECONDS)
+    try:
+        seconds = float(os.environ.get(TIMEOUT) or SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise InputError(f'{TIMEOUT}={os.environ[TIMEOUT]}: must be a number of seconds above 0')
+    return seconds
 
 
 def _run(function, args, kwargs):
@@ -123,7 +134,7 @@ class Box:
             now, seen = time.monotonic(), self._memory.frames
             if seen != frames:
                 frames, since = seen, now
-            elif now - since > limit:
+            elif now - since > (limit if seen else max(limit, SECONDS)):  # before its first work a child imports what it needs
                 raise _Ended(f'no frame of it for {limit:g} s; fetch or make it again, or give a longer --decode_timeout')
         return self._pipe.recv()
 
@@ -218,7 +229,7 @@ class _Memory:
 
 def serve(pipe: int, file: int) -> None:
     """What a child does: it runs what comes through the pipe, until its parent is gone."""
-    from stanet_jax.media import container  # here, as the parent needs none of it to start a child
+    from stanet_jax.media import container, moments  # noqa: F401 - here, as the parent needs none of it to start a child
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_AS, _LARGEST)
     connection, memory, jobs = Connection(pipe), _Memory(file), queue.SimpleQueue[Any]()
@@ -227,6 +238,7 @@ def serve(pipe: int, file: int) -> None:
     threading.Thread(target=_listen, args=(connection, jobs, places), daemon=True).start()
     while True:
         folder, function, args, kwargs = jobs.get()
+        memory.count_frame()
         os.chdir(folder)  # paths may be relative to where the parent is by now
         places[:] = [threading.Semaphore(AHEAD)]
         try:

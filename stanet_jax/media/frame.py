@@ -46,7 +46,10 @@ def _convert(frame, shown, side, scaler):
     width, height = (side, side) if side else (frame.width, frame.height)
     # Area averages all pixels that a smaller picture merges; for enlarging it repeats pixels, so cubic there.
     method = 'AREA' if width <= frame.width and height <= frame.height else 'BICUBIC'
-    image = scaler.reformat(frame, width, height, 'rgb24', interpolation=method, threads=1).to_ndarray()
+    return _orient(scaler.reformat(frame, width, height, 'rgb24', interpolation=method, threads=1).to_ndarray(), shown)
+
+
+def _orient(image, shown):
     image = image.transpose(1, 0, 2) if shown.transpose else image
     return np.ascontiguousarray(image[::-1 if shown.flip_rows else 1, ::-1 if shown.flip_columns else 1])
 
@@ -81,6 +84,8 @@ class StoredFrame(NamedTuple):
 
     def rgb(self) -> UInt8[np.ndarray, 'h w 3']:
         """The frame in RGB, as it is shown: what `to_rgb` gives of the decoded frame."""
+        if self.format == 'rgb24':
+            return _orient(self.pixels, self.orientation)
         frame = av.VideoFrame.from_ndarray(self.pixels, format=self.format)
         frame.colorspace, frame.color_range = self.colours
         return _convert(frame, self.orientation, None, VideoReformatter())
@@ -91,6 +96,5 @@ def store_frame(frame: av.VideoFrame) -> StoredFrame:
     colours = int(frame.colorspace), int(frame.color_range)
     if frame.format.name in _PLANAR and frame.width % 2 == frame.height % 2 == 0:
         return StoredFrame(frame.to_ndarray(), frame.format.name, colours, orientation(frame))
-    # From RGB to RGB nothing is converted, whatever the numbers say.
     pixels = _convert(frame, Orientation(), None, VideoReformatter())
     return StoredFrame(pixels, 'rgb24', (2, 0), orientation(frame))
