@@ -28,7 +28,7 @@ from stanet_jax import InputError
 
 P, T = ParamSpec('P'), TypeVar('T')
 TIMEOUT, SECONDS = 'STANET_DECODE_TIMEOUT', 60.0  # an environment variable, which workers of other processes inherit, and its default
-AHEAD = 4  # items that a child computes before the first of them is taken
+AHEAD, ROOM = 16, 64 << 20  # how many items a child is ahead, and how many bytes these may have, but for two of any size
 _PAGE = mmap.PAGESIZE  # of the memory, before the items; it holds the number of frames so far
 _LARGEST = 8 << 30  # bytes of memory that a child may take
 _START = 'import sys; sys.path[:] = sys.argv[3:]; from stanet_jax.media.box import serve; serve(int(sys.argv[1]), int(sys.argv[2]))'
@@ -167,14 +167,16 @@ def _make_file() -> int:
 
 
 class _Memory:
-    """Memory that two processes share: the number of frames so far, and places for AHEAD items.
+    """Memory that two processes share: the number of frames so far, and places for items.
 
     Attributes:
         file: its descriptor.
+        room: the number of bytes that an item may have.
+        places: for how many items there is room.
     """
 
     def __init__(self, file: int):
-        self.file, self._room = file, 0  # the size of a place
+        self.file, self.room, self.places = file, 0, AHEAD
         if os.fstat(file).st_size == 0:
             os.ftruncate(file, _PAGE)
         self._map = mmap.mmap(file, 0)
@@ -188,21 +190,17 @@ class _Memory:
         """Adds a frame to the number."""
         struct.pack_into('=Q', self._map, 0, self.frames + 1)
 
-    @property
-    def room(self) -> int:
-        """The number of bytes that an item may have."""
-        return self._room
-
     def grow(self, room: int) -> None:
         """Makes place for items of `room` bytes."""
-        self._room = math.ceil(room / _PAGE) * _PAGE
-        os.ftruncate(self.file, _PAGE + AHEAD * self._room)
+        self.room = math.ceil(room / _PAGE) * _PAGE
+        self.places = min(max(ROOM // self.room, 2), AHEAD)
+        os.ftruncate(self.file, _PAGE + self.places * self.room)
         self._map.close()
         self._map = mmap.mmap(self.file, 0)
 
     def write(self, number: int, buffers: list[memoryview]) -> int:
         """Writes the arrays of an item and gives the place."""
-        place = start = _PAGE + number % AHEAD * self._room
+        place = start = _PAGE + number % self.places * self.room
         for buffer in buffers:
             self._map[start:start + buffer.nbytes] = buffer
             start += buffer.nbytes
@@ -240,7 +238,7 @@ def serve(pipe: int, file: int) -> None:
         folder, function, args, kwargs = jobs.get()
         memory.count_frame()
         os.chdir(folder)  # paths may be relative to where the parent is by now
-        places[:] = [threading.Semaphore(AHEAD)]
+        places[:] = [threading.Semaphore(memory.places)]
         try:
             result = function(*args, **kwargs)
             for number, item in enumerate(result if isinstance(result, Iterator) else [result]):
@@ -279,10 +277,10 @@ def _send(connection, memory, number, item, places):
     views = [buffer.raw() for buffer in buffers]
     sizes = [view.nbytes for view in views]
     if sum(sizes) > memory.room:
-        for _ in range(AHEAD - 1):  # all others have to be read first
+        for _ in range(memory.places - 1):  # all others have to be read first
             places.acquire()
         memory.grow(sum(sizes) * 5 // 4)
-        places.release(AHEAD - 1)
+        places.release(memory.places - 1)
     connection.send(('item', content, memory.write(number, views), sizes))
 
 

@@ -103,6 +103,14 @@ def read_span(container: InputContainer, stream: Stream) -> Span | None:
     return Span(start, end) if end >= start else None
 
 
+def _promised_length(container, stream):
+    """How long a stream is to be by its own header, in seconds; 0 where that does not tell."""
+    if container.format.name == 'avi':  # of a file that breaks off FFmpeg corrects the length, but not the number of pictures
+        return float(stream.frames / stream.average_rate) if stream.type == 'video' and stream.average_rate else 0.0
+    # An edit list may show less of it.
+    return min(float(stream.duration * stream.time_base), container.duration / av.time_base) if stream.duration else 0.0
+
+
 def find_break(path: str | os.PathLike) -> str:
     """Says in a line where a file breaks off before the end that its header tells, as one that was fetched in part; '' where it does not.
 
@@ -116,7 +124,7 @@ def find_break(path: str | os.PathLike) -> str:
                 return ''
             if stream is not None:
                 whole = (container.duration or 0) / av.time_base
-                promised[kind] = min(float(stream.duration * stream.time_base), whole) if stream.duration and stream.time_base else 0.0
+                promised[kind] = _promised_length(container, stream)
                 spans[kind] = read_span(container, stream) or Span(0.0, 0.0)
     if spans and not any(promised.values()):  # the header tells of the whole alone, whose end may be the film's or the sound's
         promised, spans = {'': whole}, {'': Span(min(span.start for span in spans.values()), max(span.end for span in spans.values()))}

@@ -43,18 +43,20 @@ class TimedFrame(NamedTuple):
 class DisplayOrder:
     """Gives frames, which come in the order of showing, their times in that order where a file holds the times of decoding alone.
 
-    So do AVI, many recorders of FLV, and some codecs in mp4: of each packet, the time of showing is that of decoding. As long as this is
-    so of all packets, the times of the frames are sorted; frames that are not reordered keep theirs.
+    So do AVI, many recorders of FLV, and some codecs in mp4: the times of showing rise from packet to packet, as those of decoding do. As
+    long as this is so, the times of the frames are sorted; frames that are not reordered keep theirs.
     """
 
     def __init__(self) -> None:
-        self._sorts = True
+        self._sorts, self._last = True, -math.inf
         self._frames: collections.deque[Any] = collections.deque()
         self._times: list[tuple[float, float]] = []
 
     def see(self, packet: av.Packet) -> None:
         """Looks at the times of the next packet."""
-        self._sorts &= packet.pts is None or packet.pts == packet.dts
+        if packet.pts is not None:
+            self._sorts &= packet.pts >= self._last
+            self._last = packet.pts
 
     def put(self, timed: TimedFrame) -> Iterator[TimedFrame]:
         """Takes the next frame and yields those whose times are known."""
