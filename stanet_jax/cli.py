@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from absl import flags, logging
 
 import stanet_jax
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.media import box
 
 T = TypeVar('T')
@@ -158,4 +158,4 @@ def choose(config: Any, tasks: Mapping[str, T]) -> T:
 
 def fail(error: object) -> NoReturn:
     """Ends the process with one line on stderr and exit code 1."""
-    sys.exit(f'error: {" ".join(str(error).split())}')
+    sys.exit(f'error: {one_line(error)}')

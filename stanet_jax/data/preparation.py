@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.naming import ShardedFileTemplate
 from tqdm import tqdm
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.data import records
 from stanet_jax.data.shards import SUMMARIES, Shard, SourceClip, plan_shards, write_shard
 
@@ -242,4 +242,4 @@ def summarise(metadata: Mapping[str, Any]) -> str:
     for reason in sorted({s['reason'] for s in skipped}):
         found = [s['id'] + (f' ({s["detail"]})' if s['detail'] else '') for s in skipped if s['reason'] == reason]
         reasons.append(f'{reason} ({len(found)}): {", ".join(found[:10])}' + (', ...' if len(found) > 10 else ''))
-    return text + (': ' + '; '.join(reasons) if reasons else '')
+    return one_line(text + (': ' + '; '.join(reasons) if reasons else ''))

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.data import voc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.nets import make_net
@@ -42,7 +42,7 @@ class ImageFolder:
                 height, width, _ = read_picture(file).shape
                 self.images.append({'id': file.stem, 'path': file, 'width': width, 'height': height})
             except InputError as error:
-                print(f'left out: {error}', file=sys.stderr)
+                print(one_line(f'left out: {error}'), file=sys.stderr)
         names = [info['id'] for info in self.images]
         if not names:
             raise InputError(f'{path}: holds no image that can be read')

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.media.picture import PICTURE_SUFFIXES
 from stanet_jax.media.video import VIDEO_SUFFIXES
 
@@ -50,8 +50,8 @@ def report_others(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
     """Says on standard error how many files of a folder are passed over, as their endings are not those of videos or pictures."""
     if files:
         endings = ', '.join(sorted({p.suffix.lower() or 'no ending' for p in files})[:10])
-        print(f'{folder}: {len(files)} {"files are" if len(files) > 1 else "file is"} passed over ({endings}); a file that is named is read '
-              'whatever its ending', file=sys.stderr)
+        print(one_line(f'{folder}: {len(files)} {"files are" if len(files) > 1 else "file is"} passed over ({endings}); a file that is named '
+                       'is read whatever its ending'), file=sys.stderr)
 
 
 def output_names(files: Sequence[pathlib.Path]) -> list[str]:

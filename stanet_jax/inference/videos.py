@@ -10,7 +10,7 @@ import numpy as np
 import tqdm
 from jaxtyping import Float
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.inference.files import find_files, is_picture, output_names, prefetch, result_folder
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.pictures import predict_pictures
@@ -57,10 +57,10 @@ def predict_video(predictor: FilmPredictor, video: str | os.PathLike, out: str |
     """
     folder = result_folder(out, name or pathlib.Path(video).stem)
     header = box.call(read_header, video)
-    with replacing(folder) as new, tqdm.tqdm(total=header.frames, desc=folder.name, unit='frame', mininterval=0.5) as progress:
+    with replacing(folder) as new, tqdm.tqdm(total=header.frames, desc=one_line(folder.name)[:60], unit='frame', mininterval=0.5) as progress:
         write_film(new, video, header, predict_blocks(predictor, video, float(header.fps)), progress, names)
     if breaks_off := box.call(find_break, video):
-        print(breaks_off, file=sys.stderr)
+        print(one_line(breaks_off), file=sys.stderr)
     return progress.n
 
 
@@ -80,7 +80,7 @@ def predict_videos(predictor: FilmPredictor, videos: Sequence[str | os.PathLike]
     failed = []
 
     def skip(file, error):
-        failed.append(' '.join(f'{error if isinstance(error, InputError) else f"{file}: {error}"}'.split()))
+        failed.append(one_line(error if isinstance(error, InputError) else f'{file}: {error}'))
         if len(files) > 1:
             print(f'skipped: {failed[-1]}', file=sys.stderr)
 
