@@ -134,6 +134,11 @@ class Unpickler(pickle._Unpickler):
         super().__init__(file)
         self.dtypes: dict[str, np.dtype] = {}
 
+    def _load_bytearray(self):
+        raise pickle.UnpicklingError('it holds an array of bytes, for which any amount of memory is taken before it is read')
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
+
     def find_class(self, module: str, name: str) -> Any:
         """Gives what a pickle names `module.name`, where it is in `ALLOWED`, or else `Inert`."""
         return ALLOWED.get((module, name), Inert)
