@@ -17,7 +17,7 @@ class InputError(Exception):
 
 
 def one_line(text: object) -> str:
-    """Text as one line that a terminal shows as it is: names of files may hold line breaks, control characters, and bytes that are no text."""
+    """Text as one line that a terminal shows as it is: names of files may hold line breaks, control characters, bytes that are no text."""
     return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in ' '.join(str(text).split()))
 
 

@@ -116,7 +116,8 @@ def test_mat_files_that_claim_ten_gigabytes(tmp_path):
     path.write_bytes(mat_file(matrix((2, 3), np.arange(6.0).tobytes())))
     np.testing.assert_array_equal(fixations.read_mat(path)['eyeMap'], [[0, 2, 4], [1, 3, 5]])
     bomb = zlib.compressobj()
-    packed = b''.join([bomb.compress(matrix((40000, 33000), b'', 2 ** 32 - 8)[:72]), *(bomb.compress(bytes(1 << 24)) for _ in range(8)), bomb.flush()])
+    zeros = [bomb.compress(bytes(1 << 24)) for _ in range(8)]
+    packed = b''.join([bomb.compress(matrix((40000, 33000), b'', 2 ** 32 - 8)[:72]), *zeros, bomb.flush()])
     for content in (matrix((40000, 33000), bytes(64), 2 ** 32 - 8), matrix((40000, 33000), bytes(64)), mat_element(15, packed)):
         path.write_bytes(mat_file(content))
         with pytest.raises(InputError, match=r'fixMap_00001\.mat: ') as caught:
@@ -165,13 +166,14 @@ def tensor(shape, storage=4):
     """A pickle of a tensor of this shape, of one storage, whose strides are 0."""
     numbers = b'(' + b''.join(b'\x8a\x08' + struct.pack('<q', n) for n in shape) + b't'
     strides = b'(' + b'K\0' * len(shape) + b't'
-    return (b'\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0' b'0X\x03\0\0\0cpuK'
-            + bytes([storage]) + b'tQK\0' + numbers + strides + b'\x89}tRs.')
+    return (b'\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n'
+            b'X\x01\0\0\0' b'0X\x03\0\0\0cpuK' + bytes([storage]) + b'tQK\0' + numbers + strides + b'\x89}tRs.')
 
 
 @pytest.mark.parametrize('pickled', [
     nested(10 ** 5, b'(', b't'), nested(10 ** 5, b']', b'a')[:-2] + b'.', nested(10 ** 5, b'}K\x01', b's'), laughs(100),
-    b'\x80\x02Nr\xff\xff\xff\x7f.', b'\x80\x05\x96' + struct.pack('<Q', 10 ** 10) + b'x.', b'\x80\x04\x8d' + struct.pack('<Q', 2 ** 62) + b'x.',
+    b'\x80\x02Nr\xff\xff\xff\x7f.',
+    b'\x80\x05\x96' + struct.pack('<Q', 10 ** 10) + b'x.', b'\x80\x04\x8d' + struct.pack('<Q', 2 ** 62) + b'x.',
     tensor((10 ** 6, 10 ** 6)), tensor((2 ** 31,))], ids=['tuples', 'lists', 'dicts', 'laughs', 'memo', 'bytes', 'text', 'plane', 'line'])
 @pytest.mark.parametrize('form', ['zip', 'old'])
 def test_pickles_that_exhaust_memory(tmp_path, pickled, form):

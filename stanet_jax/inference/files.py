@@ -50,8 +50,8 @@ def report_others(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
     """Says on standard error how many files of a folder are passed over, as their endings are not those of videos or pictures."""
     if files:
         endings = ', '.join(sorted({p.suffix.lower() or 'no ending' for p in files})[:10])
-        print(one_line(f'{folder}: {len(files)} {"files are" if len(files) > 1 else "file is"} passed over ({endings}); a file that is named '
-                       'is read whatever its ending'), file=sys.stderr)
+        counted = f'{len(files)} {"files are" if len(files) > 1 else "file is"} passed over ({endings})'
+        print(one_line(f'{folder}: {counted}; a file that is named is read whatever its ending'), file=sys.stderr)
 
 
 def output_names(files: Sequence[pathlib.Path]) -> list[str]:

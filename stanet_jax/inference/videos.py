@@ -22,7 +22,8 @@ from stanet_jax.media.overlay import write_film
 from stanet_jax.workdir import replacing
 
 
-def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike, fps: float) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
+def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike,
+                   fps: float) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
     """Yields (moments, their fixation maps in [0, 1]) of a video file of about `fps` frames per second, a block at a time.
 
     Meanwhile one thread reads the moments of the next block and another computes its maps.
@@ -56,8 +57,8 @@ def predict_video(predictor: FilmPredictor, video: str | os.PathLike, out: str |
         InputError: the file cannot be read, see `read_moments`, or the folder exists and holds other things than maps.
     """
     folder = result_folder(out, name or pathlib.Path(video).stem)
-    header = box.call(read_header, video)
-    with replacing(folder) as new, tqdm.tqdm(total=header.frames, desc=one_line(folder.name)[:60], unit='frame', mininterval=0.5) as progress:
+    header, title = box.call(read_header, video), one_line(folder.name)[:60]
+    with replacing(folder) as new, tqdm.tqdm(total=header.frames, desc=title, unit='frame', mininterval=0.5) as progress:
         write_film(new, video, header, predict_blocks(predictor, video, float(header.fps)), progress, names)
     if breaks_off := box.call(find_break, video):
         print(one_line(breaks_off), file=sys.stderr)

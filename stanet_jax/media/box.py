@@ -26,7 +26,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from stanet_jax import InputError
 
-P, T = ParamSpec('P'), TypeVar('T')
+P = ParamSpec('P')
+T = TypeVar('T')
 TIMEOUT, SECONDS = 'STANET_DECODE_TIMEOUT', 60.0  # an environment variable, which workers of other processes inherit, and its default
 AHEAD, ROOM = 16, 64 << 20  # how many items a child is ahead, and how many bytes these may have, but for two of any size
 _PAGE = mmap.PAGESIZE  # of the memory, before the items; it holds the number of frames so far
@@ -71,6 +72,9 @@ def timeout() -> float:
 def _run(function, args, kwargs):
     idle = _idle.setdefault(os.getpid(), [])
     box = idle.pop() if idle else Box()
+    while not box.alive:  # something ended it meanwhile
+        box.kill()
+        box = idle.pop() if idle else Box()
     try:
         yield from box.run(function, args, kwargs)
     except _Ended as error:
@@ -108,6 +112,11 @@ class Box:
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         theirs.close()
         self.free = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child is there."""
+        return self._process.poll() is None
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Iterator[Any]:
         """Yields what a function yields, or the one thing that it returns."""

@@ -11,6 +11,11 @@ FALL = 0.1  # seconds that a stream's time falls back by at a splice; less is ji
 JUMP, LONG_JUMP = 10.0, 1800.0
 
 
+def may_be_joined(container: InputContainer) -> bool:
+    """Whether the format of an open file is one that is joined as it is, as broadcasts are."""
+    return bool(int(container.format.flags) & av.format.Flags.ts_discont.value)  # type: ignore[operator]
+
+
 class Clock:
     """Gives the packets of a file, in the file's order, times that go on where recordings were joined.
 
@@ -19,7 +24,7 @@ class Clock:
 
     def __init__(self, container: InputContainer):
         """A clock for the packets of an open file from its beginning on."""
-        self._jump = JUMP if container.format.flags & av.format.Flags.ts_discont.value else LONG_JUMP
+        self._jump = JUMP if may_be_joined(container) else LONG_JUMP
         self._shifts = [0.0]  # of each recording, in seconds
         self._recording: dict[int, int] = {}  # which one each stream is in
         self._starts: dict[int, float] = {}  # of each stream's last packet

@@ -13,7 +13,7 @@ _PACKET = 188  # bytes of a transport stream's packet
 
 
 def is_encrypted(path: str | os.PathLike, container: InputContainer) -> bool:
-    """Whether the film or the sound of an open file is encrypted: by Common Encryption or FairPlay in mp4, in Matroska, ASF, or a broadcast."""
+    """Whether film or sound of an open file is encrypted: by Common Encryption or FairPlay in mp4, in Matroska, ASF or a broadcast."""
     name = container.format.name
     if name.startswith('mov,'):
         with open(path, 'rb') as file:

@@ -23,7 +23,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     if matrix is None:
         return Orientation()
     # A point (x, y) is shown at (a x + c y, b x + d y); the third of each three numbers is of no matter.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), np.int32)[:5].tolist()  # type: ignore[arg-type]  # it is a buffer
     if a * d == b * c:
         return Orientation()
     if abs(a) + abs(d) >= abs(b) + abs(c):

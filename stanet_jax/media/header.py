@@ -9,6 +9,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from stanet_jax import InputError
+from stanet_jax.media.clock import may_be_joined
 from stanet_jax.media.container import open_media, packets, sound_stream, video_stream
 from stanet_jax.media.video import decode
 
@@ -41,7 +42,7 @@ def read_header(path: str | os.PathLike) -> FilmHeader:
     with open_media(path) as container:
         stream = _film(path, container)
         fps, sound = stream.average_rate or Fraction(25), sound_stream(container)
-        start = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)
+        start = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)  # type: ignore[operator]
         frames = stream.frames or container.duration and round(container.duration / av.time_base * fps)
         return FilmHeader(frames, fps, stream.time_base, stream.sample_aspect_ratio or Fraction(1), start, sound is not None)
 
@@ -60,7 +61,7 @@ def duration(path: str | os.PathLike) -> float:
     """
     with open_media(path) as container:
         stream = _film(path, container)
-        if not container.format.flags & av.format.Flags.ts_discont.value:  # else recordings may be joined, and the file's end tells nothing
+        if not may_be_joined(container):  # else the file's end tells nothing
             if stream.duration:
                 return float(stream.duration * stream.time_base)  # type: ignore[operator]  # every stream of a file has a time base
             if container.duration:

@@ -50,7 +50,8 @@ def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spec
                 origin, sound = start, SoundWindow(video, start)
                 silent = np.zeros(shape, np.float32)
             audio = silent if sound.silent else spectrum(sound.around(start - origin))
-            yield Moment(start, to_rgb(frame, side, scaler), audio, float(not sound.silent), store_frame(frame) if with_frames else None, end)
+            whole = store_frame(frame) if with_frames else None
+            yield Moment(start, to_rgb(frame, side, scaler), audio, float(not sound.silent), whole, end)
         if sound is None:
             raise InputError(f'{video}: no frame of it decodes; fetch it again')
 

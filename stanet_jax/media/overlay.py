@@ -114,7 +114,9 @@ def write_film(folder: pathlib.Path, video: str | os.PathLike, header: FilmHeade
         count, pts = 0, -1
         for group, maps in batches:
             if stream is None:
-                stream, size, first = _add_film(container, header, tick, group[0].frame), group[0].frame.size, group[0].time
+                frame, first = group[0].frame, group[0].time
+                assert frame is not None
+                stream, size = _add_film(container, header, tick, frame), frame.size
                 durations: dict[int, int] = {}
             paths = [folder / MAP_NAMES[names].format(count + k + 1) for k in range(len(group))]
             for moment, picture in zip(group, pool.map(paint_frame, group, maps, paths, itertools.repeat(size)), strict=True):

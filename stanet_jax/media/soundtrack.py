@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from stanet_jax.media.container import open_media, packets, sound_stream, video_stream
+from stanet_jax.media.container import open_media, packets, sound_stream
 from stanet_jax.media.video import decode
 
 COPIED = ('aac', 'ac3', 'alac', 'flac', 'mp3', 'opus')  # codecs of sound that is copied into an mp4, not encoded again
@@ -27,7 +27,8 @@ def add_sound(video: str | os.PathLike, film: str | os.PathLike, out: str | os.P
         origin: the time in the video that becomes 0 in the new file, in seconds.
     """
     copied = can_copy_sound(video)
-    with open_media(video) as source, av.open(os.fspath(film)) as shown, av.open(os.fspath(out), 'w', options={'movflags': '+faststart'}) as target:
+    options = {'movflags': '+faststart'}
+    with open_media(video) as source, av.open(os.fspath(film)) as shown, av.open(os.fspath(out), 'w', options=options) as target:
         pictures = shown.streams.video[0]
         picture = target.add_stream_from_template(pictures)
         picture.time_base = pictures.time_base
@@ -44,7 +45,7 @@ def add_sound(video: str | os.PathLike, film: str | os.PathLike, out: str | os.P
             if packet.dts is None:
                 continue
             packet.pts, packet.dts = (time + round(delay / packet.time_base) for time in (packet.pts, packet.dts))
-            while due is not None and due.dts * due.time_base <= packet.dts * packet.time_base:
+            while due is not None and due.dts * due.time_base <= packet.dts * packet.time_base:  # type: ignore[operator]  # each has a time
                 target.mux(due)
                 due = next(sound, None)
             packet.stream = picture
@@ -59,9 +60,14 @@ def can_copy_sound(video: str | os.PathLike) -> bool:
         stream = sound_stream(source)
         if stream is None or not _fits_mp4(stream):
             return False
-        formats = ((frame.sample_rate, frame.layout.name) for frame, _, _ in decode(source, [stream]))
-        first = next(formats, None)
-        return all(other == first for other in formats)
+        kinds = (_kind(frame) for frame, _, _ in decode(source, [stream]))
+        first = next(kinds, None)
+        return all(other == first for other in kinds)
+
+
+def _kind(frame):
+    """What a resampler takes frames of alone: their rate, channels and format."""
+    return frame.sample_rate, frame.layout.name, frame.format.name
 
 
 def _fits_mp4(stream):
@@ -96,8 +102,7 @@ def _encoded(source, stream, target, origin):
     codec, layout = target.codec_context, target.codec_context.layout
     last = 0  # of the samples that are there, at the encoder's rate
     # Frames of one kind after the other: a broadcast's sound may change its rate and channels.
-    kinds = itertools.groupby(decode(source, [stream]), lambda timed: (timed.frame.sample_rate, timed.frame.layout.name, timed.frame.format.name))
-    for _, alike in kinds:
+    for _, alike in itertools.groupby(decode(source, [stream]), lambda timed: _kind(timed.frame)):
         resampler: Any = av.AudioResampler('fltp', layout, codec.sample_rate)
         end = None
         for frame, start, _ in alike:

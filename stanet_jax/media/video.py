@@ -16,8 +16,8 @@ from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
 from stanet_jax import InputError
-from stanet_jax.media.clock import Clock
-from stanet_jax.media.container import LARGEST_FRAME, on_progress, open_media, packets, read_packets, video_stream
+from stanet_jax.media.clock import Clock, may_be_joined
+from stanet_jax.media.container import LARGEST_FRAME, on_progress, open_media, read_packets, video_stream
 from stanet_jax.media.frame import to_rgb
 
 # Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
@@ -133,7 +133,7 @@ def decode_from(path: str | os.PathLike, choose: Callable[[InputContainer], Stre
             return
         frames, first = decode(container, [stream]), None
         try:
-            if not (_may_be_joined(container) and is_spliced(path, os.path.getsize(path))):  # or else the file's times say little
+            if not (may_be_joined(container) and is_spliced(os.fspath(path), os.path.getsize(path))):  # or else the file's times say little
                 container.seek(math.floor((time - 1) / float(stream.time_base)), stream=stream)  # type: ignore[arg-type]
                 first = next(frames, None)
         except av.FFmpegError:
@@ -147,13 +147,8 @@ def decode_from(path: str | os.PathLike, choose: Callable[[InputContainer], Stre
         yield from decode(container, [stream] if stream else [])
 
 
-def _may_be_joined(container):
-    """Whether the format is one that is joined as it is, as broadcasts are."""
-    return bool(container.format.flags & av.format.Flags.ts_discont.value)
-
-
 @functools.lru_cache(16)  # of a long film many clips are read one after the other
-def is_spliced(path: str | os.PathLike, size: int) -> bool:
+def is_spliced(path: str, size: int) -> bool:
     """Whether the clock of a file of `size` bytes starts anew or jumps in it; all of its packets are read."""
     with open_media(path) as container:
         clock = Clock(container)

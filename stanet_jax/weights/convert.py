@@ -139,7 +139,8 @@ def find_prefix(tensors: Mapping[str, np.ndarray], name: str, source: str | os.P
 
 def _alike(tensors, prefix, other, names):
     """Whether the tensors under two prefixes are the same."""
-    return all(np.array_equal(tensors[prefix + key], tensors[other + key]) for key in names if prefix + key in tensors and other + key in tensors)
+    both = [key for key in names if prefix + key in tensors and other + key in tensors]
+    return all(np.array_equal(tensors[prefix + key], tensors[other + key]) for key in both)
 
 
 def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike, prefix: str = '') -> Converted:

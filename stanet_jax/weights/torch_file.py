@@ -10,7 +10,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -137,7 +137,7 @@ class Unpickler(pickle._Unpickler):
     def _load_bytearray(self):
         raise pickle.UnpicklingError('it holds an array of bytes, for which any amount of memory is taken before it is read')
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
 
     def find_class(self, module: str, name: str) -> Any:
         """Gives what a pickle names `module.name`, where it is in `ALLOWED`, or else `Inert`."""

@@ -91,7 +91,8 @@ def test_photographs_are_labelled_as_they_are_shown(tmp_path):
         upright.transpose(stored).save(tmp_path / f'tag{tag}.jpg', quality=95, exif=exif)
     PIL.Image.fromarray((np.mgrid[:40, :60][1] * 1000).astype(np.uint16)).save(tmp_path / 'tag9.png')
     (tmp_path / '._tag1.jpg').write_bytes(b'Mac OS X')
-    (tmp_path / 'page.eps').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\nshowpage\n')  # which Pillow hands to another program
+    # Which Pillow hands to another program.
+    (tmp_path / 'page.eps').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\nshowpage\n')
     folder = ImageFolder(tmp_path, CLASSES)
     assert [info['id'] for info in folder.images] == [f'tag{k}' for k in range(1, 10)]
     for k, info in enumerate(folder.images):

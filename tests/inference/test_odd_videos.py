@@ -157,7 +157,8 @@ def test_odd_folders(predictor, tmp_path, capsys):
 
 
 def test_names_of_results(tmp_path):
-    files = [tmp_path / 'x' / name for name in ('..mp4', '...mp4', 'a.mp4')] + [tmp_path / 'y' / ('b' * 251 + '.mp4'), tmp_path / 'z' / ('b' * 251 + '.mp4')]
+    long = 'b' * 251 + '.mp4'
+    files = [*(tmp_path / 'x' / name for name in ('..mp4', '...mp4', 'a.mp4')), tmp_path / 'y' / long, tmp_path / 'z' / long]
     assert output_names(files)[:3] == ['..mp4', '...mp4', 'a']
     names = output_names(files * 2)
     assert len(set(names)) == 10 and all(len(os.fsencode(name)) <= 255 for name in names)

@@ -16,11 +16,11 @@ from stanet_jax import InputError
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.videos import output_names, predict_video, predict_videos
 from stanet_jax.media import moments
-from stanet_jax.media.moments import _rising, read_moments
+from stanet_jax.media.container import open_media, video_stream
 from stanet_jax.media.frame import store_frame
+from stanet_jax.media.moments import _rising, read_moments
 from stanet_jax.media.overlay import overlay, paint_frame
 from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
-from stanet_jax.media.container import open_media, video_stream
 from stanet_jax.media.video import decode, read_frames
 from tests.inference.test_predictor import make_run
 

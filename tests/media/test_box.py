@@ -66,7 +66,8 @@ def test_slow_frames_are_no_hang(monkeypatch):
 
 
 def test_errors_are_one_line_of_the_file():
-    for error, why in ((InputError('f: no video'), '^f: no video$'), (ValueError('odd\nformat'), r'^f: cannot be decoded \(ValueError: odd format\)'),
+    for error, why in ((InputError('f: no video'), '^f: no video$'),
+                       (ValueError('odd\nformat'), r'^f: cannot be decoded \(ValueError: odd format\)'),
                        (MemoryError(), r'^f: cannot be decoded \(MemoryError: \)')):
         with pytest.raises(InputError, match=why):
             box.call(crashing.fail, 'f', error)
@@ -88,6 +89,12 @@ def test_a_child_serves_one_file_after_the_other_and_knows_no_jax(tmp_path, monk
     next(found)
     found.close()  # a film that is not read to its end
     assert gone(pid) and box.call(crashing.tell, 'd')[0] != pid
+
+
+def test_a_child_that_was_ended_costs_no_file():
+    pid = box.call(crashing.tell, 'a')[0]
+    os.kill(pid, signal.SIGKILL)
+    assert gone(pid) and box.call(crashing.tell, 'b')[0] != pid
 
 
 def test_a_child_for_each_thread():

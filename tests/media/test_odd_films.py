@@ -104,8 +104,8 @@ def test_film_and_sound_of_a_splice_are_in_step(tmp_path):
 
 # ------------------------------------------------------------------------------------------------------------------ pictures
 
-SHOWN = {'hflip': lambda x: x[:, ::-1], 'vflip': lambda x: x[::-1], 'turned': lambda x: np.rot90(x, -1), 'transpose': lambda x: x.transpose(1, 0, 2),
-         'antitranspose': lambda x: x[::-1, ::-1].transpose(1, 0, 2)}
+SHOWN = {'hflip': lambda x: x[:, ::-1], 'vflip': lambda x: x[::-1], 'turned': lambda x: np.rot90(x, -1),
+         'transpose': lambda x: x.transpose(1, 0, 2), 'antitranspose': lambda x: x[::-1, ::-1].transpose(1, 0, 2)}
 
 
 @pytest.mark.parametrize('name', MATRICES)

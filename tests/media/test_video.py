@@ -9,8 +9,8 @@ import pytest
 
 from stanet_jax import InputError
 from stanet_jax.media.clip import read_clip, to_jpeg
-from stanet_jax.media.sound import read_sound
 from stanet_jax.media.header import duration, read_header
+from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
 MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
