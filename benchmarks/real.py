@@ -26,8 +26,8 @@ from stanet_jax.evaluation.scoring import score_all
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.training_free import TrainingFree
 from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.overlay import overlay
-from stanet_jax.media.video import resize_frame
 from stanet_jax.models import backbones
 from stanet_jax.models.branch import parse_net
 from stanet_jax.stages.features import crop_triples

@@ -9,6 +9,7 @@ from absl import flags
 
 from stanet_jax import InputError
 from stanet_jax.inference import CLASS_MAPS, METHODS, find_method
+from stanet_jax.media import box
 
 VIDEO = flags.DEFINE_multi_string('video', [], 'A video or a picture, or a folder of them; may be given several times, or as plain '
                                   'words.')
@@ -41,6 +42,7 @@ def main(words: list[str]) -> None:
         from stanet_jax.eps.prediction import predict_images
         predict_images(runs[0], IMAGE.value, OUT.value)
         return
+    box.start()  # it imports what it needs while this process does
     from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
     predict_videos(open_predictor(runs if runs or METHOD.value else ['default'], METHOD.value, SIDE.value), videos, OUT.value, NAMES.value)

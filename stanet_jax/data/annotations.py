@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.data.clips import Clips
+from stanet_jax.media.picture import open_picture
 
 LABELS, ANSWERS = 'labels.jsonl', 'answers.jsonl'  # of the audio switch: what it learns, and what its net answers
 
@@ -65,7 +66,7 @@ class Annotations:
         if self._boxes:
             result['box'] = tuple(self._boxes[clip][frame])
         if self._maps and self._empty:
-            with PIL.Image.open(map_path(self._maps, self._names[clip], frame)) as image:
+            with open_picture(map_path(self._maps, self._names[clip], frame)) as image:
                 result['target'] = image.copy() if image.size == self._size else image.resize(self._size, PIL.Image.Resampling.BILINEAR)
             result['mask'] = np.bool_(not self._empty[clip][frame])
         return result

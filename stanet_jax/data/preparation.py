@@ -7,6 +7,7 @@ TensorFlow Datasets (TFDS) reads the result, without TensorFlow; `clips.Clips` r
 """
 import concurrent.futures
 import functools
+import glob
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.naming import ShardedFileTemplate
 from tqdm import tqdm
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.data import records
 from stanet_jax.data.shards import SUMMARIES, Shard, SourceClip, plan_shards, write_shard
 
@@ -226,7 +227,7 @@ def _write(source, side, rate, folder, write_all):
 
 def _clear(folder):
     """Removes what was begun beside a set that is done: of an earlier state of the source, or by another run."""
-    for old in folder.parent.glob(f'{folder.name}.incomplete-*'):
+    for old in folder.parent.glob(f'{glob.escape(folder.name)}.incomplete-*'):
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -252,4 +253,4 @@ def summarise(metadata: Mapping[str, Any]) -> str:
     for reason in sorted({s['reason'] for s in skipped}):
         found = [s['id'] + (f' ({s["detail"]})' if s['detail'] else '') for s in skipped if s['reason'] == reason]
         reasons.append(f'{reason} ({len(found)}): {", ".join(found[:10])}' + (', ...' if len(found) > 10 else ''))
-    return text + (': ' + '; '.join(reasons) if reasons else '')
+    return one_line(text + (': ' + '; '.join(reasons) if reasons else ''))

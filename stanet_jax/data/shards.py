@@ -17,6 +17,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from stanet_jax import InputError
 from stanet_jax.data.clips import sound_starts
+from stanet_jax.media import box
 from stanet_jax.media.clip import StoredClip, read_clip
 
 # A split has about 32 shards, so that many workers have something to do, but a shard no fewer clips than 8 and no more than 64.
@@ -141,11 +142,11 @@ def try_read(clip: SourceClip, rate: float, side: int) -> tuple[StoredClip | Non
     if not os.path.exists(clip.path):
         return None, 'missing file', ''
     try:
-        return read_clip(clip.path, rate=rate, side=side, start=clip.start, end=clip.end), '', ''
+        return box.call(read_clip, clip.path, rate, side, clip.start, clip.end), '', ''
     except InputError as e:
         return None, 'cannot be read', str(e).removeprefix(f'{clip.path}: ').split(';')[0]
-    except Exception as e:  # The decoders raise whatever a damaged file makes them.
-        return None, 'cannot be read', f'{type(e).__name__}: {e}'
+    except OSError as e:
+        return None, 'cannot be read', str(e)
 
 
 def _store(writer, number, clip, stored):

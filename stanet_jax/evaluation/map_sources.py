@@ -20,6 +20,7 @@ from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
+from stanet_jax.workdir import hidden_name
 
 SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
 
@@ -137,7 +138,7 @@ def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first
 
     Frames before `first`, which are not scored, are not written. The video's folder appears when all maps are written.
     """
-    scratch = folder / f'.{video.name}'
+    scratch = folder / hidden_name(video.name)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     for k, maps in enumerate(maps_of_video(video)):

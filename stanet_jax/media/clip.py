@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import Image
 
+from stanet_jax.media.header import read_header
 from stanet_jax.media.sound import read_sound
-from stanet_jax.media.video import frame_count, read_frames
+from stanet_jax.media.video import read_frames
 
 
 class StoredClip(NamedTuple):
@@ -33,7 +34,7 @@ def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.
         side: width and height of a frame, in pixels.
         start, end: counted from the first frame; to the end of the file where `end` is None.
     """
-    rate = rate or frame_count(path).fps
+    rate = rate or float(read_header(path).fps)
     frames = [to_jpeg(image) for image in read_frames(path, rate, side, start, end)]
     wave = read_sound(path, start, end)
     return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16), rate)

@@ -23,8 +23,8 @@ from stanet_jax.evaluation.references import HalfOfObservers, reference_rows
 from stanet_jax.evaluation.resizing import resize, resize_matrix
 from stanet_jax.evaluation.results import FailedVideo, SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import format_scores, write_scores
+from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.sound import audio_window, log_spectrogram
-from stanet_jax.media.video import resize_frame
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
