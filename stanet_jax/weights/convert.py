@@ -103,13 +103,15 @@ def keras_name(module: str, leaf: str) -> str:
 
 
 def from_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
-    """Transposes a torch tensor to the order of Flax: kernels [o, i, h, w] to [h, w, i, o] and [o, i] to [i, o]."""
-    return np.ascontiguousarray(x.transpose(2, 3, 1, 0) if x.ndim == 4 else x.T if x.ndim == 2 else x)
+    """Transposes a torch tensor to the order of Flax: kernels [o, i, t, h, w], [o, i, h, w] and [o, i] end in i, o."""
+    order = {5: (2, 3, 4, 1, 0), 4: (2, 3, 1, 0), 2: (1, 0)}.get(x.ndim)
+    return np.ascontiguousarray(x.transpose(order) if order else x)
 
 
 def to_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
     """Transposes an array of Flax to the order of torch: the inverse of `from_torch`."""
-    return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
+    order = {5: (4, 3, 0, 1, 2), 4: (3, 2, 0, 1), 2: (1, 0)}.get(x.ndim)
+    return x.transpose(order) if order else x
 
 
 def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike) -> Converted:
