@@ -106,7 +106,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         InputError: the file is missing, of none of the three formats, cut short or damaged, or a pickle that names other things than
             tensors and containers.
     """
-    return read_with(path, lambda file, head: (read_zip if head[:2] == b'PK' else read_old if head[:1] == b'\x80' else read_safetensors)(file))
+    def reader(file, head):
+        return (read_zip if head[:2] == b'PK' else read_old if head[:1] == b'\x80' else read_safetensors)(file)
+
+    return read_with(path, reader)
 
 
 def read_with(path: str | os.PathLike, reader: Callable[[io.BufferedReader, bytes], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -133,8 +133,8 @@ def walk(root: StandIn) -> dict[str, Tensor]:
             raise ValueError('modules without end')
         for name in ('_parameters', '_buffers'):
             found |= {f'{prefix}{key}': x for key, x in entries(module, name).items() if isinstance(x, Tensor)}
-        children = [(child, f'{prefix}{key}.', depth + 1) for key, child in entries(module, '_modules').items() if isinstance(child, StandIn)]
-        todo += children[::-1]
+        inner = [(key, child) for key, child in entries(module, '_modules').items() if isinstance(child, StandIn)]
+        todo += [(child, f'{prefix}{key}.', depth + 1) for key, child in reversed(inner)]
     return found
 
 

@@ -31,6 +31,11 @@ def enlarge(x: Float[AnyArray, 'b h w c'], shape: Sequence[int]) -> Float[jax.Ar
     return jax.image.resize(x, (len(x), *shape, x.shape[-1]), 'bilinear', antialias=False)
 
 
+def cat(*x: AnyArray) -> jax.Array:
+    """Channels side by side."""
+    return jnp.concatenate(x, axis=-1)
+
+
 def mean(x: Float[AnyArray, 'b h w c']) -> Float[jax.Array, 'b c']:
     """The mean over places."""
     return x.mean(axis=(1, 2))
@@ -119,7 +124,7 @@ class Deconvolutions(nn.Module):
         names: of each in the checkpoint.
     """
     sizes: tuple[tuple[int, int], ...]
-    channels: tuple[int, ...] = (2048, 2048, 2048)
+    channels: tuple[int, ...]
     names: tuple[str, ...] = ('Aup_0', 'Aup_1', 'Aup_2')
 
     @nn.compact
@@ -136,13 +141,15 @@ class DeconvolvedGate(nn.Module):
 
     Attributes:
         sizes: of `Deconvolutions`.
+        width: of the deconvolutions, in channels.
     """
     sizes: tuple[tuple[int, int], ...]
+    width: int = 2048
 
     @nn.compact
     def __call__(self, heard: Float[AnyArray, 'b d'], switch: Num[AnyArray, ' b']) -> Float[AnyArray, 'b h w 1']:
         """The gate of the sound encoder's embedding."""
-        x = Deconvolutions(self.sizes, name='deconvolved')(nn.Dense(2048, name='extra_audio_d')(heard))
+        x = Deconvolutions(self.sizes, (self.width,) * 3, name='deconvolved')(nn.Dense(self.width, name='extra_audio_d')(heard))
         x = conv(CLASSES, name='extra_convs_0')(x * switch[:, None, None, None])
         return jax.nn.sigmoid(conv(1, name='extra_convs_1')(x))
 
@@ -157,7 +164,7 @@ class BilinearGate(nn.Module):
     def __call__(self, heard: Float[AnyArray, 'b d'], seen: Float[AnyArray, 'b h w c'],
                  switch: Num[AnyArray, ' b'] | None = None) -> Float[AnyArray, 'b h w 1']:
         """The gate; without a switch it is open."""
-        d = nn.Dense(512, name='extra_audio_d')(heard)
+        d = nn.Dense(seen.shape[-1], name='extra_audio_d')(heard)
         weight, bias = Bilinear((1024, 1024, 1), name='extra_bilinear')()
         mixed = jnp.einsum('qp,bpc->bqc', weight[:, :, 0], places(seen)) * d[:, None] + bias[:, None]
         mixed = mixed.reshape(seen.shape) * (1 if switch is None else switch[:, None, None, None])
@@ -232,6 +239,6 @@ def in_turn(function: Callable[..., Any], *lists: Sequence[AnyArray]) -> list[An
     return [jax.tree.map(lambda x, k=k: x[k * size:(k + 1) * size], joined) for k in range(len(lists[0]))]
 
 
-def numbered(name: str, lead: Sequence[int]) -> list[str]:
-    """Names of inputs: ('frame', [3]) gives frame0, frame1, frame2; ('frame', [3, 3]) gives frame0_0, frame0_1, ..."""
-    return [name + '_'.join(map(str, index)) for index in itertools.product(*map(range, lead))]
+def numbered(name: str, *counts: int) -> list[str]:
+    """Names of inputs: ('frame', 3) gives frame0, frame1, frame2; ('frame', 3, 3) gives frame0_0, frame0_1, ..."""
+    return [name + '_'.join(map(str, index)) for index in itertools.product(*map(range, counts))]

@@ -8,20 +8,13 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Float, Num
 
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models import backbones
-from stanet_jax.models.release.parts import (CLASSES, BilinearGate, ChannelGate, ConvGRU, DeconvolvedGate, Graph, SelfGate, TimeGate,
-                                             ToClasses, conv, enlarge, in_turn, mean, numbered, scramble)
+from stanet_jax.models.release import parts
 
-Seen = dict[str, jax.Array]  # what a student keeps of a frame, by name
-
-
-def cat(*x: AnyArray) -> jax.Array:
-    """Channels side by side."""
-    return jnp.concatenate(x, axis=-1)
+Seen = Mapping[str, AnyArray]  # what a student keeps of a frame, by name
 
 
 class STA(nn.Module):
@@ -29,13 +22,13 @@ class STA(nn.Module):
 
     Subclasses define `look`, `hear` and `decode`. Position 1 is the frame of the map that the release saves.
     """
-    inputs: ClassVar[tuple[str, ...]] = tuple(numbered('frame', [3]) + numbered('audio', [3]) + numbered('switch', [3]))
+    inputs: ClassVar[tuple[str, ...]] = tuple(parts.numbered('frame', 3) + parts.numbered('audio', 3) + parts.numbered('switch', 3))
 
-    def __call__(self, inputs: Mapping[str, AnyArray]) -> dict[str, jax.Array]:
+    def __call__(self, inputs: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """The predictions of all positions, and `map`, of position 1, in [0, 1]."""
-        frames, audio, switch = ([inputs[name] for name in numbered(of, [3])] for of in ('frame', 'audio', 'switch'))
-        seen = in_turn(self.look, frames)
-        gates = in_turn(self.hear, audio, switch, [of['v'] for of in seen])
+        frames, audio, switch = ([inputs[name] for name in parts.numbered(of, 3)] for of in ('frame', 'audio', 'switch'))
+        seen = parts.in_turn(self.look, frames)
+        gates = parts.in_turn(self.hear, audio, switch, [of['v'] for of in seen])
         found: dict[str, jax.Array] = {}
         for k in range(3):
             decoded = self.decode(k, [of['x'] for of in seen], seen[k], gates[k], frames[0].shape[1:3])
@@ -50,7 +43,8 @@ class STA(nn.Module):
 class STABytecode(STA):
     """`sta` as the release's compiled modules have it.
 
-    The time gate is added; at positions 1 and 2 the audio gate is added, too, at 0 it multiplies; predictions are made of enlarged features.
+    The time gate is added; at positions 1 and 2 the audio gate is added, too, at 0 it multiplies; predictions are made of enlarged
+    features.
     """
     sides: ClassVar[tuple[int, int]] = (353, 384)
     offsets: ClassVar[tuple[int, ...]] = (1, 0, 2)  # the loader gives t, t-1, t+1, and saves the map of t-1 under the name of t
@@ -60,13 +54,13 @@ class STABytecode(STA):
     def setup(self):
         self.encoder = backbones.create('resnext101_32x8d')
         self.audio_encoder = backbones.create('vggsound', classes=0, pool='netvlad')
-        self.extra_video_d0, self.extra_video_d1, self.extra_video_d2 = (conv(CLASSES) for _ in range(3))
-        self.audio_gate = DeconvolvedGate(((4, 2), (4, 2), (3, 1)))
-        self.time_gate = TimeGate((1,), None)
-        self.self_gate, self.extra_gate = SelfGate(), conv(1, use_bias=False)
-        self.extra_conv_fusion = conv(CLASSES)
-        self.extra_refine4, self.extra_refine3, self.extra_refine2 = (conv(CLASSES, 3) for _ in range(3))
-        self.extra_predict4, self.extra_predict3, self.extra_predict2 = (conv(1) for _ in range(3))
+        self.extra_video_d0, self.extra_video_d1, self.extra_video_d2 = (parts.conv(parts.CLASSES) for _ in range(3))
+        self.audio_gate = parts.DeconvolvedGate(((4, 2), (4, 2), (3, 1)))
+        self.time_gate = parts.TimeGate((1,), None)
+        self.self_gate, self.extra_gate = parts.SelfGate(), parts.conv(1, use_bias=False)
+        self.extra_conv_fusion = parts.conv(parts.CLASSES)
+        self.extra_refine4, self.extra_refine3, self.extra_refine2 = (parts.conv(parts.CLASSES, 3) for _ in range(3))
+        self.extra_predict4, self.extra_predict3, self.extra_predict2 = (parts.conv(1) for _ in range(3))
 
     def look(self, frames: Float[AnyArray, 'b h w 3']) -> Seen:
         """What is kept of frames: y, z and x of C3, C4 and C5."""
@@ -79,17 +73,17 @@ class STABytecode(STA):
         del seen
         return self.audio_gate(self.audio_encoder(audio)['embedding'], switch)
 
-    def decode(self, k: int, triple: Sequence[AnyArray], seen: Seen, gate: AnyArray, shape: Sequence[int]) -> dict[str, jax.Array]:
+    def decode(self, k: int, triple: Sequence[AnyArray], seen: Seen, gate: AnyArray, shape: Sequence[int]) -> dict[str, AnyArray]:
         """The logits of position k, of `shape`."""
         y, z, x = seen['y'], seen['z'], seen['x']
-        time = self.time_gate(scramble(*(triple[i] for i in self.order[k])))
+        time = self.time_gate(parts.scramble(*(triple[i] for i in self.order[k])))
         heard = nn.relu(x + (gate if k else x * gate))
-        fused = self.extra_conv_fusion(cat(nn.relu(x + self.self_gate(x, self.extra_gate)), nn.relu(x + time), heard))
-        r4 = enlarge(self.extra_refine4(cat(fused, x)), z.shape[1:3])
-        r3 = enlarge(self.extra_refine3(cat(r4, z)), y.shape[1:3])
-        r2 = self.extra_refine2(cat(r3, y))
+        fused = self.extra_conv_fusion(parts.cat(nn.relu(x + self.self_gate(x, self.extra_gate)), nn.relu(x + time), heard))
+        r4 = parts.enlarge(self.extra_refine4(parts.cat(fused, x)), z.shape[1:3])
+        r3 = parts.enlarge(self.extra_refine3(parts.cat(r4, z)), y.shape[1:3])
+        r2 = self.extra_refine2(parts.cat(r3, y))
         made = (self.extra_predict4(r4), self.extra_predict3(r3), self.extra_predict2(r2))
-        return {name: enlarge(p, shape) for name, p in zip(('predict4', 'predict3', 'predict2'), made, strict=True)}
+        return {name: parts.enlarge(p, shape) for name, p in zip(('predict4', 'predict3', 'predict2'), made, strict=True)}
 
 
 class STASource(STA):
@@ -102,13 +96,13 @@ class STASource(STA):
     def setup(self):
         self.encoder = backbones.create('resnext101_32x8d')
         self.audio_encoder = backbones.create('vggsound', classes=0, pool='netvlad')
-        self.extra_convsd0, self.extra_convsd1, self.extra_convs = (conv(32) for _ in range(3))
-        self.audio_gate = ChannelGate(32)
-        self.time_gate = TimeGate((32, 32, 32))
-        self.self_gate, self.extra_gates = SelfGate(), conv(1, use_bias=False)
-        self.extra_conv_fusion, self.extra_ConvGRU = conv(32, 3), ConvGRU()
-        self.extra_refine1, self.extra_refine0 = ([conv(32, 3)] for _ in range(2))
-        self.extra_out1, self.extra_out0 = conv(1), conv(1)
+        self.extra_convsd0, self.extra_convsd1, self.extra_convs = (parts.conv(32) for _ in range(3))
+        self.audio_gate = parts.ChannelGate(32)
+        self.time_gate = parts.TimeGate((32, 32, 32))
+        self.self_gate, self.extra_gates = parts.SelfGate(), parts.conv(1, use_bias=False)
+        self.extra_conv_fusion, self.extra_ConvGRU = parts.conv(32, 3), parts.ConvGRU()
+        self.extra_refine1, self.extra_refine0 = ([parts.conv(32, 3)] for _ in range(2))
+        self.extra_out1, self.extra_out0 = parts.conv(1), parts.conv(1)
 
     def look(self, frames: Float[AnyArray, 'b h w 3']) -> Seen:
         """What is kept of frames: y, z and x of C3, C4 and C5, and v, which is C5."""
@@ -120,16 +114,16 @@ class STASource(STA):
         del switch
         return self.audio_gate(self.audio_encoder(audio)['embedding'], seen)
 
-    def decode(self, k: int, triple: Sequence[AnyArray], seen: Seen, gate: AnyArray, shape: Sequence[int]) -> dict[str, jax.Array]:
+    def decode(self, k: int, triple: Sequence[AnyArray], seen: Seen, gate: AnyArray, shape: Sequence[int]) -> dict[str, AnyArray]:
         """The logits of position k, of `shape`."""
         y, z, x = seen['y'], seen['z'], seen['x']
-        time = self.time_gate(scramble(*(triple[i] for i in self.order[k])))
+        time = self.time_gate(parts.scramble(*(triple[i] for i in self.order[k])))
         gates = (self.self_gate(x, self.extra_gates), x * time, x * gate)
-        s = self.extra_ConvGRU(self.extra_conv_fusion(cat(*(nn.relu(x + of) for of in gates))), x)
-        r1 = nn.relu(self.extra_refine1[0](cat(enlarge(s, z.shape[1:3]), z)) + z)
-        r1 = enlarge(r1, y.shape[1:3])
-        r0 = nn.relu(self.extra_refine0[0](cat(r1, y)) + r1)
-        return {'out1': enlarge(self.extra_out1(r1), shape), 'out0': enlarge(self.extra_out0(r0), shape)}
+        s = self.extra_ConvGRU(self.extra_conv_fusion(parts.cat(*(nn.relu(x + of) for of in gates))), x)
+        r1 = nn.relu(self.extra_refine1[0](parts.cat(parts.enlarge(s, z.shape[1:3]), z)) + z)
+        r1 = parts.enlarge(r1, y.shape[1:3])
+        r0 = nn.relu(self.extra_refine0[0](parts.cat(r1, y)) + r1)
+        return {'out1': parts.enlarge(self.extra_out1(r1), shape), 'out0': parts.enlarge(self.extra_out0(r0), shape)}
 
 
 class STAGCN(nn.Module):
@@ -141,21 +135,21 @@ class STAGCN(nn.Module):
     version: str = 'bytecode'
     sides: ClassVar[tuple[int, int]] = (256, 263)
     offsets: ClassVar[tuple[int, ...]] = (-1, 0, 1)  # of a node's frames from its middle one
-    inputs: ClassVar[tuple[str, ...]] = tuple(numbered('frame', [3, 3]) + numbered('audio', [3]) + numbered('switch', [3]))
+    inputs: ClassVar[tuple[str, ...]] = tuple(parts.numbered('frame', 3, 3) + parts.numbered('audio', 3) + parts.numbered('switch', 3))
 
     def setup(self):
         self.encoder = backbones.create('vgg16')
         self.audio_encoder = backbones.create('vggsound', classes=0, pool='netvlad')
-        self.to_classes = ToClasses()
-        self.audio_gate = BilinearGate() if self.version == 'bytecode' else ChannelGate(CLASSES)
-        self.time_gate = TimeGate((CLASSES, CLASSES, 1))
-        self.self_gate, self.extra_gate = SelfGate(), conv(1, use_bias=False)
+        self.to_classes = parts.ToClasses()
+        self.audio_gate = parts.BilinearGate() if self.version == 'bytecode' else parts.ChannelGate(parts.CLASSES)
+        self.time_gate = parts.TimeGate((parts.CLASSES, parts.CLASSES, 1))
+        self.self_gate, self.extra_gate = parts.SelfGate(), parts.conv(1, use_bias=False)
         if self.version == 'source':
-            self.extra_gates = conv(1, use_bias=False)
-        self.extra_conv_stafusion = conv(CLASSES, 3)
-        self.graph = Graph()
-        self.extra_conv1, self.extra_bn1 = conv(CLASSES, use_bias=False), nn.BatchNorm(use_running_average=True, epsilon=1e-5)
-        self.extra_main_classifier1 = conv(1)
+            self.extra_gates = parts.conv(1, use_bias=False)
+        self.extra_conv_stafusion = parts.conv(parts.CLASSES, 3)
+        self.graph = parts.Graph()
+        self.extra_conv1, self.extra_bn1 = parts.conv(parts.CLASSES, use_bias=False), nn.BatchNorm(use_running_average=True, epsilon=1e-5)
+        self.extra_main_classifier1 = parts.conv(1)
 
     def look(self, frames: Float[AnyArray, 'b h w 3']) -> Seen:
         """What is kept of frames: x, maps of the classes, and v, the encoder's features."""
@@ -173,8 +167,8 @@ class STAGCN(nn.Module):
         """The node of three frames' features `x` and of the middle one's audio gate."""
         x = triple[1]
         own = self.self_gate(x, self.extra_gate if self.version == 'bytecode' else self.extra_gates)
-        gates = (own, x * self.time_gate(scramble(*triple)), x * gate)
-        return self.extra_conv_stafusion(cat(*(nn.relu(x + of) for of in gates)))
+        gates = (own, x * self.time_gate(parts.scramble(*triple)), x * gate)
+        return self.extra_conv_stafusion(parts.cat(*(nn.relu(x + of) for of in gates)))
 
     def reason(self, nodes: Sequence[AnyArray]) -> list[Float[AnyArray, 'b h w 28']]:
         """The three nodes after the graph's rounds."""
@@ -182,16 +176,17 @@ class STAGCN(nn.Module):
 
     def read(self, node: AnyArray, x: AnyArray, shape: Sequence[int]) -> Float[jax.Array, 'b h w']:
         """The logits of a node's middle frame, of `shape`."""
-        h = nn.relu(self.extra_bn1(self.extra_conv1(cat(node, x))))
-        return enlarge(self.extra_main_classifier1(h), shape)[..., 0]
+        h = nn.relu(self.extra_bn1(self.extra_conv1(parts.cat(node, x))))
+        return parts.enlarge(self.extra_main_classifier1(h), shape)[..., 0]
 
-    def __call__(self, inputs: Mapping[str, AnyArray]) -> dict[str, jax.Array]:
+    def __call__(self, inputs: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """The classes' logits of frames and nodes, the saliency's logits of nodes, and `map`, of node 1, in [0, 1]."""
-        frames, audio, switch = ([inputs[name] for name in numbered(*of)] for of in (('frame', [3, 3]), ('audio', [3]), ('switch', [3])))
-        seen: list[Any] = in_turn(self.look, frames)
-        gates = in_turn(self.hear, audio, switch, [seen[3 * i + 1]['v'] for i in range(3)])
+        frames, audio, switch = (
+            [inputs[name] for name in names] for names in (self.inputs[:9], self.inputs[9:12], self.inputs[12:]))
+        seen: list[Any] = parts.in_turn(self.look, frames)
+        gates = parts.in_turn(self.hear, audio, switch, [seen[3 * i + 1]['v'] for i in range(3)])
         x = [[seen[3 * i + j]['x'] for j in range(3)] for i in range(3)]
-        found = {f'logits{i}_{j}': mean(x[i][j]) for i in range(3) for j in range(3)}
+        found = {f'logits{i}_{j}': parts.mean(x[i][j]) for i in range(3) for j in range(3)}
         for i, node in enumerate(self.reason([self.node(x[i], gates[i]) for i in range(3)])):
-            found[f'node_logits{i}'], found[f'saliency{i}'] = mean(node), self.read(node, x[i][1], frames[0].shape[1:3])
+            found[f'node_logits{i}'], found[f'saliency{i}'] = parts.mean(node), self.read(node, x[i][1], frames[0].shape[1:3])
         return {**found, 'map': jax.nn.sigmoid(found['saliency1'])}
