@@ -11,6 +11,8 @@ from stanet_jax.models import backbones
 from stanet_jax.models.release import classifiers, others, parts, students
 from stanet_jax.weights import convert, release
 
+pytestmark = pytest.mark.usefixtures('small')
+
 # ------------------------------------------------------------------------------- what the nets compute, channels first, one example
 
 
@@ -219,7 +221,7 @@ class Sound(nn.Module):
 WIDTH = 40  # of the sound's embedding
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def small(monkeypatch):
     """Encoders without weights and narrow deconvolutions: those of the real width have half a gigabyte, and tests of their own."""
     monkeypatch.setitem(backbones.BACKBONES, 'resnext101_32x8d', functools.partial(Image, (6, 1024, 8), (8, 16, 32)))
