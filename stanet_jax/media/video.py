@@ -207,8 +207,10 @@ def to_rgb(frame: av.VideoFrame, side: int | None, scaler: VideoReformatter) -> 
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def resize_frame(frame: UInt8[np.ndarray, 'h w 3'], side: int) -> UInt8[np.ndarray, 'side side 3']:
-    """Resizes a frame to side x side pixels as `read_frames` does: by averaging areas where it shrinks, else bicubic."""
+def resize_frame(frame: UInt8[np.ndarray, 'h w 3'], side: int) -> UInt8[np.ndarray, 'h2 w2 3']:
+    """Resizes a frame to side x side pixels as `read_frames` does: by averaging areas where it shrinks, else bicubic. 0 leaves it."""
+    if not side:
+        return frame
     h, w, _ = frame.shape
     method = PIL.Image.Resampling.BOX if side <= min(h, w) else PIL.Image.Resampling.BICUBIC
     return frame if h == w == side else np.asarray(PIL.Image.fromarray(frame).resize((side, side), method))

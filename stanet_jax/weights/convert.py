@@ -20,7 +20,7 @@ from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
-from stanet_jax.weights import keras_file, torch_file
+from stanet_jax.weights import keras_file, mxnet_file, torch_file
 
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
 # Shapes of an input of each net; the shapes of its variables do not depend on the input's height, width and length.
@@ -152,6 +152,13 @@ def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.Pat
     return Converted(variables, sorted(tensors.keys() - used))
 
 
+def summary(unused: Sequence[str]) -> str:
+    """Names of tensors that are not used, in words; torch's counters of batches are counted."""
+    counters = [key for key in unused if key.endswith('num_batches_tracked')]
+    rest = [key for key in unused if key not in counters] + ([f'{len(counters)} x num_batches_tracked'] if counters else [])
+    return ', '.join(rest) or 'nothing'
+
+
 def load_torch(path: str | os.PathLike, name: str) -> Variables:
     """Reads an encoder's variables from a file of torch or safetensors: `params` and, where the net has them, `batch_stats`.
 
@@ -159,7 +166,7 @@ def load_torch(path: str | os.PathLike, name: str) -> Variables:
         path: .pth, .pt (of any version of torch) or .safetensors.
         name: `vgg16` (torchvision's names, whatever the strides, pools and dilation there: they hold no weights),
             `resnext101_32x8d` (torchvision's or WSL's), `resnet101` (torchvision's), `resnet38` (of the releases of EPS and
-            AffinityNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
+            AffinityNet, or MXNet's .params of ImageNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
             `vggsound_average`).
     Raises:
         InputError: another name; a file that is missing, damaged, of another kind, or holds code; a tensor that is missing, of another
@@ -172,7 +179,11 @@ def convert(path: str | os.PathLike, name: str) -> Converted:
     """Reads an encoder's variables as `load_torch` does, and tells which tensors of the file it has no use for."""
     if name not in SHAPES:
         raise InputError(f'--name={name}: must be one of {", ".join(SHAPES)}')
-    return translate_yamnet(keras_file.read_layers(path), path) if name == 'yamnet' else translate(torch_file.read(path), name, path)
+    if name == 'yamnet':
+        return translate_yamnet(keras_file.read_layers(path), path)
+    if name == 'resnet38' and str(path).endswith('.params'):
+        return translate(mxnet_file.resnet38_names(mxnet_file.read(path)), name, path)
+    return translate(torch_file.read(path), name, path)
 
 
 def load(path: str | os.PathLike, name: str) -> Variables:

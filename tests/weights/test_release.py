@@ -48,7 +48,8 @@ def test_names_are_those_of_the_goldens(name, golden):
 
 @pytest.mark.parametrize('name, some', [
     ('sta source', {'features1.22.conv3.weight': (1024, 1024, 1, 1), 'extra_refine1.0.weight': (32, 64, 3, 3),
-                    'extra_lineara.weight': (128, 8192), 'extra_refineST.0.weight': (32, 32, 3, 1, 1), 'extra_gateav.2.weight': (1, 32, 1, 1)}),
+                    'extra_lineara.weight': (128, 8192), 'extra_refineST.0.weight': (32, 32, 3, 1, 1),
+                    'extra_gateav.2.weight': (1, 32, 1, 1)}),
     ('stagcn bytecode', {'features.28.weight': (512, 512, 3, 3), 'extra_bilinear.weight': (1024, 1024, 1),
                          'extra_conv1.weight': (28, 56, 1, 1), 'extra_bn1.running_var': (28,), 'extra_refineST.2.weight': (1, 28, 1, 3, 3),
                          'extra_proja.weight': (14, 28, 1, 1)}),

@@ -3,3 +3,19 @@
 Each takes a dict of its `inputs`, channels last, and gives a dict of arrays; `sides` are the least and the greatest side of frames that it
 takes. `weights.release` loads their files.
 """
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from stanet_jax.models.release import classifiers, others, students
+
+NETS: dict[tuple[str, str], Callable[..., nn.Module]] = {  # by name and version; fields are those of each
+    ('sta', 'bytecode'): students.STABytecode, ('sta', 'source'): students.STASource,
+    ('stagcn', 'bytecode'): students.STAGCN, ('stagcn', 'source'): students.STAGCN,
+    ('switch', 'v2'): others.Switch,
+    ('s', 'v2'): classifiers.S, ('sa', 'bytecode'): classifiers.SA,
+    ('st', 'bytecode'): classifiers.ST, ('st', 'source'): classifiers.ST,
+    ('s_plus', 'v2'): classifiers.SPlus, ('st_plus', 'v2'): classifiers.STPlus,
+    ('sa_plus', 'bytecode'): classifiers.SAPlus, ('sa_plus', 'source'): classifiers.SAPlus,
+    ('cvpr_sta', 'modelsAVQ'): others.CVPRSTA, ('cvpr_sta', 'STA_model'): others.CVPRSTA, ('cvpr_switch', 'v1'): others.CVPRSwitch,
+    ('eps', 'release'): others.EPSNet, ('eps_cls', 'release'): others.EPSNet}
