@@ -70,10 +70,10 @@ class SlidingSound:
 
     def __init__(self, video: str | os.PathLike):
         """Reads the sound of a video file."""
-        self._wave = read_sound(video)
-        self.silent = self._wave is None or not len(self._wave)
-        count = frame_count(video)
-        self._frames = count.frames or (1 if self.silent else frames_of(self._wave, count.fps))
+        wave, count = read_sound(video), frame_count(video)
+        self._wave = np.zeros(0, np.float32) if wave is None else wave
+        self.silent = not len(self._wave)
+        self._frames = count.frames or frames_of(self._wave, count.fps)
 
     def at(self, frame: int) -> Float[np.ndarray, ' m']:
         """The half second of a frame."""

@@ -166,8 +166,8 @@ def load_torch(path: str | os.PathLike, name: str) -> Variables:
         path: .pth, .pt (of any version of torch) or .safetensors.
         name: `vgg16` (torchvision's names, whatever the strides, pools and dilation there: they hold no weights),
             `resnext101_32x8d` (torchvision's or WSL's), `resnet101` (torchvision's), `resnet38` (of the releases of EPS and
-            AffinityNet, or MXNet's .params of ImageNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
-            `vggsound_average`).
+            AffinityNet, or MXNet's .params of ImageNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter
+            goes with the encoder `vggsound_average`).
     Raises:
         InputError: another name; a file that is missing, damaged, of another kind, or holds code; a tensor that is missing, of another
             shape or not float32.
