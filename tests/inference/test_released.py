@@ -88,7 +88,7 @@ def test_as_one_frame_after_the_other(run):
         for name, inputs in zip(('STA', 'STA_short'), inputs_of(moments, k, nets), strict=True):
             made = np.float64(release.apply(nets[name].module, nets[name].variables, inputs)['map'][0])
             levels = np.rint(made / (made.max() + 1e-8) * 255)
-            got = np.asarray(maps[name][k]) * 255
+            got = np.rint(np.asarray(maps[name][k]) * 255)
             assert got.shape == (356, 356) and np.ptp(got) > 5
             if name == 'STA':
                 assert np.abs(got - levels).max() <= 1.01 and np.mean(got != levels) < 0.02
