@@ -15,7 +15,7 @@ import numpy as np
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.models import backbones
-from stanet_jax.models.release import classifiers, others, students
+from stanet_jax.models.release import classifiers, others, plus, students
 from stanet_jax.models.release.parts import PARTS
 from stanet_jax.weights import convert, mxnet_file, torch_module
 
@@ -109,11 +109,11 @@ def tell(tensors: Tensors, module: str = '', source: str | os.PathLike = '') -> 
         raise InputError(f'{source}: fc8.weight has {maps} rows; of EPS are 20 (VOC) or 80 (COCO), and one more with the background')
     if shapes.get('features.28.weight') == (512, 512, 3, 3):
         if 'extra_conv_safusion.weight' in shapes:
-            return Kind('sa_plus', state, classifiers.SAPlus(state), VGG, unused)
+            return Kind('sa_plus', state, plus.SAPlus(state), VGG, unused)
         if 'extra_conv_stfusion.weight' in shapes:
             if 'extra_refineST.0.weight' in shapes:
-                return Kind('st_plus', 'v2', classifiers.STPlus(), VGG, ('extra_ConvGRU.',))
-            return Kind('s_plus', 'v2', classifiers.SPlus(), VGG, ('extra_conv_stfusion.',))
+                return Kind('st_plus', 'v2', plus.STPlus(), VGG, ('extra_ConvGRU.',))
+            return Kind('s_plus', 'v2', plus.SPlus(), VGG, ('extra_conv_stfusion.',))
     if shapes.get('extra_convs.weight') == (28, 1024, 1, 1):
         return Kind('s', 'v2', classifiers.S(gate), R2, other_gate)
     if 'extra_video_d.weight' in shapes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stanet_jax.models import backbones
-from stanet_jax.models.release import classifiers, others, parts, students
+from stanet_jax.models.release import others, parts, plus, students
 from stanet_jax.weights import convert, release
 
 pytestmark = pytest.mark.usefixtures('small')
@@ -482,4 +482,4 @@ def test_scramble():
 def test_each_position_is_fed_as_it_is_named():
     assert students.STAGCN().inputs[:4] == ('frame0_0', 'frame0_1', 'frame0_2', 'frame1_0')
     assert others.CVPRSTA().inputs == ('frame0', 'frame1', 'frame2', 'audio', 'switch')
-    assert classifiers.SAPlus().inputs == ('frame0', 'frame1', 'frame2', 'audio0', 'audio1', 'audio2')
+    assert plus.SAPlus().inputs == ('frame0', 'frame1', 'frame2', 'audio0', 'audio1', 'audio2')
