@@ -119,8 +119,8 @@ def iterate_labels(config: ConfigDict, model: nn.Module, variables: Variables, i
 
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Writes the masks of the splits `config.masks.splits` by the net of the run in `workdir`; masks that are there are kept."""
-    training.check(config)
     config = adopt(config, workdir)
+    training.check(config)
     folder, splits = open_workdir(config, workdir), open_images(config)
     for split in config.masks.splits:
         if split not in splits:

@@ -64,12 +64,11 @@ def write_eps(loaded: release.Loaded, out: str | os.PathLike) -> None:
 
 def eps_variables(loaded: release.Loaded) -> Variables:
     """The variables of `segmentation.EPS`; a map of zeros is added for a background that the checkpoint does not have."""
-    params = loaded.variables['params']
-    kernel = params['fc8']['kernel']
+    params = dict(loaded.variables['params'])
+    kernel = params.pop('fc8')['kernel']
     if loaded.net == 'eps_cls':
         kernel = np.pad(kernel, [(0, 0)] * 3 + [(0, 1)])
-    stats = {'encoder': loaded.variables['batch_stats']['encoder']}
-    return {'params': {'encoder': params['encoder'], 'classifier': {'kernel': kernel}}, 'batch_stats': stats}
+    return {**loaded.variables, 'params': {**params, 'classifier': {'kernel': kernel}}}
 
 
 def adopt(config: ConfigDict, workdir: str | os.PathLike) -> ConfigDict:

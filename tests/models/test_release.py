@@ -198,9 +198,11 @@ class Image(nn.Module):
     """An image encoder without weights: features of few channels at the sides of the real one."""
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    dtype: type = jnp.float32
+    batch_norm: str = 'running'
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, train=False, mask=None):
         def level(channels, stride):
             small = x[:, ::stride, ::stride]
             return jnp.cos(small @ jnp.sin(1 + jnp.arange(3 * channels, dtype=jnp.float32)).reshape(3, channels))

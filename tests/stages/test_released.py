@@ -82,7 +82,7 @@ def test_maps_of_the_plus_nets(tmp_path, small):  # noqa: F811 - a fixture
 
 def test_distill_makes_maps_of_them(tmp_path, small):  # noqa: F811 - a fixture
     run = write_run(tmp_path / 'run', PLAIN)
-    settings = synthave.Settings(categories=28, train=28, validation=0, test=1, seconds=1.0, side=32, observers=12)
+    settings = synthave.Settings(categories=28, train=28, validation=0, test=1, seconds=1.0, side=48, observers=12)
     synthave.generate(tmp_path / 'world', settings, workers=1)
     config = pseudo_gt.get_config('coarse')
     config.data.root, config.nets, config.switch, config.splits, config.stretch = str(tmp_path / 'world'), str(run), '', ('test',), 4
