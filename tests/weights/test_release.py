@@ -267,3 +267,15 @@ def test_imagenet_resnet38(tmp_path):
     assert 'res2a_branch1_weight' in names and 'bn4b5_branch2b1_beta' in names and 'res7a_branch2b2_weight' in names
     found = mxnet_file.resnet38_names(dict.fromkeys([*names, 'linear1000_weight', 'odd'], np.zeros(0)))
     assert sorted(found) == sorted([*wanted, 'odd'])
+
+
+@pytest.mark.parametrize('old', [False, True])
+def test_files_of_torch_itself(tmp_path, old):
+    torch = pytest.importorskip('torch')
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 1), torch.nn.ReLU(), torch.nn.BatchNorm2d(3))
+    for name, what in {'state': {'epoch': 1, 'state_dict': {f'module.{key}': x for key, x in net.state_dict().items()}},
+                       'whole': torch.nn.DataParallel(net)}.items():
+        torch.save(what, tmp_path / name, _use_new_zipfile_serialization=not old)
+        found = torch_module.read(tmp_path / name)
+        assert set(found.tensors) == set(net.state_dict()) and found.module == ('' if name == 'state' else 'torch.nn.modules.container')
+        np.testing.assert_array_equal(found.tensors['0.weight'], net[0].weight.detach().numpy())
