@@ -66,6 +66,9 @@ def apart(stem: str) -> dict[str, str]:
 R2 = {'encoder': listed('features'), 'audio_encoder': listed('audio_model')}
 STA = {**R2, 'encoder': {**listed('features0'), 'layer3': 'features1', 'layer4': 'features2'}}
 VGG = {**R2, 'encoder': convert.VGG16}
+TELLING = ('extra_predict4.weight', 'extra_out0.weight', 'extra_main_classifier1.weight', 'layerV_d.weight', 'AVTFuse.weight', 'Afc1.weight',
+           'fc8.weight', 'extra_conv_safusion.weight', 'extra_conv_stfusion.weight', 'extra_convs.weight', 'extra_video_d.weight',
+           'extra_refineST.1.weight', 'extra_refineST.4.weight')
 OLD_AUDIO = ('extra_audio_d.', 'extra_bilinear.', 'extra_refineSA.')  # of the bytecode's gate, unused in the source files
 
 
@@ -122,8 +125,8 @@ def tell(tensors: Tensors, module: str = '', source: str | os.PathLike = '') -> 
         return Kind('st', 'bytecode', classifiers.ST('bytecode', gate), R2, other_gate)
     if 'features.7.0.conv1.weight' in shapes and 'extra_refineST.1.weight' in shapes:
         return Kind('st', 'source', classifiers.ST('source', gate), R2, other_gate)
-    raise InputError(f'{source}: none of the released nets has these tensors: {next(iter(shapes))} and {len(shapes) - 1} more; give a file '
-                     'that docs/release.md lists')
+    raise InputError(f'{source}: of none of the released nets: {next(iter(shapes))} and {len(shapes) - 1} more are there, but none of '
+                     f'{", ".join(TELLING)} that tell one; give a file that docs/release.md lists')
 
 
 def load(path: str | os.PathLike) -> Loaded:
@@ -167,7 +170,7 @@ def take(tensors: Tensors, kind: Kind, source: str | os.PathLike) -> tuple[Varia
         x = tensors.get(key)
         if x is None:
             raise InputError(f'{source}: not the weights of {kind.net} ({kind.version}): {key} is missing')
-        if x.shape != shape or not np.issubdtype(x.dtype, np.floating):
+        if x.shape != shape or not jnp.issubdtype(x.dtype, jnp.floating):
             raise InputError(f'{source}: not the weights of {kind.net} ({kind.version}): {key} is {x.dtype} {x.shape}, expected '
                              f'float32 {shape}')
         used.add(key)

@@ -105,7 +105,7 @@ def test_load_and_apply_a_file(tmp_path, fake_torch, small):  # noqa: F811 - fix
 
 
 @pytest.mark.parametrize('change, says', [
-    ({'fc8.weight': None}, r'none of the released nets has these tensors: other'),
+    ({'fc8.weight': None}, 'of none of the released nets: other and 0 more are there, but none of extra_predict4.weight'),
     ({'fc8.weight': (20, 9, 1, 1)},
      r'not the weights of eps_cls \(release\): fc8.weight is float32 \(20, 9, 1, 1\), expected float32 \(20, 8'),
     ({'fc8.weight': (30, 8, 1, 1)}, r'fc8.weight has 30 rows'), ({}, 'other is unknown'),
