@@ -66,9 +66,9 @@ def apart(stem: str) -> dict[str, str]:
 R2 = {'encoder': listed('features'), 'audio_encoder': listed('audio_model')}
 STA = {**R2, 'encoder': {**listed('features0'), 'layer3': 'features1', 'layer4': 'features2'}}
 VGG = {**R2, 'encoder': convert.VGG16}
-TELLING = ('extra_predict4.weight', 'extra_out0.weight', 'extra_main_classifier1.weight', 'layerV_d.weight', 'AVTFuse.weight', 'Afc1.weight',
-           'fc8.weight', 'extra_conv_safusion.weight', 'extra_conv_stfusion.weight', 'extra_convs.weight', 'extra_video_d.weight',
-           'extra_refineST.1.weight', 'extra_refineST.4.weight')
+TELLING = ('extra_predict4.weight', 'extra_out0.weight', 'extra_main_classifier1.weight', 'layerV_d.weight', 'AVTFuse.weight',
+           'Afc1.weight', 'fc8.weight', 'extra_conv_safusion.weight', 'extra_conv_stfusion.weight', 'extra_convs.weight',
+           'extra_video_d.weight', 'extra_refineST.1.weight', 'extra_refineST.4.weight')
 OLD_AUDIO = ('extra_audio_d.', 'extra_bilinear.', 'extra_refineSA.')  # of the bytecode's gate, unused in the source files
 
 
