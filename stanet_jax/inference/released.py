@@ -26,6 +26,7 @@ from stanet_jax.stages.students import STUDENTS
 from stanet_jax.training import sharding
 
 SIDE, NODE_SIDE = 356, 256  # of the frames of STANet and of the maps; of the frames of STA+
+PIECE = 4  # moments that are encoded at a time
 CLOCK = 25.0  # moments are counted as if there were so many in a second
 BLUR, REACH = 7.0, 28  # of the first release's maps, in pixels: deviation, and where the Gaussian is cut
 BILINEAR, LANCZOS = PIL.Image.Resampling.BILINEAR, PIL.Image.Resampling.LANCZOS
@@ -241,6 +242,14 @@ class ReleasedPredictor(Predictor):
 
         for block, maps in super().predict_blocks(counted(), fps):
             yield [moment._replace(time=times.popleft()) for moment in block], maps
+
+    def _encoded(self, block, size):
+        """As of `Predictor`, a few moments at a time, as the encoders are large; what only fills the block up is not computed."""
+        few, found = sharding.padded(PIECE), []
+        for start in range(0, len(block), few):
+            found.append(super()._encoded(block[start:start + few], few))
+        found += [found[-1]] * (-(-size // few) - len(found))
+        return jax.tree.map(lambda *x: jnp.concatenate(x)[:size], *found)
 
     def _arrays(self, block):
         pictures = [prepare(moment.picture, self._kinds, self._switch) for moment in block]
