@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import Image
 
+from stanet_jax.media.header import find_break
 from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
@@ -17,9 +18,11 @@ class StoredClip(NamedTuple):
     Attributes:
         frames: the JPEG bytes of each frame.
         sound: mono at 16 kHz, from the time of the first frame on; None or empty where the clip is silent.
+        breaks_off: a line where the file breaks off before the end that its header tells, else ''.
     """
     frames: list[bytes]
     sound: Int16[np.ndarray, ' n'] | None
+    breaks_off: str = ''
 
 
 def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.0, end: float | None = None) -> StoredClip:
@@ -33,7 +36,8 @@ def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.
     """
     frames = [to_jpeg(image) for image in read_frames(path, rate, side, start, end)]
     wave = read_sound(path, start, end)
-    return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16))
+    samples = None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+    return StoredClip(frames, samples, find_break(path) if end is None else '')
 
 
 def to_jpeg(image: UInt8[np.ndarray, 'h w 3']) -> bytes:
