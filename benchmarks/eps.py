@@ -96,7 +96,7 @@ def estimates(config, folder, images):
         maps = model.apply(variables, **net_inputs(batch, model.encoder))
         saliency = jax.image.resize(batch['saliency'] / 255.0, maps.shape[:3], 'nearest')
         tagged = (jax.nn.relu(maps) if config.selection == 'none' else jax.nn.softmax(maps))[..., :-1] * batch['tags'][:, None, None]
-        tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_labels`
+        tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_scores`
         return losses.eps_saliency(maps, saliency, batch['tags'])[1]['estimate'], tagged
 
     estimate, tagged = (np.asarray(nets.resized(x, batch['target'].shape[1:])[..., 0])

@@ -25,6 +25,7 @@ def synthvoc():
         'data': {
             'name': 'synthvoc',  # or voc
             'root': 'data/synthvoc',
+            'split': 'train',  # the list of ids to train on: train, of VOC's own 1,464 images, or train_aug, with SBD's 10,582
             'prepared': '',  # where the records go; <root>/prepared by default
             'saliency': '',  # folder of saliency maps; <root>/SALImages by default
             'side': 96,  # of the crops
@@ -38,7 +39,7 @@ def synthvoc():
         'encoder': {'name': 'tiny', 'weights': ''},
         'start_from': {},
         'batch_norm': 'batch',  # 'running' keeps a pretrained encoder's statistics
-        'frozen': (),  # names of layers that are not trained
+        'frozen': (),  # names of layers, and of parameters of any layer, that are not trained
         'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
         'batch': 32,
         'epochs': {'EPS': 20.0},
@@ -58,7 +59,7 @@ def synthvoc():
             'background': 0.2,  # score of the background
             'canvas': 96,  # square that images are set into; larger ones are made to fit
             'batch': 16,  # images of a device
-            'crf': False,  # whether a dense CRF refines them; needs the extra `crf`
+            'crf': '',  # a dense CRF that refines them: of their scores, as EPS's release documents it, or of labels; needs the extra `crf`
         },
         'held_out': 96,  # images that are looked at while training
         'evaluate_every': 200,
@@ -69,23 +70,25 @@ def synthvoc():
 
 def voc12():
     config = synthvoc()
-    config.data.update({'name': 'voc', 'root': 'VOC2012', 'side': 448, 'long_side': (256, 512), 'workers': 8})
+    config.data.update({'name': 'voc', 'root': 'VOC2012', 'split': 'train_aug', 'side': 448, 'long_side': (256, 512), 'workers': 8})
     config.encoder = {'name': 'resnet38', 'weights': 'weights/resnet38'}
     config.batch_norm = 'running'
-    config.frozen = ('conv1a', 'b2', 'b2_1', 'b2_2')
+    config.frozen = ('conv1a', 'b2', 'b2_1', 'b2_2', 'scale', 'bias')  # of all the encoder's batch normalisation scale and bias
     config.batch = 8
     config.epochs = {'EPS': 8 * 20000 / 10582}  # 20,000 steps
     config.optimizer, config.learning_rate, config.new_multiplier = {'EPS': 'sgd'}, {'EPS': 0.01}, {'EPS': 10.0}
     config.schedule, config.momentum = 'polynomial', 5e-4  # in the release the decay stands in the momentum's place
     config.jitter = (0.3, 0.3, 0.3, 0.1)
-    config.masks.canvas, config.masks.batch = 512, 4
+    config.masks.splits, config.masks.canvas, config.masks.batch = ('train_aug',), 512, 4
     config.held_out, config.evaluate_every, config.save_every, config.log_every = 400, 2000, 1000, 50
     return config
 
 
 def coco():
+    """As released: the paper gives no numbers of its own for COCO."""
     config = voc12()
-    config.data.root, config.data.prepared = 'COCO2014', ''
-    config.epochs = {'EPS': 8 * 20000 / 82081}
-    config.masks.canvas = 640
+    config.data.update({'root': 'COCO2014', 'split': 'train', 'side': 321, 'long_side': (256, 448)})
+    config.mix, config.batch = 0.9, 16
+    config.epochs = {'EPS': 16 * 256500 / 82081}  # 256,500 steps
+    config.masks.splits, config.masks.canvas = ('train',), 640
     return config
