@@ -252,32 +252,42 @@ def test_crf_moves_labels_to_the_colours():
     np.testing.assert_array_equal(crf.crf_of_scores(made.image, np.ones((96, 96, 1))), 0)
 
 
-def test_crf_of_scores_is_mean_field_with_the_releases_constants():
-    """On a tiny picture all pairs of pixels are summed in float64; the package interpolates on a lattice."""
-    pytest.importorskip('pydensecrf', reason='the extra crf is not installed')
-    rng = np.random.default_rng(1)
-    image = np.where(np.arange(12)[:, None, None] < 6, 60, 90) + rng.integers(0, 3, (12, 10, 3))
-    scores = rng.uniform(.2, 1, (12, 10, 3))
-    y, x = np.mgrid[:12, :10].reshape(2, -1)
-    colours = image.reshape(-1, 3).astype(float)
-    distance = (y[:, None] - y)**2 + (x[:, None] - x)**2
+def mean_field(image, scores, near, near_weight, far, colour, weight, steps=10):
+    """Labels by mean field in float64 over all pairs of pixels; the package interpolates on a lattice."""
+    y, x = np.mgrid[:image.shape[0], :image.shape[1]].reshape(2, -1)
+    colours, distance = image.reshape(-1, 3).astype(float), (y[:, None] - y)**2 + (x[:, None] - x)**2
 
     def kernel(energy):
         k = np.exp(-energy)
         np.fill_diagonal(k, 0)
-        root = 1 / np.sqrt(k.sum(1) + 1e-20)
+        root = 1 / np.sqrt(k.sum(axis=1) + 1e-20)
         return root[:, None] * k * root
 
-    smooth = kernel(distance / 2)
-    both = kernel(distance / (2 * 67**2) + ((colours[:, None] - colours)**2).sum(-1) / (2 * 3**2))
-    unary = -np.log(scores.reshape(-1, 3))
-    q = np.exp(-unary) / np.exp(-unary).sum(1, keepdims=True)
-    for _ in range(10):
-        energy = -unary + 3 * smooth @ q + 4 * both @ q
-        q = np.exp(energy - energy.max(1, keepdims=True))
-        q /= q.sum(1, keepdims=True)
-    found = crf.crf_of_scores(image.astype(np.uint8), scores).ravel()
-    assert (found == q.argmax(1)).mean() > .9 and (scores.reshape(-1, 3).argmax(1) == q.argmax(1)).mean() < .8
+    smooth = kernel(distance / (2 * near**2))
+    alike = kernel(distance / (2 * far**2) + ((colours[:, None] - colours)**2).sum(axis=-1) / (2 * colour**2))
+    unary = np.log(scores.reshape(-1, scores.shape[-1]))
+    q = np.exp(unary) / np.exp(unary).sum(axis=1, keepdims=True)
+    for _ in range(steps):
+        energy = unary + near_weight * smooth @ q + weight * alike @ q
+        q = np.exp(energy - energy.max(axis=1, keepdims=True))
+        q /= q.sum(axis=1, keepdims=True)
+    return q.argmax(axis=1).reshape(image.shape[:2])
+
+
+def test_crf_of_scores_is_mean_field_with_the_releases_constants():
+    pytest.importorskip('pydensecrf', reason='the extra crf is not installed')
+    rng = np.random.default_rng(0)
+    image = (60 + 7 * rng.integers(0, 6, (14, 12, 1)) + rng.integers(0, 2, (14, 12, 3))).astype(np.uint8)
+    scores = rng.uniform(0, 1, (14, 12, 3))**4 + .02
+    found = crf.crf_of_scores(image, scores)
+    assert (found == mean_field(image, scores, 1, 3, 67, 3, 4)).mean() > .97
+    for others in ((3, 3, 50, 5, 10), (1, 3, 67, 3, 10), (1, 1, 67, 3, 4)):
+        assert (found == mean_field(image, scores, *others)).mean() < .8
+    bands = (60 + 8 * (np.arange(24)[:, None, None] // 6) + rng.integers(0, 3, (24, 20, 3))).astype(np.uint8)
+    scores = np.where(np.arange(2) == (np.arange(24) // 6 % 2)[:, None], .55, .45)[:, None] * rng.uniform(.4, 1, (24, 20, 2))
+    found = crf.crf_of_scores(bands, scores)
+    assert (found == mean_field(bands, scores, 1, 3, 67, 3, 4)).mean() > .97 > (found == scores.argmax(axis=-1)).mean()
+    assert (found == mean_field(bands, scores, 1, 3, 67, 13, 4)).mean() < .8
 
 
 def test_crf_that_is_not_installed_is_named(monkeypatch):
