@@ -172,7 +172,7 @@ def main():
     parser = argparse.ArgumentParser(description='Trains EPS where the saliency misses more or fewer objects; writes a page.')
     parser.add_argument('--seeds', type=int, default=1)
     parser.add_argument('--worlds', nargs='+', default=list(WORLDS), choices=WORLDS)
-    parser.add_argument('--train', type=int, default=960, help='images to train on')
+    parser.add_argument('--train', type=int, default=480, help='images to train on')
     parser.add_argument('--held_out', type=int, default=96, help='images to choose the background on, and as many to report on')
     parser.add_argument('--epochs', type=float, default=eps.get_config().epochs.EPS)
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/eps-sweep'))
