@@ -41,7 +41,7 @@ def test_an_unknown_world_is_refused(tmp_path):
 @pytest.fixture(scope='module')
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp('sweep')
-    command = [sys.executable, '-m', 'benchmarks.eps_sweep', '--train=24', '--held_out=12', '--epochs=1', '--worlds', 'small',
+    command = [sys.executable, '-m', 'benchmarks.eps_sweep', '--train=24', '--held_out=12', '--epochs=1', '--longer', '--worlds', 'small',
                f'--workdir={folder}/runs', f'--out={folder}/results.md']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -59,11 +59,11 @@ def test_a_second_run_changes_nothing(sweep):
 
 def test_scores_are_those_of_the_masks(sweep):
     folder, _ = sweep
-    scores = json.loads((folder / 'runs' / 'seed0' / 'small' / 'adaptive' / 'scores.json').read_text())
-    args = argparse.Namespace(workdir=folder / 'runs', train=24, held_out=12, epochs=1.0)
-    config = eps_sweep.config_of(args, 0, 'small', 'adaptive')
+    scores = json.loads((folder / 'runs' / 'seed0' / 'small' / '1' / 'adaptive' / 'scores.json').read_text())
+    args = argparse.Namespace(workdir=folder / 'runs', train=24, held_out=12)
+    config = eps_sweep.config_of(args, 0, 'small', 1.0, 'adaptive')
     images = open_images(config)['train']
-    net = trained(config, folder / 'runs' / 'seed0' / 'small' / 'adaptive', len(images.categories))
+    net = trained(config, folder / 'runs' / 'seed0' / 'small' / '1' / 'adaptive', len(images.categories))
     labels = [of for _, of in eps_sweep.masks.iterate_labels(config, *net, images, list(range(len(images))))]
     true = [images.mask(index) for index in range(len(images))]
     assert scores['train'] == pytest.approx(mean_iou(np.stack(labels), np.stack(true), len(images.categories) + 1))
