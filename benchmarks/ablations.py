@@ -122,7 +122,7 @@ def gather(table, base, workdir):
     scored, accuracies = (json.loads((base / path).read_text()) for path in ('scores/scores.json', 'coarse/accuracy.json'))
     result, seconds = {}, seconds_of(workdir)
     if table == 2:
-        result['SCAM'] = {'SCAM': scored['rows']['selective, coarse']}, None, 'base run'
+        result['SCAM'] = {'SCAM': scored['rows']['SCAM, coarse']}, None, 'base run'
     for variant in TABLES[table].VARIANTS:
         (config, known), folder = settings(table, variant, base), folder_of(table, variant, workdir)
         rows, accuracy, took = None, None, seconds.get(str(folder.relative_to(workdir)))

@@ -71,6 +71,7 @@ def measure(config, source, clips, seconds):
 def main():
     """Measures each net and prints a table."""
     config = scam_coarse.get_config()
+    config.switch = ''  # labels are read as fast as nothing
     parser = argparse.ArgumentParser(description='Measures whether the input pipeline keeps up with the nets.')
     parser.add_argument('--root', default='data/synthave', help='a SynthAVE set; made if it is not there')
     parser.add_argument('--seconds', type=float, default=10, help='for each of the two measurements of each net')

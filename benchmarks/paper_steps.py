@@ -3,7 +3,9 @@
     python -m benchmarks.paper_steps                                the plans of every net; nothing is computed
     python -m benchmarks.paper_steps --run --nets=S,STA             also steps on random input, where they fit in --memory
 
-Prints, for each net of the `:paper` recipes: parameters, gigabytes of arguments (variables, optimizer, batch) and of temporary memory
+    python -m benchmarks.paper_steps --recipe=release               of another recipe than `:paper`: `cvpr` or `release`
+
+Prints, for each net of the recipe: parameters, gigabytes of arguments (variables, optimizer, batch) and of temporary memory
 that XLA plans, operations; with --run also the seconds of a step, and with --peak (teraflops of the device) the share of it.
 """
 import argparse
@@ -18,7 +20,7 @@ from configs import audio_switch as switch_config
 from configs import scam_coarse, scam_fine, scam_plus, sta, sta_plus
 from stanet_jax.models.branch import parse_net
 from stanet_jax.stages import audio_switch, students
-from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, tag_loss
+from stanet_jax.stages.nets import example_batch, make_classifier, make_tag_loss, net_inputs, tag_loss
 from stanet_jax.training import loop
 from stanet_jax.training.optimizer import optimizer_for
 
@@ -27,16 +29,27 @@ CLASSES = 28  # of AVE
 GB = 1e9
 
 
-def step_of(stage, net, dtype, batch=0):
+RECIPES = ('paper', 'cvpr', 'release')
+
+
+def stages_of(recipe):
+    """The stages of a recipe; STANet of 2021 has no SCAM+ and no STA+."""
+    return [stage for stage in STAGES if recipe != 'cvpr' or 'plus' not in stage]
+
+
+def step_of(stage, net, dtype, batch=0, recipe='paper'):
     """The jitted update step `(state, batch, key)` of a net of the papers, the shapes of its state, and a batch of zeros."""
-    config = STAGES[stage].get_config('paper')
+    config = STAGES[stage].get_config(recipe)
     config.dtype, config.batch = dtype, batch or config.batch
     if config.task == 'student':
-        model, classes, loss = students.make_student(config, net), 1, students.student_loss
+        model, classes = students.make_student(config, net), 1
+        loss = functools.partial(students.student_loss, model=model, jitter=tuple(config.jitter), loss=config.loss)
     elif net == 'switch':
-        model, classes, loss = audio_switch.make_switch(config), 1, tag_loss
+        model, classes = audio_switch.make_switch(config), 1
+        loss = functools.partial(tag_loss, model=model, jitter=tuple(config.jitter))
     else:
-        model, classes, loss = make_classifier(config, net, CLASSES), CLASSES, tag_loss
+        model, classes = make_classifier(config, net, CLASSES), CLASSES
+        loss = make_tag_loss(config, net, model)
     example = example_batch(config, 'SA' if net == 'switch' else net, classes, config.batch)
     if config.task == 'student':
         lead = example['frames'].shape[:-4]
@@ -46,7 +59,6 @@ def step_of(stage, net, dtype, batch=0):
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
     optimizer = optimizer_for(config, net, variables['params'], 1000)
     state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), variables)
-    loss = functools.partial(loss, model=model, jitter=tuple(config.jitter))
     step = jax.jit(functools.partial(loop.update, loss_fn=loss, optimizer=optimizer), donate_argnums=0)
     return step, state, example
 
@@ -79,7 +91,8 @@ def main():
     """Plans, and with --run times, the steps and prints a table."""
     parser = argparse.ArgumentParser(description='Plans and times a training step of each net at the papers\' size.')
     parser.add_argument('--nets', default='', help='names, as S, ST_long or STA; all by default')
-    parser.add_argument('--stages', default=','.join(STAGES))
+    parser.add_argument('--recipe', default='paper', choices=RECIPES)
+    parser.add_argument('--stages', default='', help='all of the recipe by default')
     parser.add_argument('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16'))
     parser.add_argument('--batch', type=int, default=0, help="another batch than the papers'")
     parser.add_argument('--run', action='store_true', help='compute steps, too, where they fit')
@@ -87,14 +100,14 @@ def main():
     parser.add_argument('--peak', type=float, default=0, help='teraflops of the device in this type')
     parser.add_argument('--rounds', type=int, default=1)
     args = parser.parse_args()
-    print(f'{jax.devices()[0].device_kind}, {args.dtype}')
+    print(f'{jax.devices()[0].device_kind}, {args.dtype}, recipe {args.recipe}')
     print(f'{"stage":>9}{"net":>10}{"batch":>6}{"side":>5}{"parameters":>12}{"args GB":>9}{"temp GB":>9}{"Tflop":>7}{"compile s":>10}'
           f'{"step s":>8}{"of peak":>8}')
-    for stage in args.stages.split(','):
-        for net in STAGES[stage].get_config('paper').nets:
+    for stage in args.stages.split(',') if args.stages else stages_of(args.recipe):
+        for net in STAGES[stage].get_config(args.recipe).nets:
             if args.nets and net not in args.nets.split(','):
                 continue
-            step, state, batch = step_of(stage, net, args.dtype, args.batch)
+            step, state, batch = step_of(stage, net, args.dtype, args.batch, args.recipe)
             start = time.perf_counter()
             compiled = step.lower(state, batch, jax.random.key(0)).compile()
             took, plan = time.perf_counter() - start, compiled.memory_analysis()

@@ -37,8 +37,9 @@ def measure(config, clips, out):
     source_maps_fn, fuse_clip, took = make_source_maps_fn(nets, plus), maps.make_fuse_fn(clips, config.fusion, config.reach), {}
     sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips), source_maps_fn=source_maps_fn, plus=plus,
                                    stretch=config.stretch, workers=config.data.workers, front_end='log_spectrogram')
-    maps.write_split(out / 'first', clips, sources_of, fuse_clip, tuple(nets.models), '')  # compiles the nets and warms the files
-    took['whole'], _ = seconds(lambda: maps.write_split(out / 'whole', clips, sources_of, fuse_clip, tuple(nets.models), ''))
+    kinds = {name: [maps.make_kind(config, out / name, clips, nets, plus)] for name in ('first', 'whole')}
+    maps.write_split(kinds['first'], clips, sources_of)  # compiles the nets and warms the files
+    took['whole'], _ = seconds(lambda: maps.write_split(kinds['whole'], clips, sources_of))
 
     items = stretches(clips, range(len(clips)), config.stretch)
     took['reading'], batches = seconds(lambda: list(iterate_stretches(

@@ -15,20 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
-import scipy.ndimage
 import tqdm
 from absl import logging
 
 from stanet_jax import scam
+from stanet_jax.baselines import cam, classical
 from stanet_jax.contrast import contrast, sharpen
 from stanet_jax.evaluation import fixations, protocols
 from stanet_jax.evaluation.scoring import score_all
-from stanet_jax.inference.centre import centre_prior
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.training_free import TrainingFree
 from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.overlay import overlay
-from stanet_jax.media.video import resize_frame
 from stanet_jax.models import backbones
 from stanet_jax.models.branch import parse_net
 from stanet_jax.stages.features import crop_triples
@@ -47,15 +46,10 @@ COARSE, PLUS = ('S', 'SA', 'ST'), ('S_short', 'ST_short', 'S_long', 'SA_long', '
 # --------------------------------------------------------------------------------------------------------- without training
 
 
-def spectral_residual(frame, height=96):
-    """Hou and Zhang (CVPR 2007): what the log-amplitude spectrum of a grey picture has beyond its local mean; [h, w]."""
-    width = round(height * frame.shape[1] / frame.shape[0])
-    grey = np.asarray(PIL.Image.fromarray(frame).convert('L').resize((width, height), PIL.Image.Resampling.BOX), np.float64)
-    spectrum = np.fft.fft2(grey)
-    amplitude = np.log(np.abs(spectrum) + 1e-8)
-    residual = amplitude - scipy.ndimage.uniform_filter(amplitude, 3, mode='wrap')
-    saliency = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
-    return scipy.ndimage.gaussian_filter(saliency, 0.04 * height)
+CLASSICAL = {'centre': classical.centre_gaussian, 'spectral residual': classical.spectral_residual, 'ITTI': classical.itti,
+             'GBVS': classical.gbvs}
+CLASS_MAPS = {'Grad-CAM, the same': cam.grad_cam, 'Grad-CAM++, the same': cam.grad_cam_pp, 'Layer-CAM, the same': cam.layer_cam,
+              'Ablation-CAM, the same': cam.ablation_cam, 'Eigen-Grad-CAM, the same': cam.eigen_grad_cam}  # of the likeliest class
 
 
 @jax.jit
@@ -66,14 +60,19 @@ def see(variables, frames):
 
 
 @jax.jit
-def untrained_maps(kernel, seen):
+def untrained_maps(head, seen):
     """The rows that need no training and no sound, {name: maps [b, h, w]}."""
     c5, logits = seen['C5'], seen['logits']
-    maps = c5 @ kernel
+    maps, likeliest = c5 @ head['kernel'], logits.argmax(axis=1)
+
+    def forward(features):
+        return features.mean(axis=(1, 2)) @ head['kernel'] + head['bias']
+
     best = jax.nn.one_hot(jnp.argsort(-logits, axis=1)[:, :5], 1000).sum(axis=1)
     plain = [contrast([seen[level]], SIDE // 4) for level in backbones.contrast_levels(NAME)]
     first = best * (logits == logits.max(axis=1, keepdims=True))
-    return {'feature sum': c5.sum(axis=-1), "CAM, ImageNet's likeliest class": scam.class_activation(maps, first),
+    return {'feature sum': cam.feature_sum(c5, raw=True), "CAM, ImageNet's likeliest class": scam.class_activation(maps, first),
+            **{name: method(forward, c5, likeliest) for name, method in CLASS_MAPS.items()}, 'Eigen-CAM': cam.eigen_cam(c5),
             "CAM, ImageNet's top 5": scam.class_activation(maps, best), 'contrast, stride 32 alone': plain[2],
             'contrast, strides 16 and 32': plain[1] * plain[2], 'contrast, strides 4, 16 and 32': plain[0] * plain[1] * plain[2],
             'contrast, sharpened, with the centre': sharpen(seen['contrast'])}
@@ -151,7 +150,8 @@ def classifier_maps(encoder, nets, frames, seen):
 # --------------------------------------------------------------------------------------------------------------- all maps
 
 # The order of the rows of the table.
-ROWS = ('centre', 'spectral residual', 'feature sum', 'feature sum, 512 pixels', "CAM, ImageNet's likeliest class", "CAM, ImageNet's top 5",
+ROWS = ('centre', 'spectral residual', 'ITTI', 'GBVS', 'feature sum', 'feature sum, 512 pixels', "CAM, ImageNet's likeliest class",
+        *CLASS_MAPS, 'Eigen-CAM', "CAM, ImageNet's top 5",
         'contrast, stride 32 alone', 'contrast, strides 16 and 32', 'contrast, strides 4, 16 and 32',
         'contrast, sharpened, with the centre', 'heard_cam, 512 pixels', 'S, Eq. 1', 'S, centred',
         'SCAM coarse, average', 'SCAM coarse', 'SCAM fine', 'SCAM+',
@@ -163,10 +163,11 @@ ROWS = ('centre', 'spectral residual', 'feature sum', 'feature sum, 512 pixels',
 def all_maps(videos, runs, default):
     """The maps of each row for photographs: {row: [a list for each run, or one alone]} of lists of maps."""
     encoder = sources.find(NAME, 'pip')
-    kernel = encoder['params']['fc']['kernel']
+    head = encoder['params']['fc']
     frames = [video.frame(0) for video in tqdm.tqdm(videos, 'photographs')]
     small = np.stack([resize_frame(frame, SIDE) for frame in frames])
-    rows = {'centre': [[centre_prior()] * len(videos)], 'spectral residual': [[spectral_residual(frame) for frame in frames]]}
+    rows = {name: [[np.asarray(method(np.float32(frame) / 255)) for frame in tqdm.tqdm(frames, name)]]
+            for name, method in CLASSICAL.items()}
     for run in ('', *runs):
         found = {}
         folder = pathlib.Path(run)
@@ -177,7 +178,7 @@ def all_maps(videos, runs, default):
         for k in tqdm.trange(0, len(small), BATCH, desc=run or 'without training'):
             part = small[k:k + BATCH]
             seen = see(encoder, part)
-            for name, maps in (classifier_maps(encoder, nets, part, seen) if run else untrained_maps(kernel, seen)).items():
+            for name, maps in (classifier_maps(encoder, nets, part, seen) if run else untrained_maps(head, seen)).items():
                 found.setdefault(name, []).extend(np.asarray(maps, np.float32))
         if run:
             students = Predictor(folder / 'sta_plus')

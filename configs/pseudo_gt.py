@@ -1,14 +1,14 @@
 """Pseudo-fixations: coarse SCAM, boxes, fine nets on the crops, fine SCAM; the nets of SCAM+, SCAM+.
 
     stanet distill --config=pseudo_gt --workdir=runs/pseudo_gt
-        All of it, on SynthAVE, after configs/scam_coarse.py and configs/audio_switch.py: 5 minutes on two CPU cores for SCAM coarse and
+        All of it, on SynthAVE, after configs/scam_coarse.py: 5 minutes on two CPU cores for SCAM coarse and
         fine, 14 more for SCAM+. Expect a CC of 0.54 coarse, 0.62 fine and 0.61 with SCAM+ on the test part.
 
     stanet distill --config=pseudo_gt:coarse --workdir=runs/pseudo_gt/coarse
         The maps of one stage: `coarse`, `fine` or `plus`. The nets between them are configs/scam_fine.py's and configs/scam_plus.py's.
 
     stanet distill --config=pseudo_gt:paper --config.data.root=AVE_Dataset --workdir=runs/paper_pseudo_gt
-        As the papers have it; `:coarse:paper` is one stage of it.
+        As TPAMI has it; `:coarse:paper` is one stage of it. `:cvpr` and `:release` are the others' recipes.
 """
 from ml_collections import ConfigDict
 
@@ -20,23 +20,21 @@ STAGES = ('coarse', 'fine', 'plus')
 def get_config(name=''):
     stage, _, recipe = name.partition(':') if name.startswith(STAGES) else ('', '', name)
     recipe = recipe or 'synthave'
-    made = {of: maps(of, recipe) for of in STAGES}
     if stage:
-        return made[stage]
+        return maps(stage, recipe)
+    stages = STAGES if recipe != 'cvpr' else STAGES[:2]  # STANet of 2021 has no SCAM+
     data = scam_coarse.get_config(recipe).data
-    del data.side  # which each has for itself
+    del data.side, data.centre_crop  # which each has for itself
     return ConfigDict({
         'task': 'pseudo_gt',
         'recipe': recipe,
         'data': data,  # of all stages
-        'stages': STAGES,  # SCAM coarse, SCAM fine, SCAM+; STANet needs the first two
+        'stages': stages,  # SCAM coarse, SCAM fine, SCAM+; STANet needs the first two
         'coarse_nets': run_of(recipe, 'coarse'),  # the run of the coarse nets
-        'switch': run_of(recipe, 'switch'),  # the run of the audio switch
-        'coarse': made['coarse'],
+        'switch': f'{run_of(recipe, "coarse")}/switch',  # the run of the audio switch
+        **{of: maps(of, recipe) for of in stages},
         'fine_nets': scam_fine.get_config(recipe),
-        'fine': made['fine'],
-        'plus_nets': scam_plus.get_config(recipe),
-        'plus': made['plus'],
+        **({'plus_nets': scam_plus.get_config(recipe)} if 'plus' in stages else {}),
     })
 
 
@@ -46,17 +44,19 @@ def maps(stage, recipe):
     return ConfigDict({
         'task': 'maps',
         'recipe': recipe,
-        'data': {field: value for field, value in data.items() if field not in ('side', 'frames_per_clip', 'least_crop')},
+        'data': {field: value for field, value in data.items()
+                 if field not in ('side', 'frames_per_clip', 'centre_crop', 'least_crop', 'mirror')},
         'splits': ('train', 'validation', 'test'),
         'nets': run_of(recipe, 'coarse') if stage == 'coarse' else f'{made}/fine_nets',  # the run of S, SA and ST
         'plus_nets': f'{made}/plus_nets' if stage == 'plus' else '',  # the run of S+, SA+ and ST+; '' to leave them out
         'boxes': '' if stage == 'coarse' else f'{made}/coarse',  # maps to whose boxes frames are cropped for S, SA and ST
-        'switch': run_of(recipe, 'switch'),  # the run of the audio switch; '' to hear whatever sound there is
+        'switch': f'{run_of(recipe, "coarse")}/switch',  # the run of the audio switch; '' to hear whatever sound there is
         'sources': ('S', 'SA', 'ST'),
         'plus_sources': scam_plus.get_config(recipe).nets if stage == 'plus' else (),
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22
         'centred': recipe == 'real',  # class activation maps without the mean over the classes; not the papers'
         'contrast': recipe == 'real',  # maps weigh the contrast of frozen features (stanet_jax/contrast.py); not the papers'
+        'cut': 3.0 if recipe == 'release' and stage != 'coarse' else 0.0,  # what is below so many times a map's mean becomes 0
         'reach': 1 if recipe == 'real' else 2,  # a map is the mean over so many frames to either side
         'stretch': 16,  # frames that a device takes at once
     })

@@ -10,23 +10,24 @@
 """
 from stanet_jax.configs import run_of, scam_plus, sta
 
+PAPERS = ('paper', 'release')
 BRANCH = ('encoder', 'audio_encoder', 'audio_map', 'time_map', 'fuse')  # the parts of STA that STA+ has, too
 
 
 def get_config(recipe='synthave'):
     config, plus = sta.get_config(recipe), scam_plus.get_config(recipe)
-    config.nets = ('STA', 'STA_short', 'STA_long') if recipe != 'paper' else ('STA_short', 'STA_long')
+    config.nets = ('STA', 'STA_short', 'STA_long') if recipe not in PAPERS else ('STA_short', 'STA_long')
     config.fragments, config.blender = plus.fragments, plus.blender
     sta_run = f'{run_of(recipe, "sta")}/STA'
     config.maps = f'{run_of(recipe, "pseudo_gt")}/plus'
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
         config[field] = {net: config[field].STA for net in config.nets}
-    if recipe != 'paper':
+    if recipe not in PAPERS:
         config.start_from = {'STA': sta_run, **{net: {part: sta_run for part in BRANCH} for net in config.nets[1:]}}
         config.batch, config.log_every = 16, 5
         config.epochs = {net: 0.3 if recipe == 'synthave' else 4.0 for net in config.nets}
         config.epochs.STA = 0.0  # taken as it is, so that the three are in one folder
     else:
-        config.encoder = plus.encoder
+        config.encoder, config.data.side = plus.encoder, plus.data.side  # nodes of 32x32 (Eq. 18)
         config.start_from = {net: {'audio_encoder': sta_run} for net in config.nets}
     return config

@@ -10,7 +10,7 @@
         One's own videos in folders named by their tags, DIR/<tag>/<video>, on frozen pretrained encoders.
 
     stanet run --config=stanet:paper --config.data.root=AVE_Dataset --workdir=runs/paper
-        AVE as the papers have it. Not run yet.
+        AVE as TPAMI has it; `:cvpr` is STANet as in 2021, `:release` the authors' code. Not run yet.
 """
 from ml_collections import ConfigDict
 
@@ -20,20 +20,21 @@ STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt,
 
 
 def get_config(recipe='synthave'):
-    of = choose({'synthave': 'synthave', 'demo': 'synthave', 'real': 'real', 'paper': 'paper'}, recipe)
-    config = ConfigDict({stage: module.get_config(of) for stage, module in STAGES.items()})
+    of = choose({**{name: name for name in ('synthave', 'real', 'paper', 'cvpr', 'release')}, 'demo': 'synthave'}, recipe)
+    config = ConfigDict({stage: module.get_config(of) for stage, module in STAGES.items() if of != 'cvpr' or stage != 'sta_plus'})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
-    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for the side, which each has for itself
-    del config.data.side
+    config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for what each has for itself
+    del config.data.side, config.data.centre_crop
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
-    # What is scored beside the rest; see stanet_jax/pipeline/table.py.
-    config.variants = ('S', 'average', 'no_switch', 'short', 'long', 'cross', 'no_sources', 'no_refine')
+    config.variants = ()  # lines of TPAMI Table 1 to make and score beside the rest, see stanet_jax/pipeline/table.py
+    config.judge = sta.get_config(of)  # the student that is trained on each of these lines' maps
+    if of == 'synthave':
+        config.judge.epochs = {'STA': 0.6}
     if recipe == 'demo':
         config.data.root = 'data/demo'
-        config.variants = ('S',)
+        config.variants = ('coarse_S',)
         config.world.update({'train': 480, 'validation': 24, 'test': 64})
-        config.coarse.epochs = {'A': 0.8, 'S': 5.0, 'SA': 3.5, 'ST': 4.3}
-        config.switch.epochs = {'A': 1.6, 'switch': 1.3}
+        config.coarse.epochs = config.switch.epochs = {'A': 0.8, 'S': 5.0, 'switch': 1.3, 'SA': 3.5, 'ST': 4.3}
         config.pseudo_gt.fine_nets.epochs = {net: 0.85 for net in config.pseudo_gt.fine_nets.nets}
         config.sta.epochs = {'STA': 1.7}
     return config

@@ -16,6 +16,11 @@ class InputError(Exception):
     """An input of the user cannot be used; the message is one line that names the file or field and the remedy."""
 
 
+def one_line(text: object) -> str:
+    """Text as one line that a terminal shows as it is: names of files may hold line breaks, control characters, bytes that are no text."""
+    return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in ' '.join(str(text).split()))
+
+
 def load(*runs: str | os.PathLike) -> 'stanet_jax.inference.predictor.Predictor':
     """Loads the trained students of one or several runs, see `inference.predictor.Predictor`; its `maps` predicts a video."""
     from stanet_jax.inference.predictor import Predictor  # here, as JAX takes long to import

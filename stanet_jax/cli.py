@@ -5,6 +5,7 @@ ends the process with one line on stderr and exit code 1.
 """
 import difflib
 import importlib
+import io
 import os
 import pathlib
 import re
@@ -16,7 +17,8 @@ from typing import Any, NoReturn, TypeVar
 from absl import flags, logging
 
 import stanet_jax
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
+from stanet_jax.media import box
 
 T = TypeVar('T')
 COMMANDS = {
@@ -43,6 +45,7 @@ COORDINATOR = flags.DEFINE_string('coordinator', '', 'host:port of process 0, in
 PROCESSES = flags.DEFINE_integer('processes', 0, 'How many processes the run has; with --coordinator.')
 PROCESS = flags.DEFINE_integer('process', -1, 'Index of this process; with --coordinator.')
 DISTRIBUTED = flags.DEFINE_bool('distributed', False, 'Let JAX find the other processes, as on a TPU pod.')
+DECODE_TIMEOUT = flags.DEFINE_float('decode_timeout', box.SECONDS, 'Seconds without a frame after which a media file is given up.', 0.001)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,6 +94,8 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
         about = (command.__doc__ or '').strip()
         print(f'{name}: {about}\n\nflags:\n{flags.FLAGS.module_help(command)}\n{flags.FLAGS.module_help(__name__)}')
         return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files may hold bytes that are no text
     logging.set_verbosity(logging.WARNING)  # Orbax logs every step
     words = parse(name, [resolve_config(word) for word in words])
     missing = [flag for flag in command.REQUIRED if flags.FLAGS[flag].value in (None, [])]
@@ -98,6 +103,8 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
         fail(f'{words[0]!r}: {name} takes flags alone; {name} --help lists them')
     if missing:
         fail(f'--{missing[0]}: {name} needs it; {name} --help tells more')
+    if DECODE_TIMEOUT.present:
+        os.environ[box.TIMEOUT] = str(DECODE_TIMEOUT.value)  # which worker processes inherit
     try:
         under_srun = int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
         if COORDINATOR.value or DISTRIBUTED.value or under_srun:
@@ -151,4 +158,4 @@ def choose(config: Any, tasks: Mapping[str, T]) -> T:
 
 def fail(error: object) -> NoReturn:
     """Ends the process with one line on stderr and exit code 1."""
-    sys.exit(f'error: {" ".join(str(error).split())}')
+    sys.exit(f'error: {one_line(error)}')

@@ -27,6 +27,25 @@ def multilabel_soft_margin(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray,
     return -gains.mean(axis=-1)
 
 
+def softmax_cross_entropy(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray, 'b c']) -> Float[jax.Array, ' b']:
+    """Cross-entropy of tags under a softmax over the classes (Loss1 of CVPR Fig. 6); of several tags, each has an equal share.
+
+    `-sum_i y_i / |y| log softmax(x)_i`
+
+    Args:
+        logits: before the softmax.
+        labels: multi-hot tags in {0, 1}; an example without tags has loss 0.
+    Returns:
+        The loss of each example, in nats.
+    Raises:
+        ValueError: the shapes differ or are not two-dimensional.
+    """
+    if logits.ndim != 2 or logits.shape != labels.shape:
+        raise ValueError(f'logits {logits.shape} and labels {labels.shape} must have one shape [b, c]')
+    shares = labels / jnp.maximum(labels.sum(axis=-1, keepdims=True), 1)
+    return -(shares * jax.nn.log_softmax(logits)).sum(axis=-1)
+
+
 def binary_cross_entropy(logits: Float[AnyArray, 'b h w'], target: Float[AnyArray, 'b h w']) -> Float[jax.Array, ' b']:
     """Binary cross-entropy of a map (the first term of Eq. 17), mean over its pixels.
 

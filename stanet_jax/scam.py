@@ -1,6 +1,9 @@
 """Class activation maps and their selective fusion, as pure functions on arrays (TPAMI Sec. 3)."""
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, Num
 
 from stanet_jax.arrays import AnyArray
@@ -56,7 +59,7 @@ def soft_filter(confidence: Float[AnyArray, 'b s c'], tags: Num[AnyArray, 'b c']
 
 
 def scam(cams: Float[AnyArray, 'b s h w'], weights: Float[AnyArray, 'b s'], eps: float = 1e-4) -> Float[jax.Array, 'b h w']:
-    """Selective class activation mapping (Eq. 2, and Eq. 8 over more sources).
+    """Selective class activation mapping (TPAMI Eq. 2, and Eq. 8 over more sources).
 
     `Z((sum_s w_s cam_s + eps) / (sum_s w_s + eps))`; where all weights are zero the map is constant, and `Z` turns it into zeros.
 
@@ -96,8 +99,38 @@ def fuse_product(sta: Float[AnyArray, '*lead h w'], short: Float[AnyArray, '*lea
     return min_max(min_max(sta) * min_max(short) * min_max(long)) / 2 * min_max(sta + short + long) / 2
 
 
+def fuse_maximum(sta: Float[AnyArray, '*lead h w'], short: Float[AnyArray, '*lead h w'],
+                 long: Float[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead h w']:
+    """What the authors' release has in place of `fuse_predictions`: the maximum of the three students' maps at every place."""
+    return jnp.maximum(jnp.maximum(sta, short), long)
+
+
+def blur(maps: Float[AnyArray, '*lead h w'], sigma: float) -> Float[jax.Array, '*lead h w']:
+    """Each map under a Gaussian of `sigma` pixels, cut at four sigma; beyond its border a map is mirrored. 0 leaves maps as they are."""
+    if not sigma:
+        return jnp.asarray(maps)
+    reach = int(4 * sigma + 0.5)
+    kernel = np.exp(-np.arange(-reach, reach + 1)**2 / (2 * sigma**2)).astype(np.float32)
+
+    def along(x, axis):
+        padded = jnp.pad(x, [(reach, reach) if k == axis else (0, 0) for k in range(x.ndim)], mode='symmetric')
+        taps = (weight * jax.lax.slice_in_dim(padded, k, k + x.shape[axis], axis=axis) for k, weight in enumerate(kernel / kernel.sum()))
+        return functools.reduce(jnp.add, taps)
+    return along(along(maps, maps.ndim - 2), maps.ndim - 1)
+
+
+def cut(maps: Num[AnyArray, '*lead h w'], factor: float) -> Float[jax.Array, '*lead h w']:
+    """Sets what is below `factor` times a map's mean to 0 and scales the rest to [0, 1], as the release does with pseudo-fixations.
+
+    A `factor` of 0 only scales.
+    """
+    return min_max(jnp.where(maps < factor * maps.mean(axis=(-2, -1), keepdims=True), 0, maps))
+
+
 def smooth(maps: Float[AnyArray, 't h w'], valid: Bool[AnyArray, ' t'], reach: int = 2) -> Float[jax.Array, 't h w']:
-    """The mean of each map over the frames `t - reach ... t + reach` (Sec. 3.2); at a clip's ends, over those frames that exist.
+    """The mean of each map over the frames `t - reach ... t + reach`; at a clip's ends, over those frames that exist.
+
+    The authors' release does so, the papers do not name it.
 
     Args:
         maps: of the frames of one clip.
@@ -112,7 +145,7 @@ def smooth(maps: Float[AnyArray, 't h w'], valid: Bool[AnyArray, ' t'], reach: i
 
 
 def tight_box(map: Float[AnyArray, 'h w'], factor: float = 2.0) -> Int32[jax.Array, '4']:
-    """The tightest box around all pixels strictly above `factor` times the map's mean (Sec. 3.2).
+    """The tightest box around all pixels strictly above `factor` times the map's mean (TPAMI Sec. 3.2).
 
     Returns:
         (y0, x0, y1, x1) in pixels, end-exclusive; the whole frame where no pixel is above.
@@ -133,6 +166,8 @@ def tight_box(map: Float[AnyArray, 'h w'], factor: float = 2.0) -> Int32[jax.Arr
 
 def widen_box(box: Int[AnyArray, '4'], shape: tuple[int, int], least: float = 1 / 8) -> Int32[jax.Array, '4']:
     """Widens a box about its centre, within the frame, so that each side is at least `least` of the frame's side.
+
+    The papers have no such limit.
 
     Args:
         box: (y0, x0, y1, x1) in pixels, end-exclusive.

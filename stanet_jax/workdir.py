@@ -1,6 +1,7 @@
 """A run's folder: its config, files that are written whole or not at all, and reading it back."""
 import concurrent.futures
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -20,17 +21,30 @@ def barrier(name: str) -> None:
     multihost_utils.sync_global_devices(name)
 
 
+def hidden_name(name: str) -> str:
+    """A name for what becomes the file or folder `name` when it is whole: hidden, and short, as file systems take 255 bytes alone."""
+    return f'.{name[:40]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}'
+
+
+def scratch_path(path: pathlib.Path, kind: str = 'new') -> pathlib.Path:
+    """A path beside a file or folder for what becomes it, of this process alone, with `kind` as its suffix."""
+    return path.with_name(f'{hidden_name(path.name)}.{os.getpid()}.{kind}')
+
+
 def replace_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file atomically: under a temporary name, which then replaces the file."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(text)
+    """Writes a text file atomically, in UTF-8: under a temporary name, which then replaces the file.
+
+    Bytes of file names that are no text stand in it as `\\udc..`.
+    """
+    temporary = scratch_path(path)
+    temporary.write_text(text, 'utf-8', 'backslashreplace')
     temporary.replace(path)
 
 
 @contextlib.contextmanager
 def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields the path of a folder to write, which takes the place of `folder` when the block ends; nothing of it is left where it fails."""
-    new, old = (folder.with_name(f'.{folder.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
+    new, old = (scratch_path(folder, kind) for kind in ('new', 'old'))
     try:
         yield new
         if folder.exists():
@@ -105,6 +119,7 @@ def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],
     missing = [i for i in range(jax.process_index(), len(names), jax.process_count()) if again or not (out / names[i]).exists()]
 
     def put(write, name):
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         write(scratch / name)
         if (out / name).is_dir():
             shutil.rmtree(out / name)

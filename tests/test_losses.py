@@ -1,5 +1,6 @@
 """The losses against NumPy in float64."""
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,6 +26,17 @@ class MultilabelSoftMargin(chex.TestCase):
     def test_is_finite_at_large_logits(self):
         result = losses.multilabel_soft_margin(jnp.array([[1e4, -1e4]]), jnp.array([[0., 1.]]))
         np.testing.assert_allclose(result, [1e4])
+
+
+def test_softmax_cross_entropy():
+    rng = np.random.default_rng(6)
+    logits, labels = rng.normal(0, 5, (5, 9)), rng.integers(0, 2, (5, 9))
+    labels[0], labels[1] = 0, np.eye(9)[4]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = [-sum(np.log(p[i, k]) for k in np.flatnonzero(row)) / max(row.sum(), 1) for i, row in enumerate(labels)]
+    np.testing.assert_allclose(jax.jit(losses.softmax_cross_entropy)(np.float32(logits), np.float32(labels)), expected, rtol=2e-5)
+    with unchecked(), pytest.raises(ValueError, match='one shape'):
+        losses.softmax_cross_entropy(jnp.zeros((2, 3)), jnp.zeros((2, 4)))
 
 
 def test_other_shapes_are_refused():

@@ -2,6 +2,7 @@
 import jax
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from stanet_jax import scam
 from tests.signatures import unchecked
@@ -113,3 +114,19 @@ def test_predictions_of_three_students_are_fused():
     np.testing.assert_allclose(jax.jit(scam.fuse_predictions)(a, b, c), product / 2 + total / 2, atol=1e-6)
     np.testing.assert_allclose(jax.jit(scam.fuse_product)(a, b, c), product / 2 * total / 2, atol=1e-6)
     assert not product[1].any()
+
+
+def test_the_releases_last_steps():
+    """The maximum of three maps, a Gaussian over a map as SciPy has it, and the cut of what is below a multiple of the mean."""
+    rng = np.random.default_rng(5)
+    three = rng.uniform(size=(3, 2, 13, 11))
+    np.testing.assert_allclose(jax.jit(scam.fuse_maximum)(*three), three.max(axis=0), rtol=1e-6)
+    for sigma in (0.0, 0.7, 2.0):
+        expected = np.stack([scipy.ndimage.gaussian_filter(x, sigma) for x in three[0]]) if sigma else three[0]
+        np.testing.assert_allclose(jax.jit(scam.blur, static_argnums=1)(three[0], sigma), expected, rtol=1e-5)
+    maps = rng.uniform(size=(2, 9, 9))**6
+    for factor in (0.0, 3.0):
+        expected = np.where(maps < factor * maps.mean(axis=(1, 2), keepdims=True), 0, maps)
+        low, high = (of(expected, axis=(1, 2), keepdims=True) for of in (np.min, np.max))
+        np.testing.assert_allclose(jax.jit(scam.cut, static_argnums=1)(maps, factor), (expected - low) / (high - low), rtol=1e-5, atol=1e-7)
+    assert not np.asarray(scam.cut(np.ones((4, 4)), 3.0)).any()

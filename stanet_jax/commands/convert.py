@@ -14,6 +14,8 @@ from stanet_jax import cli
 NAME = flags.DEFINE_string('name', None, 'Which encoder: vgg16, resnext101_32x8d, resnet101, resnet38, vggsound, yamnet, ...')
 SRC = flags.DEFINE_string('src', None, 'What to read: a .pth, .pt, .safetensors or .h5 file, or the folder of a SavedModel.')
 OUT = flags.DEFINE_string('out', '', 'Folder to write; by default the cache, where weights=fetched finds them.')
+PREFIX = flags.DEFINE_string('prefix', '', 'What comes before the names of the tensors, in a file of torch that holds the encoder '
+                             'several times: model, ema, ...')
 REQUIRED = ('name', 'src')
 
 
@@ -24,7 +26,7 @@ def main() -> None:
     from stanet_jax.training import checkpoint
     from stanet_jax.weights import sources
     from stanet_jax.weights.convert import convert
-    converted = convert(cli.required(SRC), cli.required(NAME))
+    converted = convert(cli.required(SRC), cli.required(NAME), PREFIX.value)
     if OUT.value:
         checkpoint.replace_variables(OUT.value, converted.variables)
     place = OUT.value or sources.keep(sources.source_of(cli.required(NAME)), converted.variables)

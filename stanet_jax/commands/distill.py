@@ -3,6 +3,7 @@
     stanet distill --config=pseudo_gt --workdir=runs/pseudo_gt                   all stages of the pseudo-fixations
     stanet distill --config=pseudo_gt:coarse --workdir=runs/pseudo_gt/coarse     the maps of one
     stanet distill --config=sta --workdir=runs/sta                               a student
+    stanet distill --config=cam_baselines --workdir=runs/cam_baselines           class activation maps of S, to compare with
 """
 from absl import flags
 from ml_collections import config_flags
@@ -16,9 +17,10 @@ REQUIRED = ('config', 'workdir')
 
 def main() -> None:
     """Runs the stage that `config.task` names."""
+    from stanet_jax.baselines import maps as cam_baselines
     from stanet_jax.eps import masks, saliency, training
     from stanet_jax.pipeline import run
     from stanet_jax.stages import maps, students
     tasks = {'maps': maps.run, 'pseudo_gt': run.run_pseudo_gt, 'student': students.run, 'saliency': saliency.run, 'eps': masks.run,
-             'deeplab': training.train}
+             'deeplab': training.train, 'cam_baselines': cam_baselines.run}
     cli.choose(CONFIG.value, tasks)(CONFIG.value, cli.required(WORKDIR))

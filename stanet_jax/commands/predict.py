@@ -8,7 +8,8 @@
 from absl import flags
 
 from stanet_jax import InputError
-from stanet_jax.inference import METHODS
+from stanet_jax.inference import CLASS_MAPS, METHODS, find_method
+from stanet_jax.media import box
 
 VIDEO = flags.DEFINE_multi_string('video', [], 'A video or a picture, or a folder of them; may be given several times, or as plain '
                                   'words.')
@@ -16,7 +17,8 @@ IMAGE = flags.DEFINE_string('image', '', 'An image, or a folder of images, to be
 CHECKPOINT = flags.DEFINE_multi_string('checkpoint', None, 'Folder of a run that `distill` made, of one student or of all three, '
                                        'whose maps are fused; RUN/STA is one net of a run. May be given several times. By default '
                                        '"default", the packaged student. For images: of DeepLab.')
-METHOD = flags.DEFINE_enum('method', None, METHODS, 'A method without training, in place of a run.')
+METHOD = flags.DEFINE_string('method', '', f'A method without training, in place of a run: {", ".join(METHODS)}. With --checkpoint=RUN/S a '
+                             f'class activation map of S, of the class that it predicts: {", ".join(CLASS_MAPS)}.')
 NAMES = flags.DEFINE_enum('names', 'eyemap', ['eyemap', 'stavis'], 'What the maps are called: maps/eyeMap_%05d.png, or pred_sal_%06d.jpg, '
                           'as the evaluation code of the STAViS release reads them.')
 SIDE = flags.DEFINE_integer('side', 0, 'Width and height of the frames that the students see, in pixels: smaller is faster. By default '
@@ -30,16 +32,17 @@ REQUIRED, WORDS = (), 'videos and pictures'
 def main(words: list[str]) -> None:
     """Predicts the videos and pictures, given by flags or as words, or the images."""
     videos, runs = [*VIDEO.value, *words], CHECKPOINT.value or []
-    if runs and METHOD.value:
-        raise InputError('--checkpoint, --method: one of them at a time')
+    if METHOD.value:
+        find_method(METHOD.value, runs)
     if bool(videos) == bool(IMAGE.value):
         raise InputError('--video, --image: give one of them')
     if IMAGE.value:
-        if len(runs) != 1 or NAMES.present:
+        if len(runs) != 1 or NAMES.present or METHOD.value:
             raise InputError('--image: takes one --checkpoint, and no --names or --method; fixation maps of pictures need no --image')
         from stanet_jax.eps.prediction import predict_images
         predict_images(runs[0], IMAGE.value, OUT.value)
         return
+    box.start()  # it imports what it needs while this process does
     from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
-    predict_videos(open_predictor(runs or ['default'], METHOD.value, SIDE.value), videos, OUT.value, NAMES.value)
+    predict_videos(open_predictor(runs if runs or METHOD.value else ['default'], METHOD.value, SIDE.value), videos, OUT.value, NAMES.value)

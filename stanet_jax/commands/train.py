@@ -16,6 +16,7 @@ REQUIRED = ('config',)
 def main() -> None:
     """Runs the training that `config.task` names."""
     from stanet_jax.eps import training
-    from stanet_jax.stages import audio_switch, classifiers
-    tasks = {'classifiers': classifiers.run, 'switch': audio_switch.run, 'eps': training.train}
+    from stanet_jax.pipeline import run
+    from stanet_jax.stages import audio_switch
+    tasks = {'classifiers': run.run_coarse, 'switch': audio_switch.run, 'eps': training.train}
     cli.choose(CONFIG.value, tasks)(CONFIG.value, WORKDIR.value)

@@ -11,6 +11,9 @@ from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.data.clips import Clips
+from stanet_jax.media.picture import open_picture
+
+LABELS, ANSWERS = 'labels.jsonl', 'answers.jsonl'  # of the audio switch: what it learns, and what its net answers
 
 
 def read_lines(path: str | os.PathLike, remedy: str) -> list[dict[str, Any]]:
@@ -33,17 +36,22 @@ class Annotations:
 
     Args:
         clips: whose frames are asked for, by their index.
-        switch: folder of a run of `configs/audio_switch.py`, whose labels become `phi`; with '' `phi` is 1 where there is sound.
+        switch: folder of a run of the audio switch, whose labels become `phi`; with '' `phi` is 1 where there is sound.
+        hears_by: which file of it: `LABELS`, which the switch learned, or `ANSWERS`, what its net says of the same frames.
+        open_only: whether `mask` is False where `phi` is 0.
         boxes: folder that a stage of `configs/pseudo_gt.py` wrote, which gives each frame's `box` (y0, x0, y1, x1), as shares of the
             frame's height and width.
-        maps: such a folder, which gives the pseudo-fixation `target`, a PIL image, and a `mask`, False where the map is empty.
+        maps: such a folder, which gives the pseudo-fixation `target`, a PIL image of the frames' size, and a `mask`, False where the
+            map is empty.
     Raises:
         InputError: one of the folders is missing, or was made from other clips.
     """
 
-    def __init__(self, clips: Clips, switch: str | os.PathLike = '', boxes: str | os.PathLike = '', maps: str | os.PathLike = ''):
-        self._names = clip_names(clips)
-        self._phi = labels(switch, clips) if switch else None
+    def __init__(self, clips: Clips, switch: str | os.PathLike = '', boxes: str | os.PathLike = '', maps: str | os.PathLike = '',
+                 hears_by: str = LABELS, open_only: bool = False):
+        self._names, self._size = clip_names(clips), (clips.side, clips.side)
+        self._open_only = open_only
+        self._phi = labels(switch, clips, hears_by) if switch else None
         self._boxes = manifest(boxes, clips, 'box') if boxes else None
         self._maps = pathlib.Path(maps) / clips.split if maps else None
         self._empty = manifest(maps, clips, 'empty') if maps else None
@@ -53,11 +61,13 @@ class Annotations:
         result: dict[str, Any] = {}
         if self._phi:
             result['phi'] = self._phi[clip][frame]
+            if self._open_only:
+                result['mask'] = np.bool_(result['phi'] > 0)
         if self._boxes:
             result['box'] = tuple(self._boxes[clip][frame])
         if self._maps and self._empty:
-            with PIL.Image.open(map_path(self._maps, self._names[clip], frame)) as image:
-                result['target'] = image.copy()
+            with open_picture(map_path(self._maps, self._names[clip], frame)) as image:
+                result['target'] = image.copy() if image.size == self._size else image.resize(self._size, PIL.Image.Resampling.BILINEAR)
             result['mask'] = np.bool_(not self._empty[clip][frame])
         return result
 
@@ -67,10 +77,10 @@ def map_path(folder: str | os.PathLike, name: str, frame: int) -> pathlib.Path:
     return pathlib.Path(folder) / name / 'maps' / f'eyeMap_{frame + 1:05d}.png'
 
 
-def labels(folder: str | os.PathLike, clips: Clips) -> list[Float[np.ndarray, ' t']]:
-    """Reads the label, 0 or 1, that the audio switch learns for each frame of each clip; InputError as `Annotations`."""
-    path = pathlib.Path(folder) / 'labels.jsonl'
-    remedy = 'train the switch first: stanet train --config=audio_switch'
+def labels(folder: str | os.PathLike, clips: Clips, file: str = LABELS) -> list[Float[np.ndarray, ' t']]:
+    """Reads the label, 0 or 1, that the audio switch has for each frame of each clip, see `Annotations`; InputError as there."""
+    path = pathlib.Path(folder) / file
+    remedy = 'train the switch first: stanet train --config=audio_switch; one that is there is finished by the same command'
     lines = [line for line in read_lines(path, remedy) if line['split'] == clips.split]
     if [(line['id'], len(line['labels'])) for line in lines] != [(clip['id'], clip['frames']) for clip in clips.clips]:
         raise InputError(f'{path}: made from other {clips.split} clips than these; {remedy}')

@@ -10,9 +10,11 @@ import tqdm
 from stanet_jax import InputError
 from stanet_jax.data import ave
 from stanet_jax.data.preparation import Source
-from stanet_jax.media.video import open_media, video_stream
+from stanet_jax.media import box
+from stanet_jax.media.header import read_header
 
 SHOWN = 5  # how many names a line lists
+UNUSABLE = {'has no video': 'no video', 'is encrypted': 'encrypted', 'crashes': 'crashes the decoder', 'no frame': 'hangs the decoder'}
 
 
 def some(names: Iterable[str]) -> str:
@@ -67,10 +69,10 @@ def probe(paths: Sequence[str]) -> list[str]:
         if not os.path.exists(path):
             return 'missing file'
         try:
-            with open_media(path) as container:
-                return 'no video' if video_stream(container) is None else 'sound' if container.streams.audio else 'silent'
-        except InputError:
-            return 'cannot be read'
+            return 'sound' if box.call(read_header, path).has_sound else 'silent'
+        except (InputError, OSError) as error:
+            found = str(error).removeprefix(f'{path}: ')
+            return next((why for words, why in UNUSABLE.items() if found.startswith(words)), 'cannot be read')
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(tqdm.tqdm(pool.map(state, paths), 'videos', len(paths), unit='video', mininterval=1))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from tensorflow_datasets.core import DatasetBuilder
 
@@ -35,7 +35,7 @@ class Clips:
         categories: sorted names; a clip's tags are indices into them.
         split: its name.
         side: width and height of the frames, in pixels.
-        rate: frames per second.
+        rate: frames per second; 0 where each clip has its video's own, see `rate_of`.
         folder: of the records.
         features: what frozen encoders give of the frames as the nets see them; None where encoders are not frozen.
         whole: the same of whole frames, where `features` are of crops.
@@ -49,6 +49,7 @@ class Clips:
     features: Features | None = None
     whole: Features | None = None
     _by_tag: dict[int, list[int]] | None = None  # kept by `of_tag`
+    _ends: Int[np.ndarray, ' n'] | None = None  # kept by `ends`
 
     def __init__(self, builder: DatasetBuilder, split: str):
         """Opens a split of a set that `preparation.prepare` gives; InputError where it has no such split."""
@@ -83,10 +84,21 @@ class Clips:
         """Gives the names of a clip's tags, with semicolons between."""
         return ';'.join(self.categories[tag] for tag in self.clips[index]['tags'])
 
+    @property
+    def ends(self) -> Int[np.ndarray, ' n']:
+        """The number of frames up to each clip's end, from the first clip's start on."""
+        if self._ends is None:
+            self._ends = np.cumsum([clip['frames'] for clip in self.clips])
+        return self._ends
+
+    def rate_of(self, index: int) -> float:
+        """Gives the frames per second of a clip."""
+        return self.rate or self.clips[index]['rate']
+
     def only(self, indices: Iterable[int]) -> 'Clips':
         """Gives a `Clips` of these clips alone."""
         result = copy.copy(self)
-        result.clips, result._by_tag = [self.clips[i] for i in indices], None
+        result.clips, result._by_tag, result._ends = [self.clips[i] for i in indices], None, None
         return result
 
     def with_features(self, features: Features | None, whole: Features | None = None) -> 'Clips':
@@ -109,15 +121,15 @@ class Clips:
         """Reads all of a clip as it is stored; of a silent one the sound is empty."""
         clip = self.clips[index]
         frames = [self._records.read(clip['first'] + k, 'image') for k in range(clip['frames'])]
-        sounds = [self._records.read(clip['first'] + k, 'sound') for k, _ in sound_starts(clip['frames'], self.rate)]
-        return StoredClip(frames, np.frombuffer(b''.join(sounds), '<i2'))
+        sounds = [self._records.read(clip['first'] + k, 'sound') for k, _ in sound_starts(clip['frames'], self.rate_of(index))]
+        return StoredClip(frames, np.frombuffer(b''.join(sounds), '<i2'), self.rate_of(index))
 
     def sound(self, index: int, centre: float) -> Float[np.ndarray, '16000']:
         """Reads the second of sound around `centre` seconds, in [-1, 1], as `sound.audio_window`; zeros for a silent clip."""
         clip = self.clips[index]
         start, length = audio_window_bounds(clip['samples'], centre)
         end = min(start + length, clip['samples'])
-        starts = sound_starts(clip['frames'], self.rate)
+        starts = sound_starts(clip['frames'], self.rate_of(index))
         window = np.zeros(length, np.float32)
         for (k, first), last in zip(starts, [s for _, s in starts[1:]] + [clip['samples']], strict=True):
             lo, hi = max(first, start), min(last, end)

@@ -35,7 +35,9 @@ from stanet_jax import InputError
 from stanet_jax.data import records
 from stanet_jax.data.preparation import Listing, Source
 from stanet_jax.data.shards import SourceClip, skip
-from stanet_jax.media.video import VIDEO_SUFFIXES, duration
+from stanet_jax.media import box
+from stanet_jax.media.header import duration
+from stanet_jax.media.video import VIDEO_SUFFIXES
 
 SPLITS = ('train', 'validation', 'test')
 SHARES = (0.8, 0.1, 0.1)
@@ -43,6 +45,7 @@ INSTRUCTIONS = ('put videos into folders that are named by their tags, DIR/<tag>
                 'with columns file,tag,start,end')
 KIND = 'clip'  # of clips of which no other is known
 _COLUMNS = ('file', 'tag', 'start', 'end')
+_LONGEST_NAME = 200  # bytes, as file systems take 255 and more is added to it
 _REST = 1.0  # seconds; a shorter rest is no clip of its own
 
 
@@ -121,8 +124,11 @@ def read_listing(root: pathlib.Path, table: pathlib.Path | None, files: Sequence
 
 
 def clip_name(name: str) -> str:
-    """Makes a name that is a folder's of a path: without its suffix, with `__` in place of separators."""
-    return '__'.join(part for part in pathlib.PurePath(name).with_suffix('').parts if part not in ('/', '.', '..'))
+    """Makes a name that is a folder's of a path: without its suffix, with `__` in place of separators, cut where it is very long."""
+    joined = '__'.join(part for part in pathlib.PurePath(name).with_suffix('').parts if part not in ('/', '.', '..'))
+    if len(os.fsencode(joined)) <= _LONGEST_NAME:
+        return joined
+    return f'{joined[:_LONGEST_NAME // 5]}_{hashlib.sha256(os.fsencode(joined)).hexdigest()[:12]}'
 
 
 # ----------------------------------------------------------------------------------------------------------- what is there
@@ -226,8 +232,8 @@ def read_durations(paths: Sequence[str]) -> list[float | None]:
     """Reads how long each file is, in seconds; None where it cannot be read."""
     def read(path):
         try:
-            return duration(path)
-        except Exception:  # The decoders raise whatever a damaged file makes them; why it is skipped is found when it is decoded.
+            return box.call(duration, path)
+        except (InputError, OSError):  # why it is skipped is found when it is decoded
             return None
     unique = list(dict.fromkeys(paths))
     found = records.in_order(read, unique, os.cpu_count() or 1)
@@ -269,7 +275,7 @@ def draw_splits(videos: Sequence[Video], readable: Sequence[bool], shares: Seque
             drawn[video.source] = 'train'
             films[video.tags[0]].append(video.source)
     for tag, of in films.items():
-        rng = np.random.default_rng([seed, zlib.crc32(tag.encode())])
+        rng = np.random.default_rng([seed, zlib.crc32(tag.encode('utf-8', 'surrogateescape'))])
         order = rng.permutation(sorted(of)).tolist()
         for split, count in zip(SPLITS, split_counts(len(order), shares), strict=True):
             drawn.update(dict.fromkeys(order[:count], split))

@@ -21,8 +21,12 @@ AnnotationFn = Callable[[int, int], dict[str, Any]]  # (clip, frame) -> what is 
 def target_frame(clips: Clips, per_clip: int, index: int, rng: np.random.Generator | None = None) -> tuple[int, int]:
     """Gives the (clip, frame) of example `index`.
 
-    A clip is divided into `per_clip` equal parts; an example is one frame of one part, drawn by `rng`, or the middle one without it.
+    A clip is divided into `per_clip` equal parts; an example is one frame of one part, drawn by `rng`, or the middle one without it. With
+    0 parts, every frame of every clip is an example.
     """
+    if not per_clip:
+        clip = int(np.searchsorted(clips.ends, index, side='right'))
+        return clip, int(index - clips.ends[clip] + clips.clips[clip]['frames'])
     clip, part = divmod(index, per_clip)
     place = (part + (0.5 if rng is None else rng.uniform())) / per_clip
     frames = clips.clips[clip]['frames']
@@ -31,6 +35,13 @@ def target_frame(clips: Clips, per_clip: int, index: int, rng: np.random.Generat
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 GUARD = 4  # long-term fragments lie outside `frame - GUARD ... frame + GUARD`
+
+
+def centre_box(box: Box, share: float) -> Box:
+    """Gives the box in the middle of `box`, of the same aspect, with sides `share` times as long."""
+    y0, x0, y1, x1 = box
+    y, x = (y1 - y0) * (1 - share) / 2, (x1 - x0) * (1 - share) / 2
+    return y0 + y, x0 + x, y1 - y, x1 - x
 
 
 def random_box(box: Box, least: float, rng: np.random.Generator) -> Box:
@@ -79,14 +90,14 @@ def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: s
         if clips.features:
             result['embedding'] = clips.features.heard(info, frame)
         else:
-            result['audio'] = FRONT_ENDS[sound].function(clips.sound(clip, frame / clips.rate))
+            result['audio'] = FRONT_ENDS[sound].function(clips.sound(clip, frame / clips.rate_of(clip)))
         result['phi'] = np.float32(info['samples'] > 0)
     return result
 
 
 def sample_fragments(clips: Clips, clip: int, frame: int, frames: int, granularity: str, count: int,
                      rng: np.random.Generator | None = None) -> list[tuple[int, int]]:
-    """Chooses the other fragments that a net of SCAM+ or STA+ sees beside a target (TPAMI Sec. 4).
+    """Chooses the other fragments that a net of SCAM+ or STA+ sees beside a target (TPAMI Sec. 4.2).
 
     Args:
         clips: a split; clip, frame: the target in it.
@@ -132,13 +143,15 @@ class Examples:
 
     Attributes:
         clips: to read from.
-        per_clip: examples that a clip gives in an epoch.
+        per_clip: examples that a clip gives in an epoch; 0 for each of its frames once.
         frames, sound: what is read of each fragment, see `read_fragment`.
         annotations: what else is known of a frame. Its `phi` and `tags` replace those that are read; an example with a False `mask` does
             not count; `target`, a PIL image, is cropped like the frames; the target frame's `box` is what the frames of all fragments
             are cropped to, and is not part of the example.
         draw: `(index, rng) -> (clip, frame)`, used in place of `target_frame`.
         least_crop: side of the smallest random crop, as a share of the box. Features of frozen encoders are neither cropped nor mirrored.
+        centre_crop: side of what of the middle of the box is used at all while learning.
+        mirror: whether every second example is mirrored while learning.
         granularity: 'short', 'long' or 'cross' for examples of several fragments, see `sample_fragments`, or ''. With it `frames`,
             `audio` (or features in their place), `phi` and `target` have a first axis of size 1 + count, the target fragment before the
             others. Where there are `target` maps, `known` [1 + count] tells which of them count, and `mask` is True where at least one
@@ -153,12 +166,14 @@ class Examples:
     annotations: AnnotationFn | None = None
     draw: Callable[[int, np.random.Generator | None], tuple[int, int]] | None = None
     least_crop: float = 1.0
+    centre_crop: float = 1.0
+    mirror: bool = True
     granularity: str = ''
     count: int = 2
     levels: tuple[str, ...] = ('C5',)
 
     def __len__(self) -> int:
-        return len(self.clips) * self.per_clip
+        return len(self.clips) * self.per_clip or int(self.clips.ends[-1])
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Reads example `index` as a dict of arrays, augmented by `rng`; `mask` tells whether it counts."""
@@ -170,7 +185,8 @@ class Examples:
         places, known = [(clip, frame)], self.known(clip, frame)
         box, mirror = known.get('box', WHOLE), False
         if rng is not None and not self.clips.features:
-            box, mirror = random_box(box, self.least_crop, rng), rng.uniform() < 0.5
+            box = random_box(centre_box(box, self.centre_crop), self.least_crop, rng)
+            mirror = rng.uniform() < 0.5 and self.mirror
         if self.granularity:
             places += sample_fragments(self.clips, clip, frame, self.frames, self.granularity, self.count, rng)
         fragments: list[dict[str, Any]] = [

@@ -7,6 +7,7 @@ TensorFlow Datasets (TFDS) reads the result, without TensorFlow; `clips.Clips` r
 """
 import concurrent.futures
 import functools
+import glob
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.naming import ShardedFileTemplate
 from tqdm import tqdm
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.data import records
 from stanet_jax.data.shards import SUMMARIES, Shard, SourceClip, plan_shards, write_shard
 
@@ -60,6 +61,15 @@ class Source(NamedTuple):
     instructions: str
     prepared: str
     cut: str = ''
+
+
+def all_for_training(source: Source) -> Source:
+    """A source whose clips, of all splits, are for training: the papers train on every clip of AVE and measure on other sets."""
+    def read():
+        listing = source.read()
+        skipped = [{**what, 'split': 'train'} for what in listing.skipped]
+        return Listing(listing.categories, {'train': [clip for clips in listing.splits.values() for clip in clips]}, skipped)
+    return source._replace(read=read, cut='_'.join(filter(None, (source.cut, 'all'))))
 
 
 # ------------------------------------------------------------------------------------------------- two ways to write them all
@@ -142,8 +152,9 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
     Args:
         source: the set.
         side: width and height of the frames, in pixels.
-        rate: frames per second.
-        prepared: folder of the records, `source.prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second.
+        rate: frames per second; 0 for each video's own frames, all of them.
+        prepared: folder of the records, `source.prepared` by default; about 9 GB for AVE at 256 pixels, 8 a second,
+            and 33 GB for all of its 1.1 million frames.
         workers: clips decoded at a time, the number of cores by default.
         beam: the runner of Apache Beam that prepares in place of threads; '' for none.
         beam_options: of Beam's pipeline, as on a command line.
@@ -153,15 +164,16 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
     Returns:
         The TFDS builder. Its `info.metadata` holds `categories` (sorted; a tag is an index into them); `side` and `rate`; `splits`, for
         each split a list of clips `{id, tags, kind, source, first, frames, samples}`, where first is the index of the clip's first record
-        and samples the length of its sound; `skipped`, a list of `{split, id, line, reason, detail}`; and the `fingerprint`.
+        and samples the length of its sound, and where the set's rate is 0, the clip's own `rate`; `skipped`, a list of
+        `{split, id, line, reason, detail}`; and the `fingerprint`.
 
     Raises:
         InputError: there is no readable clip, `prepared` cannot be written, or it was made from another state of the source.
     """
-    if side < 1 or not rate > 0:
-        raise InputError(f'side and rate: frames need a side of at least 1 and a rate above 0, got {side} and {rate}')
+    if side < 1 or not rate >= 0:
+        raise InputError(f'side and rate: frames need a side of at least 1 and a rate of 0 or more, got {side} and {rate}')
     prepared = pathlib.Path(prepared or source.prepared)
-    folder = prepared / source.name / (f'{side}px_{rate:g}fps' + (f'_{source.cut}' if source.cut else '')) / VERSION
+    folder = prepared / source.name / (f'{side}px_{f"{rate:g}" if rate else "all"}fps' + (f'_{source.cut}' if source.cut else '')) / VERSION
     if process == 0 and not folder.exists():
         write_all = functools.partial(write_by_beam, runner=beam, options=beam_options) if beam else functools.partial(
             write_in_threads, title=f'Preparing {source.name}', workers=workers or os.cpu_count() or 1)
@@ -215,7 +227,7 @@ def _write(source, side, rate, folder, write_all):
 
 def _clear(folder):
     """Removes what was begun beside a set that is done: of an earlier state of the source, or by another run."""
-    for old in folder.parent.glob(f'{folder.name}.incomplete-*'):
+    for old in folder.parent.glob(f'{glob.escape(folder.name)}.incomplete-*'):
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -241,4 +253,4 @@ def summarise(metadata: Mapping[str, Any]) -> str:
     for reason in sorted({s['reason'] for s in skipped}):
         found = [s['id'] + (f' ({s["detail"]})' if s['detail'] else '') for s in skipped if s['reason'] == reason]
         reasons.append(f'{reason} ({len(found)}): {", ".join(found[:10])}' + (', ...' if len(found) > 10 else ''))
-    return text + (': ' + '; '.join(reasons) if reasons else '')
+    return one_line(text + (': ' + '; '.join(reasons) if reasons else ''))

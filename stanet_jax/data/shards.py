@@ -17,6 +17,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from stanet_jax import InputError
 from stanet_jax.data.clips import sound_starts
+from stanet_jax.media import box
 from stanet_jax.media.clip import StoredClip, read_clip
 
 # A split has about 32 shards, so that many workers have something to do, but a shard no fewer clips than 8 and no more than 64.
@@ -55,7 +56,7 @@ class Shard(NamedTuple):
         number, total: which of the split's shards it is, from 0 on, and how many there are.
         first: the index of its first clip among the clips listed in the split.
         clips: its clips.
-        side, rate: width and height of frames in pixels, and frames per second.
+        side, rate: width and height of frames in pixels, and frames per second, or 0 for each video's own.
     """
     folder: str
     dataset: str
@@ -124,7 +125,7 @@ def write_shard(shard: Shard, tick: Callable[[], Any] = lambda: None) -> None:
             if stored is None:
                 skipped.append(skip(shard.split, clip.id, clip.line, reason, detail))
             else:
-                clips.append(_store(writer, number, clip, stored, shard.rate))
+                clips.append(_store(writer, number, clip, stored) | ({} if shard.rate else {'rate': stored.rate}))
             tick()
         writer.close()
         temporary.replace(shard.path)
@@ -141,17 +142,17 @@ def try_read(clip: SourceClip, rate: float, side: int) -> tuple[StoredClip | Non
     if not os.path.exists(clip.path):
         return None, 'missing file', ''
     try:
-        return read_clip(clip.path, rate=rate, side=side, start=clip.start, end=clip.end), '', ''
+        return box.call(read_clip, clip.path, rate, side, clip.start, clip.end), '', ''
     except InputError as e:
         return None, 'cannot be read', str(e).removeprefix(f'{clip.path}: ').split(';')[0]
-    except Exception as e:  # The decoders raise whatever a damaged file makes them.
-        return None, 'cannot be read', f'{type(e).__name__}: {e}'
+    except OSError as e:
+        return None, 'cannot be read', str(e)
 
 
-def _store(writer, number, clip, stored, rate):
+def _store(writer, number, clip, stored):
     """Writes the records of a clip; gives its line in the metadata."""
     sound = np.zeros(0, np.int16) if stored.sound is None else stored.sound
-    for record in clip_records(number, stored.frames, sound, rate):
+    for record in clip_records(number, stored.frames, sound, stored.rate):
         writer.write(_serialise(**record))
     return {'id': clip.id, 'tags': list(clip.tags), 'kind': clip.kind, 'source': clip.source, 'frames': len(stored.frames),
             'samples': len(sound)}

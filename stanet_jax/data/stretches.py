@@ -53,7 +53,7 @@ def read_sounds(clips: Clips, clip: int, span: range, front_end: str) -> Float[n
     """Reads what is heard around each of n frames of a clip; beyond its end, around its last one. `front_end` as in `read_stretch`."""
     info, sounds, heard = clips.clips[clip], {}, []
     for k in span:
-        centre = min(k, info['frames'] - 1) / clips.rate
+        centre = min(k, info['frames'] - 1) / clips.rate_of(clip)
         window = audio_window_bounds(info['samples'], centre)
         if window not in sounds:  # at a clip's ends several frames share one
             sounds[window] = FRONT_ENDS[front_end].function(clips.sound(clip, centre))

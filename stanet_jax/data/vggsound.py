@@ -87,7 +87,7 @@ def find_files(root: str | os.PathLike) -> dict[str, str]:
         folders[:] = sorted(name for name in folders if name != 'prepared' and not name.startswith('.'))
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
-            if suffix.lower() in VIDEO_SUFFIXES:
+            if suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.'):
                 found.setdefault(stem, os.path.join(folder, name))
     return found
 

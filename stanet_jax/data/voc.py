@@ -29,6 +29,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.data import records
+from stanet_jax.data.lists import read_text
+from stanet_jax.media.picture import open_picture, to_grey
 
 LISTS = {'train': 'train.txt', 'train_aug': 'train_aug.txt', 'validation': 'val.txt', 'test': 'test.txt'}  # of VOC 1,464; with SBD 10,582
 CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'dining table', 'dog', 'horse',
@@ -100,13 +102,13 @@ def lists(root: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def read_ids(path: pathlib.Path) -> list[str]:
     """Reads a list of ids: the first field of each line, which may be the path of an image, as in DeepLab's lists."""
-    return [pathlib.PurePosixPath(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()]
+    return [pathlib.PurePosixPath(line.split()[0]).stem for line in read_text(path).splitlines() if line.strip()]
 
 
 def class_names(root: pathlib.Path) -> list[str]:
     """Reads the names of the classes from `classes.txt`; without that file they are VOC's."""
     path = root / 'classes.txt'
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()] if path.exists() else list(CLASSES)
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path.exists() else list(CLASSES)
 
 
 def read_tags(root: pathlib.Path, classes: int) -> dict[str, list[int]] | None:
@@ -115,7 +117,7 @@ def read_tags(root: pathlib.Path, classes: int) -> dict[str, list[int]] | None:
     if not path.exists():
         return None
     tags = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         name, *labels = line.split() or ['']
         if not all(label.isdecimal() and 1 <= int(label) <= classes for label in labels):
             raise InputError(f'{path}:{number}: must be an id and labels from 1 to {classes}, got {line!r}')
@@ -142,7 +144,7 @@ def read_image(root: pathlib.Path, name: str, tags: Mapping[str, list[int]] | No
         InputError, OSError: it cannot be used.
     """
     image, mask = root / 'JPEGImages' / f'{name}.jpg', root / 'SegmentationClassAug' / f'{name}.png'
-    with PIL.Image.open(image, formats=['JPEG']) as opened:
+    with open_picture(image, ('JPEG',)) as opened:
         size = opened.convert('RGB').size  # decodes it: a truncated one is an OSError
     labels = None
     if mask.exists():
@@ -163,7 +165,7 @@ def read_image(root: pathlib.Path, name: str, tags: Mapping[str, list[int]] | No
 
 def read_labels(file: str | os.PathLike | io.BytesIO) -> UInt8[np.ndarray, 'h w']:
     """Reads the labels of a PNG file: indices of its palette, or grey values; InputError where it holds colours instead."""
-    with PIL.Image.open(file) as image:
+    with open_picture(file) as image:
         if image.mode not in ('P', 'L'):
             raise InputError(f'{file}: its mode is {image.mode}; labels are a palette\'s places (P) or grey values (L)')
         return np.array(image)
@@ -275,17 +277,17 @@ class Images:
     def saliency(self, index: int) -> PIL.Image.Image:
         """Reads the saliency map of an image in 8 bits, resized to the image's size."""
         info = self.images[index]
-        with PIL.Image.open(self._saliency / f'{info["id"]}.png') as image:
-            return image.convert('L').resize((info['width'], info['height']), PIL.Image.Resampling.BILINEAR)
+        with open_picture(self._saliency / f'{info["id"]}.png') as image:
+            return to_grey(image).resize((info['width'], info['height']), PIL.Image.Resampling.BILINEAR)
 
     def with_saliency(self) -> tuple['Images', int]:
         """Gives the images that have a readable saliency map, and the number of the others; InputError where none has one."""
         def has(info):
             try:
-                with PIL.Image.open(self._saliency / f'{info["id"]}.png') as image:
+                with open_picture(self._saliency / f'{info["id"]}.png') as image:
                     image.verify()
                 return True
-            except (OSError, SyntaxError):  # Pillow raises either for a damaged PNG
+            except InputError:
                 return False
         indices = [i for i, info in enumerate(self.images) if has(info)]
         if not indices:

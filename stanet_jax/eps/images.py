@@ -137,7 +137,10 @@ class ImageExamples:
 
 
 def mask_reader(folder: str | os.PathLike, images: voc.Images) -> Callable[[int], UInt8[np.ndarray, 'h w']]:
-    """A function that reads the mask `<id>.png` of image `index` from a folder; InputError where it is missing or of another size."""
+    """A function that reads the mask `<id>.png` of image `index` from a folder.
+
+    It raises InputError where the mask is missing, of another size, or has a label that is neither a class nor `voc.IGNORED`.
+    """
     folder = pathlib.Path(folder)
 
     def read(index):
@@ -148,5 +151,7 @@ def mask_reader(folder: str | os.PathLike, images: voc.Images) -> Callable[[int]
         labels = voc.read_labels(path)
         if labels.shape != (info['height'], info['width']):
             raise InputError(f'{path}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {info["width"]}x{info["height"]}')
+        if (largest := labels[labels != voc.IGNORED].max(initial=0)) > len(images.categories):
+            raise InputError(f'{path}: label {largest}, but there are {len(images.categories)} classes')
         return labels
     return read

@@ -10,10 +10,11 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.data import voc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.nets import make_net
+from stanet_jax.media.picture import read_picture
 from stanet_jax.workdir import write_missing
 
 
@@ -35,14 +36,13 @@ class ImageFolder:
         path, self.classes = pathlib.Path(path), classes
         if not path.exists():
             raise InputError(f'{path}: no such file or folder')
-        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith('.')) if path.is_dir() else [path]
         for file in files:
             try:
-                with PIL.Image.open(file) as image:
-                    width, height = image.convert('RGB').size
+                height, width, _ = read_picture(file).shape
                 self.images.append({'id': file.stem, 'path': file, 'width': width, 'height': height})
-            except (OSError, PIL.Image.DecompressionBombError) as error:
-                print(f'left out: {file}: not an image ({error})', file=sys.stderr)
+            except InputError as error:
+                print(one_line(f'left out: {error}'), file=sys.stderr)
         names = [info['id'] for info in self.images]
         if not names:
             raise InputError(f'{path}: holds no image that can be read')
@@ -53,9 +53,8 @@ class ImageFolder:
         return len(self.images)
 
     def image(self, index: int) -> PIL.Image.Image:
-        """An image in RGB."""
-        with PIL.Image.open(self.images[index]['path']) as image:
-            return image.convert('RGB')
+        """An image in RGB, turned as its EXIF tag says it is to be shown."""
+        return PIL.Image.fromarray(read_picture(self.images[index]['path']))
 
     def tags(self, index: int) -> Float[np.ndarray, ' c']:
         """Zeros, as the image has no tags."""

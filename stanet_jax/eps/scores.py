@@ -7,7 +7,6 @@ import tempfile
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Bool
 
 from stanet_jax import InputError
@@ -15,6 +14,7 @@ from stanet_jax.data import voc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.images import mask_reader
 from stanet_jax.eps.metrics import BoundaryScores, boundary_counts, boundary_f1, confusion_matrix, edge_counts, ious, label_edges, share
+from stanet_jax.media.picture import open_picture
 from stanet_jax.workdir import replace_text
 
 
@@ -49,19 +49,21 @@ def score_masks(images: voc.Images, folder: str | os.PathLike, context: str | os
 
     Args:
         images: with the true masks; images without one are left out.
-        folder: of masks `<id>.png`.
+        folder: of masks `<id>.png`, whose undecided pixels, 255, are of no class.
         context: folder of maps `<id>.png`, above 0 at the background that comes with a class; '' for none.
         boundaries: folder of SBD's true boundaries `<id>.mat` (EPS Table 1), for the images that it has; '' for those of the true masks.
     Raises:
-        InputError: a mask is missing or of another size than its image, no image has a true mask, or boundaries that are no image's.
+        InputError: a mask cannot be used, see `mask_reader`, no image has a true mask, or boundaries that are no image's.
     """
     read, classes = mask_reader(folder, images), len(images.categories)
-    confusion, in_context = np.zeros((classes + 1,) * 2, np.int64), np.zeros(classes + 1, np.int64)
+    # The last label is that of pixels that a mask leaves undecided, which is never true: they are missed.
+    confusion, in_context = np.zeros((classes + 2,) * 2, np.int64), np.zeros(classes + 2, np.int64)
     boundary, count, bounded = np.zeros(4, np.int64), 0, 0
     for index, info in enumerate(images.images):
         if info['mask']:
             mask, true = read(index), images.mask(index)
-            confusion += confusion_matrix(mask, true, classes + 1)
+            decided = np.where(mask == voc.IGNORED, classes + 1, mask)
+            confusion += confusion_matrix(decided, true, classes + 2)
             count += 1
             tolerance, file = max(1, 0.0075 * np.hypot(*true.shape)), pathlib.Path(boundaries) / f'{info["id"]}.mat'
             if not boundaries:
@@ -70,11 +72,11 @@ def score_masks(images: voc.Images, folder: str | os.PathLike, context: str | os
                 boundary += edge_counts(label_edges(mask), sbd_boundaries(file, mask.shape), tolerance)
                 bounded += 1
             if context:
-                with PIL.Image.open(pathlib.Path(context) / f'{info["id"]}.png') as image:
-                    in_context += np.bincount(mask[np.asarray(image) > 0], minlength=classes + 1)
+                with open_picture(pathlib.Path(context) / f'{info["id"]}.png') as image:
+                    in_context += np.bincount(decided[np.asarray(image) > 0], minlength=classes + 2)
     if not count:
         raise InputError(f'{images.split}: none of its images has a mask to be compared to')
-    names, iou = ['background', *images.categories], ious(confusion)
+    names, iou = ['background', *images.categories], ious(confusion)[:-1]
     confused = {name: share(in_context[k], confusion[k, k]) for k, name in enumerate(names) if k} if context else None
     return MaskScores(count, float(np.nanmean(iou)), dict(zip(names, iou.tolist(), strict=True)), boundary_f1(boundary), bounded, confused)
 

@@ -1,4 +1,5 @@
 """Checks a folder of fixation sets for what is missing; the first fixation maps of each video are read, nothing is written."""
+import glob
 import os
 import pathlib
 
@@ -17,7 +18,7 @@ def check_sets(root: str | os.PathLike) -> tuple[list[str], bool]:
             lines.append(f'  {name}: {error}')
             continue
         any_used = True
-        lists = sorted(path.name for path in (pathlib.Path(root) / 'fold_lists').glob(f'{name}_list_test*_fps.txt'))
+        lists = sorted(path.name for path in (pathlib.Path(root) / 'fold_lists').glob(f'{glob.escape(name)}_list_test*_fps.txt'))
         lines.append(f'  {name}: {len(videos)} videos, {sum(v.frames for v in videos):,} frames, '
                      + (f'listed in {", ".join(lists)}' if lists else 'all that are there, as it has no list in fold_lists'))
         lines += [f'    {line}' for line in missing[:SHOWN]] + ([f'    and {len(missing) - SHOWN} more'] if len(missing) > SHOWN else [])

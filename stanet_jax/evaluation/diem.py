@@ -26,7 +26,9 @@ from jaxtyping import Float, Int
 
 from stanet_jax import InputError
 from stanet_jax.evaluation.fixations import count_points, list_folders
-from stanet_jax.media.video import decode, open_media, video_stream
+from stanet_jax.media import box
+from stanet_jax.media.header import count_frames
+from stanet_jax.workdir import hidden_name
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1
@@ -90,7 +92,7 @@ def write_video(name: str, observers: Sequence[Gaze], frames: int, shape: tuple[
         out: folder of the set's annotations.
         screen: (h, w) of the screen that the video was shown on.
     """
-    scratch = out / f'.{name}'
+    scratch = out / hidden_name(name)
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / 'maps').mkdir(parents=True)
     for k in range(frames):
@@ -100,16 +102,6 @@ def write_video(name: str, observers: Sequence[Gaze], frames: int, shape: tuple[
         density = np.uint8(np.round(255 * density_map(points, shape, sigma)))
         PIL.Image.fromarray(density).save(scratch / 'maps' / f'eyeMap_{k + 1:05d}.png')
     scratch.rename(out / name)
-
-
-def size_of(path: str | os.PathLike) -> tuple[int, tuple[int, int]]:
-    """The number of frames of a video file, which is decoded to count them, and their shape (h, w)."""
-    with open_media(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f'{path}: no video in it; fetch it again')
-        count = sum(1 for _ in decode(container, [stream]))
-        return count, (stream.codec_context.height, stream.codec_context.width)
 
 
 def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, screen: tuple[int, int] = SCREEN) -> list[str]:
@@ -130,11 +122,11 @@ def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, scree
         try:
             if (target / name).exists():
                 continue
-            films = sorted(path for path in (folder / 'video').glob('*') if path.is_file())
+            films = sorted(path for path in (folder / 'video').glob('[!.]*') if path.is_file())
             if not films:
                 raise InputError(f'{folder}/video: holds no video')
-            frames, shape = size_of(films[0])
-            observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('*.txt'))]
+            frames, shape = box.call(count_frames, films[0])
+            observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('[!.]*.txt'))]
             if not observers:
                 raise InputError(f'{folder}/event_data: holds no gaze')
             write_video(name, observers, frames, shape, sigma, target, screen)

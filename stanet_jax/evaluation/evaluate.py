@@ -2,10 +2,10 @@
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from stanet_jax import InputError
-from stanet_jax.evaluation import fixations, protocols
+from stanet_jax.evaluation import fixations, protocols, pysaliency_door
 from stanet_jax.evaluation.map_sources import open_map_folders, score_students
 from stanet_jax.evaluation.references import reference_rows
 from stanet_jax.evaluation.results import SetResults, SetScores
@@ -18,11 +18,12 @@ from stanet_jax.workdir import replace_text
 
 def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | os.PathLike, maps: str | os.PathLike = '',
              checkpoint: str | os.PathLike | Sequence[str | os.PathLike] = '', workers: int = 1, compare: bool = False,
-             save: str | os.PathLike = '', method: str | None = None) -> SetResults | dict[str, SetResults]:
+             save: str | os.PathLike = '', method: str | None = None, thresholds: Sequence[float] = (),
+             samples: int = 0) -> SetResults | dict[str, SetResults]:
     """Scores a folder of maps, or students with the videos' own, no and foreign sound; prints the table, writes it as JSON and CSV.
 
     Args:
-        data: folder of fixation sets.
+        data: folder of fixation sets, or of one of pysaliency's, see `pysaliency_door`.
         set_name: one of them; '' for the only one; or 'all', where each has files of its own (`<out>_<set>.json`), maps are looked for
             in `<maps>/<set>`, and `out` holds the table of all.
         protocol: a key of `protocols.PROTOCOLS`.
@@ -32,7 +33,8 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
         workers: processes that score a folder of maps.
         compare: whether the papers' scores are printed beside the table of all sets.
         save: folder for the students' maps, `<save>/<set>/<video>/pred_sal_%06d.jpg`; '' for none.
-        method: one of `inference.METHODS`, in place of students.
+        method: in place of students, see `opening.open_predictor`; `samples` as there.
+        thresholds: see `protocols.Protocol`.
     Returns:
         The results; for 'all', {set: results}.
     Raises:
@@ -41,19 +43,19 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
     out = pathlib.Path(out)
     if out.suffix != '.json':
         raise InputError(f'--out={out}: must end in .json; the CSV is written beside it')
-    if protocol not in protocols.PROTOCOLS:
-        raise InputError(f'--protocol={protocol}: must be one of {", ".join(protocols.PROTOCOLS)}')
+    rules = protocols.choose_protocol(protocol, thresholds)
     students, source = None, str(maps)
     if not maps:
-        runs = [checkpoint] if isinstance(checkpoint, str | os.PathLike) else checkpoint
-        students, source = open_predictor(runs, method), method or ', '.join(map(str, runs))
+        runs = [checkpoint] if checkpoint and isinstance(checkpoint, str | os.PathLike) else list(checkpoint)  # type: ignore[arg-type]
+        students = open_predictor(runs, method, samples=samples)
+        source = ', '.join(map(str, runs)) if not method else f'{students.names[-1]} of {runs[0]}' if runs else method
     out.parent.mkdir(parents=True, exist_ok=True)
     if set_name != 'all':
-        return evaluate_set(data, set_name, protocol, out, maps, students, source, workers, save)
+        return evaluate_set(data, set_name, rules, out, maps, students, source, workers, save)
     results, missing = {}, []
     for name in fixations.list_folders(pathlib.Path(data) / 'annotations'):
         try:
-            results[name] = evaluate_set(data, name, protocol, out.with_name(f'{out.stem}_{name}.json'), maps and f'{maps}/{name}',
+            results[name] = evaluate_set(data, name, rules, out.with_name(f'{out.stem}_{name}.json'), maps and f'{maps}/{name}',
                                          students, source, workers, save)
         except InputError as error:
             missing.append(f'  {name}: {error}')
@@ -65,37 +67,43 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
     return results
 
 
-def evaluate_set(data: str | os.PathLike, set_name: str, protocol: str, out: pathlib.Path, maps: str | os.PathLike,
+def evaluate_set(data: str | os.PathLike, set_name: str, protocol: protocols.Protocol, out: pathlib.Path, maps: str | os.PathLike,
                  students: FilmPredictor | None, source: str, workers: int, save: str | os.PathLike) -> SetResults:
     """Evaluates one set, with the arguments of `evaluate`, and removes the scores kept for resuming when all is written.
 
     Args:
+        protocol: one of `protocols.PROTOCOLS`.
         maps: folder of maps.
         students: scored in place of a folder of maps where given.
         source: what the results call the folder or the students.
     """
-    rules = protocols.PROTOCOLS[protocol]
-    set_name, videos, mismatched = fixations.open_set(data, set_name)
+    found = pysaliency_door.open_set(data, set_name) if pysaliency_door.is_set(data) else fixations.open_set(data, set_name)
+    set_name, videos, mismatched = found.name, list[fixations.SetVideo](found.videos), found.missing
     if students is None:
-        maps_of_video, videos, lines = open_map_folders({'maps': maps}, videos, rules.first)
+        maps_of_video, videos, lines = open_map_folders({'maps': maps}, videos, protocol.first)
         mismatched += lines
-    cache = ScoreCache(out.with_suffix('.partial'), {'protocol': protocol, 'data': str(data), 'set': set_name, 'of': source,
-                                                     'videos': [video.name for video in videos]})
+    cache = ScoreCache(out.with_suffix('.partial'), {'protocol': protocol.name, 'thresholds': protocol.thresholds, 'data': str(data),
+                                                     'set': set_name, 'of': source, 'videos': [video.name for video in videos]})
     if students is None:
-        rows = score_all(maps_of_video, videos, rules, 'maps', cache, workers)
+        rows = score_all(maps_of_video, videos, protocol, 'maps', cache, workers)
     else:
-        rows = score_students(students, videos, rules, cache, save and f'{save}/{set_name}')
-    results = publish_scores(out, protocol, data, set_name, videos, source, mismatched, rows)
+        rows = score_students(students, videos, protocol, cache, save and f'{save}/{set_name}')
+    results = publish_scores(out, protocol.name, data, set_name, videos, source, mismatched, rows,
+                             maps_of_video.frames if students is None else None)
     cache.path.unlink(missing_ok=True)
     print(f'written: {out}, {out.with_suffix(".csv")}')
     return results
 
 
-def publish_scores(out: pathlib.Path, protocol: str, data: str | os.PathLike, set_name: str, videos: Sequence[fixations.Video], source: str,
-                   mismatched: list[str], rows: Mapping[str, SetScores]) -> SetResults:
-    """Adds the references to the rows, writes all with `write_scores`, prints the table and returns what is written."""
+def publish_scores(out: pathlib.Path, protocol: str, data: str | os.PathLike, set_name: str, videos: Sequence[fixations.SetVideo],
+                   source: str, mismatched: list[str], rows: Mapping[str, SetScores],
+                   frames: Callable[[str], Container[int]] | None = None) -> SetResults:
+    """Adds the references to the rows, writes all with `write_scores`, prints the table and returns what is written.
+
+    `frames` tells which frames of the video of a name are scored; all by default.
+    """
     results = SetResults(protocol=protocol, set_name=set_name, data=str(data), source=source, mismatched=mismatched,
-                         rows={**rows, **reference_rows(data, videos, protocols.PROTOCOLS[protocol])})
+                         rows={**rows, **reference_rows(data, videos, protocols.PROTOCOLS[protocol], frames)})
     write_scores(out, results)
     print(format_scores(results))
     return results

@@ -18,13 +18,18 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
-import PIL.Image
 import scipy.io
+import scipy.ndimage
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from stanet_jax import InputError
+from stanet_jax.data.lists import read_text
+from stanet_jax.media import box
+from stanet_jax.media.picture import open_picture, to_rgb
 from stanet_jax.media.sound import read_sound
 
+MAT_VARIABLES = ('eyeMap', 'observers')
+LARGEST_MAP = 2 ** 28  # pixels; a damaged file may tell of any number
 FPS = 25.0  # frames a second of a video that is in no fold list
 
 
@@ -43,6 +48,20 @@ class GazeVideo(Protocol):
     def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None: ...
 
     def density(self, k: int) -> Float[np.ndarray, 'h w'] | None: ...
+
+
+@runtime_checkable
+class SetVideo(GazeVideo, Protocol):
+    """A video of a set, which can also be seen and heard: a `Video`, or what has these members of it."""
+
+    @property
+    def fps(self) -> float: ...
+
+    def frame(self, k: int) -> UInt8[np.ndarray, 'h w 3']: ...
+
+    def wave(self) -> Float[np.ndarray, ' n'] | None: ...
+
+    def observers(self, k: int) -> Num[np.ndarray, 'n 2'] | None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +91,7 @@ class Video:
 
     def wave(self) -> Float[np.ndarray, ' n'] | None:
         """The sound, mono, 16 kHz; None for a silent video."""
-        return read_sound(self.sound) if self.sound.exists() else None
+        return box.call(read_sound, self.sound) if self.sound.exists() else None
 
     def density(self, k: int) -> Float[np.ndarray, 'h w'] | None:
         """The fixation density of frame k, from 0 to 255; None where the file is missing."""
@@ -93,7 +112,15 @@ class Video:
     def observers(self, k: int) -> Num[np.ndarray, 'n 2'] | None:
         """The fixation of each observer in frame k, (y, x) in pixels; None where they are not known."""
         content = self._mat(k)
-        return None if content is None else content.get('observers')
+        points = None if content is None else content.get('observers')
+        if points is None:
+            return None
+        points = np.asarray(points)
+        if not points.size:
+            return np.zeros((0, 2))
+        if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'buif':
+            raise InputError(f'{self._mat_path(k)}: its observers are no points (y, x); fetch the set\'s annotations again')
+        return points
 
     def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None:
         """How many observers fixate each pixel of frame k; where they are not known, `fixations`."""
@@ -107,26 +134,45 @@ class Video:
         path = self._mat_path(k)
         if not path.exists():
             return None
-        try:
-            return read_mat(path)
-        except (ValueError, TypeError, KeyError, EOFError, OSError, zlib.error, scipy.io.matlab.MatReadError) as error:
-            raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
+        return box.call(read_mat, path)  # in its memory, whatever a damaged file says of its size
 
 
 def read_mat(path: str | os.PathLike) -> dict[str, Any]:
-    """The variables of a .mat file, {name: array}, of either format: up to v7, or v7.3, which is HDF5 with the axes in reverse order."""
+    """The fixations in a .mat file, {name: array}, of either format: up to v7, or v7.3, which is HDF5 with the axes in reverse order.
+
+    Raises:
+        InputError: it is damaged, or says that it is larger than memory.
+    """
     try:
-        return scipy.io.loadmat(path)
+        return {name: x for name, x in scipy.io.loadmat(path, variable_names=MAT_VARIABLES).items() if name in MAT_VARIABLES}
     except NotImplementedError:
+        pass  # v7.3
+    except (ValueError, TypeError, KeyError, EOFError, OSError, MemoryError, zlib.error, scipy.io.matlab.MatReadError) as error:
+        raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
+    try:
         with h5py.File(path) as file:
-            return {name: np.asarray(data).T for name, data in file.items() if isinstance(data, h5py.Dataset)}
+            found = {name: file[name] for name in MAT_VARIABLES if isinstance(file.get(name), h5py.Dataset)}
+            if any(data.size > LARGEST_MAP for data in found.values()):
+                raise ValueError(f'a map of more than {LARGEST_MAP:,} pixels')
+            return {name: np.asarray(data).T for name, data in found.items()}
+    except (ValueError, TypeError, KeyError, OSError, MemoryError, RuntimeError) as error:
+        raise InputError(f'{path}: cannot be read ({error}); fetch the set\'s annotations again') from None
 
 
 def count_points(points: Num[np.ndarray, 'n 2'], shape: tuple[int, int]) -> Int[np.ndarray, 'h w']:
-    """How many of the points, (y, x) in pixels, are nearest to each pixel of a frame of `shape` (h, w)."""
-    counts, places = np.zeros(shape, int), np.round(points).astype(int)
-    np.add.at(counts, tuple(np.clip(places, 0, np.array(shape) - 1).T), 1)
+    """How many of the points, (y, x) in pixels, are nearest to each pixel of a frame of `shape` (h, w).
+
+    Points that are off the frame or not finite, as of an eye that is lost, are left out.
+    """
+    counts = np.zeros(shape, int)
+    places = points[((points > -0.5) & (points < np.array(shape))).all(axis=1)]
+    np.add.at(counts, tuple(np.minimum(np.round(places).astype(int), np.array(shape) - 1).T), 1)
     return counts
+
+
+def blurred_density(counts: Num[np.ndarray, 'h w']) -> Float[np.ndarray, 'h w']:
+    """The density of fixations: how many there are in each pixel, blurred by a Gaussian with sigma 5 % of the height."""
+    return scipy.ndimage.gaussian_filter(np.float64(counts), 0.05 * len(counts), mode='constant')
 
 
 def read_image(path: str | os.PathLike, mode: str) -> Num[np.ndarray, 'h w *channels']:
@@ -135,12 +181,9 @@ def read_image(path: str | os.PathLike, mode: str) -> Num[np.ndarray, 'h w *chan
     Raises:
         InputError: the file is missing or cannot be read as an image.
     """
-    try:
-        with PIL.Image.open(path) as image:
-            deep = mode == 'L' and image.mode[0] in 'IF'  # 16 bits or floats, which conversion would clip
-            return np.asarray(image if deep else image.convert(mode))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f'{path}: cannot be read as an image ({error}); fetch or make it again') from None
+    with open_picture(path) as image:
+        deep = mode == 'L' and image.mode[0] in 'IF'  # 16 bits or floats, which conversion would clip
+        return np.asarray(image if deep else to_rgb(image) if mode == 'RGB' else image.convert(mode))
 
 
 def normalise_name(name: str) -> str:
@@ -169,7 +212,7 @@ def read_fold_lists(root: pathlib.Path, name: str) -> dict[str, tuple[int, float
     listed = {}
     for path in [root / 'fold_lists' / f'{name}_list_test{fold}_fps.txt' for fold in ('', '_1', '_2', '_3')]:
         if path.exists():
-            for number, line in enumerate(path.read_text('utf-8', 'surrogateescape').split('\n'), 1):
+            for number, line in enumerate(read_text(path).split('\n'), 1):
                 fields = re.fullmatch(r'\s*(.*\S)\s+(\d+)\s+(\d+\.?\d*)\s*', line)
                 if fields and float(fields[3]) > 0:
                     listed[normalise_name(fields[1])] = int(fields[2]), float(fields[3])

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from stanet_jax import scam
+from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray
 from stanet_jax.evaluation import metrics, resizing
 
@@ -179,6 +179,7 @@ class Protocol:
         repeated: whether a pixel counts as often as it is fixated, or once.
         normalised: whether `prepare` min-maxes, so that no map has negative values, for which `kl_div` would be undefined.
         metrics: names of the scores.
+        thresholds: levels below which prepared maps are set to 0, one after the other, see `baselines.threshold`; none by default.
     """
     name: str
     first: int = 0
@@ -190,6 +191,7 @@ class Protocol:
     repeated: bool = False
     normalised: bool = False
     metrics: tuple[str, ...] = metrics.METRICS
+    thresholds: tuple[float, ...] = ()
 
 
 PROTOCOLS = {protocol.name: protocol for protocol in (
@@ -201,3 +203,10 @@ PROTOCOLS = {protocol.name: protocol for protocol in (
     Protocol('mit', negatives=other_images, average=all_frames, targets=metrics.counts, score=metrics.score_counts, repeated=True),
     # The NTIRE challenge on video saliency prediction.
     Protocol('ntire', prepare=bilinear_and_min_max, normalised=True, negatives=no_negatives, metrics=WITHOUT_SHUFFLED))}
+
+
+def choose_protocol(name: str, thresholds: Sequence[float] = ()) -> Protocol:
+    """The protocol of a name, which scores maps at each of the thresholds where there are any; InputError where there is no such name."""
+    if name not in PROTOCOLS:
+        raise InputError(f'--protocol={name}: must be one of {", ".join(PROTOCOLS)}')
+    return dataclasses.replace(PROTOCOLS[name], thresholds=tuple(thresholds))

@@ -4,32 +4,31 @@ import functools
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 
 from stanet_jax import InputError
+from stanet_jax.baselines.classical import centre_gaussian
 from stanet_jax.evaluation import fixations
-from stanet_jax.evaluation.fixations import count_points
+from stanet_jax.evaluation.fixations import SetVideo, blurred_density, count_points
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.results import SetScores
 from stanet_jax.evaluation.scoring import score
-from stanet_jax.inference.centre import centre_prior
 
 REFERENCES = ('ceiling', 'centre_prior', 'mean_map')  # names of their rows
 
 
 @dataclasses.dataclass(frozen=True)
 class HalfOfObservers:
-    """A video with the fixations of every second observer, whose density is blurred by a Gaussian with sigma 5 % of the height.
+    """A video with the fixations of every second observer, whose density is `fixations.blurred_density`.
 
     Attributes:
         video: with all observers.
         first: 0 or 1, the first observer that counts.
     """
-    video: fixations.Video
+    video: SetVideo
     first: int
 
     @property
@@ -57,7 +56,7 @@ class HalfOfObservers:
     def density(self, k: int) -> Float[np.ndarray, 'h w'] | None:
         """The blurred `counts` of frame k; None where the observers are not known."""
         counts = self.counts(k)
-        return None if counts is None else scipy.ndimage.gaussian_filter(np.float64(counts), 0.05 * len(counts), mode='constant')
+        return None if counts is None else blurred_density(counts)
 
     def maps(self) -> Iterator[Float[np.ndarray, 'h w']]:
         """Yields the density of each frame as a map to score; zeros where there is none."""
@@ -67,7 +66,7 @@ class HalfOfObservers:
             yield np.zeros(shape) if density is None else density
 
 
-def knows_observers(video: fixations.Video) -> bool:
+def knows_observers(video: SetVideo) -> bool:
     """Whether the first frame of a video that has fixations also has those of each observer."""
     try:
         first = next((k for k in range(video.frames) if video.fixations(k) is not None), None)
@@ -76,23 +75,31 @@ def knows_observers(video: fixations.Video) -> bool:
         return False
 
 
-def reference_rows(root: str | os.PathLike, videos: Sequence[fixations.Video], protocol: Protocol) -> dict[str, SetScores]:
+def reference_rows(root: str | os.PathLike, videos: Sequence[SetVideo], protocol: Protocol,
+                   frames: Callable[[str], Container[int]] | None = None) -> dict[str, SetScores]:
     """The scores of the references, {name: scores}.
 
     `ceiling`, one half of the observers as a map for the other, is there where observers are known, `centre_prior` always, and `mean_map`
-    where the folder `root` of the sets holds `train_mean_density.png`.
+    where the folder `root` of the sets holds `train_mean_density.png`. `frames` tells which frames of the video of a name are scored, by
+    default all of them.
     """
     rows, observed = {}, [video for video in videos if knows_observers(video)]
     if observed:
         others = [HalfOfObservers(video, 1) for video in observed]
-        rows['ceiling'] = score(lambda half: HalfOfObservers(half.video, 0).maps(), others, protocol, 'ceiling')
-    fixed = {'centre_prior': centre_prior()}
+        rows['ceiling'] = score(lambda half: _chosen(HalfOfObservers(half.video, 0).maps(), half.name, frames), others, protocol, 'ceiling')
+    fixed = {'centre_prior': np.asarray(centre_gaussian(np.zeros((64, 64, 3))))}
     if (pathlib.Path(root) / 'train_mean_density.png').exists():
         fixed['mean_map'] = fixations.read_image(pathlib.Path(root) / 'train_mean_density.png', 'L')
     for name, map_ in fixed.items():
-        rows[name] = score(functools.partial(_repeat, map_), videos, protocol, name)
+        rows[name] = score(functools.partial(_repeat, map_, frames), videos, protocol, name)
     return rows
 
 
-def _repeat(map_, video):
-    return itertools.repeat(map_, video.frames)
+def _repeat(map_, frames, video):
+    return _chosen(itertools.repeat(map_, video.frames), video.name, frames)
+
+
+def _chosen(maps, video, frames):
+    """The maps of the frames that are scored, None for the others."""
+    chosen = frames(video) if frames else None
+    return (map_ if chosen is None or k in chosen else None for k, map_ in enumerate(maps))

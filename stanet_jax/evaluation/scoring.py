@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, Num, Shaped
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray
+from stanet_jax.baselines import threshold
 from stanet_jax.evaluation import protocols
 from stanet_jax.evaluation.fixation_cache import FixationCache, read_density
 from stanet_jax.evaluation.fixations import GazeVideo
@@ -33,15 +34,15 @@ MapsOfVideo = Callable[[Any], Iterable[FrameMaps]]  # gives those of each frame 
 # ----------------------------------------------------------------------------------------------------------- sets of videos
 
 
-def score(maps_of_video: Callable[[Any], Iterable[Num[AnyArray, 'h w']]], videos: Sequence[GazeVideo], protocol: Protocol,
+def score(maps_of_video: Callable[[Any], Iterable[Num[AnyArray, 'h w'] | None]], videos: Sequence[GazeVideo], protocol: Protocol,
           name: str = 'maps') -> SetScores:
     """Scores one map for each frame of many videos.
 
     A video that cannot be read, or whose maps cannot, is listed as failed and left out of the means.
 
     Args:
-        maps_of_video: gives the maps of a video, one for each frame from the first on, which are read one at a time; it may raise
-            InputError.
+        maps_of_video: gives the maps of a video, one for each frame from the first on, None for a frame that is not scored, which are
+            read one at a time; it may raise InputError.
         videos: of the set.
         protocol: one of `protocols.PROTOCOLS`.
         name: shown on the progress line.
@@ -148,16 +149,17 @@ def score_in_processes(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], 
                        workers: int) -> Iterator[Outcome]:
     """Scores the videos at the places `todo` of `videos` by several processes, in the order in which they are done."""
     context = multiprocessing.get_context('spawn')  # JAX does not survive a fork
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (maps_of_video, videos, protocol.name)) as pool:
+    common = maps_of_video, videos, protocol.name, protocol.thresholds
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, common) as pool:
         for job in concurrent.futures.as_completed([pool.submit(_score, numbers) for numbers in split_jobs(videos, todo)]):
             yield from job.result()
 
 
-def _begin(maps_of_video, videos, name):
+def _begin(maps_of_video, videos, name, thresholds):
     """Sets a worker up with what its jobs have in common, on one thread of the CPU, whatever accelerator there is."""
     jax.config.update('jax_platforms', 'cpu')
     os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
-    protocol = protocols.PROTOCOLS[name]
+    protocol = protocols.choose_protocol(name, thresholds)
     global _score_job
     cache = FixationCache(videos, protocol.repeated)
     _score_job = functools.partial(score_job, maps_of_video, videos, protocol, cache, tick=lambda n: None)
@@ -207,7 +209,7 @@ def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol,
     """The scores of each frame of a video from the protocol's first on, {kind of maps: {metric: scores}}.
 
     Args:
-        maps: {kind: map} of each frame of the video.
+        maps: {kind: map} of each frame of the video; one where a kind has None is not scored.
         fixations: of the set, in which the video has the place `number`, which also seeds the draws of negatives.
         tick: called with n after each n frames.
     Raises:
@@ -217,23 +219,32 @@ def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol,
     if video.frames <= protocol.first:
         raise InputError(f'{video.name}: has {video.frames} frames; the protocol scores from frame {protocol.first + 1} on')
     fixated, shape = fixations.read(number)
-    negatives, count = protocol.negatives(fixations, number), 0
+    negatives, count, ticked = protocol.negatives(fixations, number), 0, protocol.first
     scores_of: dict[str, list[dict[str, np.ndarray]]] = {}
-    maps = itertools.islice(maps, protocol.first, None)
-    while batch := list(itertools.islice(maps, BATCH)):
-        start, count = protocol.first + count, count + len(batch)
-        if protocol.first + count > video.frames:
-            break
-        frames = range(start, start + len(batch))
+
+    def scored():
+        nonlocal count
+        for k, maps_of_frame in enumerate(maps):
+            count = k + 1
+            if protocol.first <= k < video.frames and all(map_ is not None for map_ in maps_of_frame.values()):
+                yield k, maps_of_frame
+
+    there = scored()
+    while found := list(itertools.islice(there, BATCH)):
+        frames, batch = zip(*found, strict=True)
         density = np.stack([read_density(video, k, shape) for k in frames])
         stacks = {kind: stack_maps([maps_of_frame[kind] for maps_of_frame in batch], video.name) for kind in batch[0]}
         scores = score_frames(stacks, density, [fixated[k] for k in frames], [negatives(k) for k in frames],
                               [(number, k) for k in frames], protocol)
         for kind, of_kind in scores.items():
             scores_of.setdefault(kind, []).append(of_kind)
-        tick(len(batch))
-    if protocol.first + count != video.frames:
+        tick(frames[-1] + 1 - ticked)
+        ticked = frames[-1] + 1
+    if count != video.frames:
         raise InputError(_wrong_number(video))
+    if not scores_of:
+        raise InputError(f'{video.name}: no frame that is scored has a map')
+    tick(count - ticked)
     return {kind: {metric: np.concatenate([scores[metric] for scores in batches]) for metric in protocol.metrics}
             for kind, batches in scores_of.items()}
 
@@ -256,9 +267,16 @@ def score_frames(stacks: Mapping[str, Float[np.ndarray, 'b h w']], density: Floa
         stack = maps[filled]
         # A map that is not negative falls below zero only where resizing overshoots.
         signed = (stack.min(axis=(1, 2)) < 0) & (not protocol.normalised)
-        scores = protocol.score(protocol.prepare(stack, shape), density[filled], **targets, signed=signed, metrics=protocol.metrics)
-        found[kind] = {metric: np.asarray(scores[metric])[:b].astype(np.float64) for metric in protocol.metrics}
+        for row, prepared in threshold_maps(kind, protocol.prepare(stack, shape), protocol.thresholds).items():
+            scores = protocol.score(prepared, density[filled], **targets, signed=signed & (not protocol.thresholds),
+                                    metrics=protocol.metrics)
+            found[row] = {metric: np.asarray(scores[metric])[:b].astype(np.float64) for metric in protocol.metrics}
     return found
+
+
+def threshold_maps(kind: str, maps: Float[AnyArray, 'b h w'], levels: Sequence[float]) -> dict[str, Float[AnyArray, 'b h w']]:
+    """The maps of a kind, ready to be scored, at each of the levels, {row: maps}, see `baselines.threshold`; as they are of no levels."""
+    return {f'{kind}, threshold {level:g}': threshold(maps, level) for level in levels} or {kind: maps}
 
 
 def score_pictures(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, fixations: FixationCache,

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +18,7 @@ from stanet_jax.data.features import LEVELS
 from stanet_jax.inference.runs import Nets
 from stanet_jax.models import backbones
 from stanet_jax.stages.nets import feature_shapes, levels_of
-from stanet_jax.stages.students import STUDENTS
+from stanet_jax.stages.students import FINAL_FUSIONS, STUDENTS
 
 
 def encode_block(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b h w 3'], audio: Float[AnyArray, 'b f t'],
@@ -38,18 +37,26 @@ def encode_block(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b 
     """
     pictures, sounds, phi = encode_frozen(variables, frames, audio, phi, nets)
     if 'encoder' in nets.frozen:
-        shown = {level: x[:, None] for level, x in pictures.items()}
+        shown: Any = {level: x[:, None] for level, x in pictures.items()}
     else:
-        small = backbones.normalise(nets.switch.encoder, frames)
-        shown = jax.image.resize(small, (len(small), nets.switch_side, nets.switch_side, 3), 'linear')[:, None]
+        shown = resized(backbones.normalise(nets.switch.encoder, frames), nets.sides['switch'])[:, None]
     opened = nets.switch.apply(variables['switch'], shown, sounds, phi)[0]
     seen: dict[str, Any] = {'phi': phi * (opened[:, 0] > 0)}
     for net, model in nets.models.items():
-        given = pictures if 'encoder' in nets.frozen else backbones.normalise(model.encoder, frames)
+        given: Any = pictures
+        if 'encoder' not in nets.frozen:  # a student that was trained on smaller frames than the first one sees smaller ones here, too
+            side = round(frames.shape[1] * nets.sides[net] / nets.sides[next(iter(nets.models))])
+            given = resized(backbones.normalise(model.encoder, frames), side)
         features: Any = model.apply(variables[net], given, method='encode_frames')
         heard = model.apply(variables[net], sounds, method='encode_audio')
         seen[net] = {**{level: features[level] for level in levels_of(net)}, 'heard': heard}
     return seen
+
+
+def resized(pictures: Float[AnyArray, 'b h w 3'], side: int) -> Float[AnyArray, 'b side side 3']:
+    """Normalised pictures at another side."""
+    same = pictures.shape[1:3] == (side, side)
+    return pictures if same else jax.image.resize(pictures, (len(pictures), side, side, 3), 'linear')
 
 
 def encode_frozen(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b h w 3'], audio: Float[AnyArray, 'b f t'],
@@ -72,26 +79,27 @@ def encode_frozen(variables: Mapping[str, Variables], frames: UInt8[AnyArray, 'b
 
 
 def blend_block(variables: Mapping[str, Variables], seen: Sequence[Mapping[str, Any]], triples: Int[AnyArray, 'b 3'], *,
-                models: Mapping[str, nn.Module], side: int) -> dict[str, AnyArray]:
+                nets: Nets, side: int) -> dict[str, AnyArray]:
     """STA's maps and the nodes of STA+ for a block of b moments.
 
     Args:
         variables: by student.
         seen: what `encode_block` gives of the block before, this block and the one after.
         triples: the moments just before, at and just after each moment, counted from the first moment of the three blocks.
-        models: students by name.
+        nets: the students.
         side: of the maps, in pixels.
     Returns:
         For STA its maps in [0, 1], [b, side, side]; for each STA+ its nodes, [b, h, w, 28].
     """
     near, middle = jax.tree.map(lambda *blocks: jnp.concatenate(blocks), *seen), triples[:, 1]
     result: dict[str, Any] = {}
-    for net, model in models.items():
+    for net, model in nets.models.items():
         apply, of = functools.partial(model.apply, variables[net]), near[net]
         given = of['C5'][triples], of['heard'][middle], near['phi'][middle]
         if net == 'STA':
             target = (of[level][middle] for level in ('C3', 'C4', 'C5'))
-            result[net] = jax.nn.sigmoid(apply(*target, apply(*given, method='blend'), (side, side), method='decode')[0])
+            logits = apply(*target, apply(*given, method='blend'), (side, side), method='decode')[0]
+            result[net] = scam.blur(jax.nn.sigmoid(logits), nets.blurs[net] * side)
         else:
             result[net] = apply(*given, method='node')
     return result
@@ -99,7 +107,7 @@ def blend_block(variables: Mapping[str, Variables], seen: Sequence[Mapping[str, 
 
 def reason_block(variables: Mapping[str, Variables], seen: Mapping[str, Any], blended: Sequence[Mapping[str, AnyArray]],
                  bank: Mapping[str, AnyArray], short: Int[AnyArray, 'b n'], long: Int[AnyArray, 'b n'], keep: Int[AnyArray, ' k'], *,
-                 models: Mapping[str, nn.Module], side: int) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:
+                 nets: Nets, side: int) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:
     """The students' maps of a block of b moments, and the bank for the next block.
 
     Args:
@@ -110,23 +118,23 @@ def reason_block(variables: Mapping[str, Variables], seen: Mapping[str, Any], bl
         short: the n short-term fragments of each moment, as places in the bank followed by the three blocks.
         long: the n long-term fragments, likewise.
         keep: the moments that the next bank holds, likewise.
-        models: students by name.
+        nets: the students.
         side: of the maps, in pixels.
     Returns:
-        Maps in [0, 1], [b, side, side], by student, and where there are all three students also their `product` (TPAMI Eq. 23) and
-        `final` (Eq. 21) fusion; and the next bank.
+        Maps in [0, 1], [b, side, side], by student, and where there are all three students also by
+        `students.FINAL_FUSIONS`; and the next bank.
     """
     maps: dict[str, AnyArray] = {}
     kept = dict(bank)
-    for net, model in models.items():
+    for net, model in nets.models.items():
         if net == 'STA':
             maps[net] = blended[1][net]
             continue
         every = jnp.concatenate([bank[net], *(block[net] for block in blended)])
         nodes = jnp.concatenate([blended[1][net][:, None], every[short if net == 'STA_short' else long]], axis=1)
         logits, _ = model.apply(variables[net], nodes, seen[net]['C5'][:, None], (side, side), method='decode')
-        maps[net], kept[net] = jax.nn.sigmoid(logits[:, 0]), every[keep]
-    if len(models) == len(STUDENTS):
+        maps[net], kept[net] = scam.blur(jax.nn.sigmoid(logits[:, 0]), nets.blurs[net] * side), every[keep]
+    if len(nets.models) == len(STUDENTS):
         three = [maps[net] for net in STUDENTS]
-        maps |= {'product': scam.fuse_product(*three), 'final': scam.fuse_predictions(*three)}
+        maps |= {name: fuse(*three) for name, fuse in FINAL_FUSIONS.items()}
     return maps, kept

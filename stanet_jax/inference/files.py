@@ -5,10 +5,11 @@ import itertools
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.media.picture import PICTURE_SUFFIXES
 from stanet_jax.media.video import VIDEO_SUFFIXES
 
@@ -34,11 +35,23 @@ def find_files(paths: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
     """The given files, and the videos and pictures in the given folders, each once; InputError where a folder holds none."""
     found, known = [], VIDEO_SUFFIXES | PICTURE_SUFFIXES
     for path in map(pathlib.Path, paths):
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known and p.is_file()) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if not p.name.startswith('.') and p.is_file())
+            inside = [p for p in files if p.suffix.lower() in known]
+            report_others(path, [p for p in files if p.suffix.lower() not in known])
         if not inside:
             raise InputError(f'{path}: no video in this folder, nor a picture (named {", ".join(sorted(known))}); name the files')
         found += inside
     return list({path.resolve(): path for path in found}.values())
+
+
+def report_others(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
+    """Says on standard error how many files of a folder are passed over, as their endings are not those of videos or pictures."""
+    if files:
+        endings = ', '.join(sorted({p.suffix.lower() or 'no ending' for p in files})[:10])
+        counted = f'{len(files)} {"files are" if len(files) > 1 else "file is"} passed over ({endings})'
+        print(one_line(f'{folder}: {counted}; a file that is named is read whatever its ending'), file=sys.stderr)
 
 
 def output_names(files: Sequence[pathlib.Path]) -> list[str]:
@@ -46,10 +59,17 @@ def output_names(files: Sequence[pathlib.Path]) -> list[str]:
     stems = collections.Counter(file.stem.casefold() for file in files)
     result: list[str] = []
     for file in files:
-        name = file.stem if stems[file.stem.casefold()] == 1 else file.name
-        numbered = itertools.chain([name], (f'{name}_{k}' for k in itertools.count(2)))
+        name = file.stem if stems[file.stem.casefold()] == 1 and file.stem.strip('.') else file.name
+        numbered = itertools.chain([name], (f'{shorten(name, 250)}_{k}' for k in itertools.count(2)))
         result.append(next(n for n in numbered if n.casefold() not in {r.casefold() for r in result}))
     return result
+
+
+def shorten(name: str, most: int) -> str:
+    """The beginning of a name that has at most `most` bytes on disk."""
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
 
 
 def result_folder(out: str | os.PathLike, name: str) -> pathlib.Path:

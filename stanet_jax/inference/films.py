@@ -8,8 +8,9 @@ from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray
+from stanet_jax.media import box
+from stanet_jax.media.header import read_header
 from stanet_jax.media.moments import Moment, moments_of_frames, read_moments
-from stanet_jax.media.video import frame_count
 
 
 @runtime_checkable
@@ -59,7 +60,8 @@ def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt
     if isinstance(video, str | os.PathLike):
         if sound is not None:
             raise InputError(f'{video}: a file is heard with its own sound; give its frames to have another one heard')
-        moments, fps = read_moments(video, predictor.side, predictor.front_end), frame_count(video).fps
+        fps = float(box.call(read_header, video).fps)
+        moments = box.iterate(read_moments, video, predictor.side, predictor.front_end)
     else:
         moments = moments_of_frames(video, sound, fps, predictor.side, predictor.front_end)
     times, maps = [], []

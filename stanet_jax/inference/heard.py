@@ -9,11 +9,6 @@ from stanet_jax.arrays import AnyArray
 COMBINATIONS = ('alone', 'times', 'beside')  # of the map of classes and what it is laid over
 
 
-def feature_sum(features: Float[AnyArray, 'b h w c']) -> Float[jax.Array, 'b h w']:
-    """The plain sum of an encoder's features over their channels, min-maxed."""
-    return scam.min_max(features.sum(axis=-1))
-
-
 def loudest_sounds(heard: Float[AnyArray, 'b sounds'], table: Bool[AnyArray, 'sounds classes']) -> Float[jax.Array, 'b classes']:
     """The probability of the loudest of the sounds that each image class makes; 0 for a class that makes none.
 

@@ -1,17 +1,29 @@
-"""Opens what predicts: the students of some runs, or a method without training."""
+"""Opens what predicts: the students of some runs, a method without training, or the class activation maps of a classifier."""
 import os
 from collections.abc import Sequence
 
+from stanet_jax import InputError
+from stanet_jax.inference import CLASSICAL, find_method
 from stanet_jax.inference.films import FilmPredictor
 
 
-def open_predictor(runs: Sequence[str | os.PathLike], method: str | None = None, side: int = 0) -> FilmPredictor:
-    """The students of some runs, or the method without training where one is named; InputError as these say.
+def open_predictor(runs: Sequence[str | os.PathLike], method: str | None = None, side: int = 0, samples: int = 0) -> FilmPredictor:
+    """The students of some runs; or where a method is named, this, and the run is that of S; InputError as these say.
 
-    `side` is that of the frames that they see, in pixels; 0 for their own.
+    Args:
+        runs: folders.
+        method: see `inference.find_method`.
+        side: of the frames that are seen, in pixels; 0 for their own.
+        samples: of `smooth_grad_cam_pp` and `ss_cam`, see `classifier.class_maps`.
     """
-    if method:
-        from stanet_jax.inference.training_free import TrainingFree  # here, as networks take long to import, and maps of a folder need none
-        return TrainingFree(method, side=side) if side else TrainingFree(method)
-    from stanet_jax.inference.predictor import Predictor
-    return Predictor(*runs, side=side)
+    if not method:
+        from stanet_jax.inference.predictor import Predictor
+        return Predictor(*runs, side=side)
+    method = find_method(method, runs)
+    if len(runs) > 1:
+        raise InputError(f'--checkpoint: one S at a time with --method={method}')
+    if runs or method in CLASSICAL:
+        from stanet_jax.inference import frame_maps  # here, as networks take long to import, and maps of a folder need none
+        return frame_maps.open_class_maps(method, runs[0], side, samples) if runs else frame_maps.open_classical(method)
+    from stanet_jax.inference.training_free import TrainingFree
+    return TrainingFree(method, side=side) if side else TrainingFree(method)

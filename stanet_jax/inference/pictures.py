@@ -14,9 +14,9 @@ from jaxtyping import Float
 from stanet_jax import InputError
 from stanet_jax.inference.files import prefetch, result_folder
 from stanet_jax.inference.films import FilmPredictor
+from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.overlay import MAP_NAMES, paint_picture
 from stanet_jax.media.picture import read_picture
-from stanet_jax.media.video import resize_frame
 from stanet_jax.workdir import replacing
 
 

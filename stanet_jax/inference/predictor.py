@@ -7,8 +7,8 @@ the first.
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from stanet_jax.inference.films import Maps, film_maps
 from stanet_jax.inference.runs import load_nets
 from stanet_jax.media.moments import Moment, moments_of_frames
 from stanet_jax.stages.nets import front_end
-from stanet_jax.stages.students import STUDENTS
+from stanet_jax.stages.students import FINAL_FUSIONS, STUDENTS
 from stanet_jax.training import sharding
 
 T = TypeVar('T')
@@ -102,12 +102,23 @@ def block_times(before: Sequence | None, this: Sequence, after: Sequence | None,
 # --------------------------------------------------------------------------------------------------------------- the students
 
 
+class Bank(NamedTuple):
+    """Moments that STA+ long takes fragments from, beside those around the target.
+
+    Attributes:
+        nodes: of STA+, by net, [BANK, h, w, 28]; None before there are any.
+        times: in seconds; inf where there is no moment.
+    """
+    nodes: Any
+    times: Float[np.ndarray, ' bank']
+
+
 class Predictor:
     """Trained students with their audio switch, ready to predict fixation maps.
 
     Attributes:
         side: of the frames that the students take and of their maps, in pixels.
-        rate: frames per second of their training: the neighbouring frames that they see are 1 / rate seconds away.
+        rate: frames per second of their training: the neighbouring frames that they see are 1 / rate seconds away; 0 for a video's own.
         front_end: which of `sound.FRONT_ENDS` makes what they hear.
         names: of the maps that are made; the last one is the prediction.
         hears: whether the maps depend on sound.
@@ -129,18 +140,19 @@ class Predictor:
         self.side: int = side or nets.config.get('predict_side', 0) or nets.config.data.side
         self.rate = float(nets.config.data.rate)
         self.front_end = front_end(nets.config)
-        self.names: tuple[str, ...] = (*nets.models, *(('product', 'final') if len(nets.models) == len(STUDENTS) else ()))
+        three = len(nets.models) == len(STUDENTS)
+        self.names: tuple[str, ...] = (*nets.models, *(sorted(FINAL_FUSIONS, key=nets.fusion.__eq__) if three else ()))
         self._count = nets.fragments
         self._mesh = sharding.make_mesh()
         self._whole = sharding.replicated(self._mesh)
         self._variables = jax.device_put(nets.variables, self._whole)
         self._encode = jax.jit(functools.partial(encode_block, nets=nets))
-        self._blend = jax.jit(functools.partial(blend_block, models=nets.models, side=self.side))
-        self._reason = jax.jit(functools.partial(reason_block, models=nets.models, side=self.side), out_shardings=self._whole)
+        self._blend = jax.jit(functools.partial(blend_block, nets=nets, side=self.side))
+        self._reason = jax.jit(functools.partial(reason_block, nets=nets, side=self.side), out_shardings=self._whole)
 
     def block(self, fps: float) -> int:
         """The number of moments in a block for a video of `fps` frames per second, see `block_size`: short-term fragments are 3 apart."""
-        return block_size(3 * fps / self.rate)
+        return block_size(3 * fps / (self.rate or fps))
 
     def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
              fps: float = 25.0) -> Maps:
@@ -157,40 +169,65 @@ class Predictor:
         """
         return film_maps(self, video, sound, fps)
 
-    def predict_blocks(self, moments: Iterator[Moment], fps: float = 25.0) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
+    def predict_blocks(self, moments: Iterator[Moment], fps: float = 25.0,
+                       bank: Bank | None = None) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
         """Yields (moments, {name: their maps}) of a video, a block at a time; the maps are in [0, 1] and stay on the device.
 
         Args:
             moments: of the video, in order.
             fps: the approximate number of moments in a second.
+            bank: where long-term fragments are taken from, see `whole_film_bank`. By default from the past alone, as on a stream.
         """
-        size = self.block(fps)
+        size, rate = self.block(fps), self.rate or fps
         blocks = split_blocks(moments, size)
         seen = ((block, self._encoded(block, size)) for block in blocks)
-        blended = (self._blended(*three, size) for three in with_neighbours(seen))
-        bank, kept = None, np.full(BANK, np.inf)  # nodes of moments of the past, and their times
+        blended = (self._blended(*three, size, rate) for three in with_neighbours(seen))
+        whole, (nodes_kept, kept) = bank is not None, bank or Bank(None, np.full(BANK, np.inf))
         for before, this, after in with_neighbours(blended):
             block, of_block, nodes = this
-            if bank is None:
-                bank = self._empty_bank(nodes)
+            if nodes_kept is None:
+                nodes_kept = self._empty_bank(nodes)
             times = np.concatenate([kept, block_times(before, this, after, size)])
             targets = BANK + size + np.minimum(np.arange(size), len(block) - 1)  # the last block is filled up with its last moment
             three = tuple((of or this)[2] for of in (before, this, after))  # at the ends a block stands for its missing neighbour
-            keep = kept_places(times, targets[:len(block)])
-            maps, bank = self._reason(self._variables, of_block, three, bank, *self._others(times, targets),
+            keep = np.arange(BANK) if whole else kept_places(times, targets[:len(block)])
+            maps, nodes_kept = self._reason(self._variables, of_block, three, nodes_kept, *self._others(times, targets, rate),
                                       np.pad(keep, (0, BANK - len(keep))))
             kept = np.pad(times[keep], (0, BANK - len(keep)), constant_values=np.inf)
             yield block, {name: x[:len(block)] for name, x in maps.items()}
+
+    def whole_film_bank(self, frame: Callable[[int], UInt8[np.ndarray, '_ _ 3']], frames: int, wave: Float[np.ndarray, ' m'] | None,
+                        fps: float) -> Bank:
+        """The bank of a whole video, of BANK moments spread evenly over it, from which fragments were drawn while the students learned.
+
+        Args:
+            frame: gives frame k of the video.
+            frames: how many it has.
+            wave: its sound, in [-1, 1], mono, 16 kHz; None for a silent video.
+            fps: frames per second.
+        """
+        chosen, step = np.unique((2 * np.arange(BANK) + 1) * frames // (2 * BANK)), round(fps / (self.rate or fps))
+        places = np.clip(chosen[:, None] + step * np.array([-1, 0, 1]), 0, frames - 1)
+        size = self.block(fps)
+        triples = 3 * np.minimum(np.arange(size), size // 3 - 1)[:, None] + np.array([0, 1, 2])
+        found = []
+        of_places = moments_of_frames(map(frame, places.ravel().tolist()), wave, fps, self.side, self.front_end, places.ravel().tolist())
+        for block in split_blocks(of_places, size // 3 * 3):
+            nodes = self._blend(self._variables, (self._encoded(block, size),) * 3, size + triples)
+            found.append({net: x[:len(block) // 3] for net, x in nodes.items() if net != 'STA'})
+        nodes = jax.tree.map(lambda *x: jnp.pad(jnp.concatenate(x), [(0, BANK - len(chosen))] + [(0, 0)] * (x[0].ndim - 1)), *found)
+        return Bank(jax.device_put(nodes, self._whole), np.pad(chosen / fps, (0, BANK - len(chosen)), constant_values=np.inf))
 
     def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, '_ _ 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
         """Yields {name: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through.
 
         It is what a silent video of this one frame has: the picture stands for its neighbours in time, and for the other fragments.
         """
-        size = self.block(self.rate)
+        rate = self.rate or 1.0  # of which nothing is seen in one picture
+        size = self.block(rate)
         places = np.arange(size)[:, None]
         own = np.broadcast_to(BANK + size + places, (size, self._count))
-        for block in split_blocks(moments_of_frames(pictures, None, self.rate, self.side, self.front_end), size):
+        for block in split_blocks(moments_of_frames(pictures, None, rate, self.side, self.front_end), size):
             seen = self._encoded(block, size)
             nodes = self._blend(self._variables, (seen,) * 3, np.broadcast_to(size + places, (size, 3)))
             maps, _ = self._reason(self._variables, seen, (nodes,) * 3, self._empty_bank(nodes), own, own, np.zeros(BANK, int))
@@ -202,11 +239,11 @@ class Predictor:
         bank = {net: jnp.zeros((BANK, *x.shape[1:]), x.dtype) for net, x in nodes.items() if net != 'STA'}
         return jax.device_put(bank, self._whole)
 
-    def _others(self, times, targets):
+    def _others(self, times, targets, rate):
         """The places of the n short-term and of the n long-term fragments of each target, chosen as in `fragments.sample_fragments`."""
-        steps = [(-1) ** (j + 1) * 3 * (j // 2 + 1) / self.rate for j in range(self._count)]
+        steps = [(-1) ** (j + 1) * 3 * (j // 2 + 1) / rate for j in range(self._count)]
         short = BANK + nearest_times(times[BANK:], times[targets, None] + np.array(steps))
-        least = (GUARD + 1) / self.rate + 1e-6
+        least = (GUARD + 1) / rate + 1e-6
         return short, np.stack([far_times(times, times[k], least, self._count) for k in targets])
 
     def _encoded(self, block, size):
@@ -216,9 +253,9 @@ class Predictor:
                 for x in arrays]
         return self._encode(self._variables, *sharding.put(full, self._mesh))
 
-    def _blended(self, before, this, after, size):
+    def _blended(self, before, this, after, size, rate):
         """The moments of the block `this`, its features, and what `blend_block` gives of it; blocks are pairs of the former two."""
         times = block_times(before, this, after, size)
         target = times[size + np.minimum(np.arange(size), len(this[0]) - 1)]
-        triples = nearest_times(times, target[:, None] + np.array([-1, 0, 1]) / self.rate)
+        triples = nearest_times(times, target[:, None] + np.array([-1, 0, 1]) / rate)
         return *this, self._blend(self._variables, tuple((of or this)[1] for of in (before, this, after)), triples)

@@ -29,19 +29,23 @@ class Nets(NamedTuple):
     Attributes:
         models: the students' modules, by name.
         switch: the switch's module.
-        switch_side: side of the frames that the switch was trained on, in pixels.
+        sides: of the frames that each student and the `switch` were trained on, in pixels.
+        blurs: sigma of the Gaussian over each student's maps, as a share of their side.
         frozen: the encoders that all of these nets share, by `ENCODERS`; those that are not frozen are parts of each net.
         variables: by student, and of `switch`, and of `frozen` encoders under their names.
         config: of the run of the first student.
         fragments: how many further fragments STA+ takes.
+        fusion: which of `students.FINAL_FUSIONS` is the prediction of three students.
     """
     models: dict[str, nn.Module]
     switch: nn.Module
-    switch_side: int
+    sides: Mapping[str, int]
+    blurs: Mapping[str, float]
     frozen: dict[str, nn.Module]
     variables: Mapping[str, Variables]
     config: ConfigDict
     fragments: int
+    fusion: str
 
 
 def load_nets(runs: Sequence[str | os.PathLike]) -> Nets:
@@ -68,20 +72,24 @@ def load_nets(runs: Sequence[str | os.PathLike]) -> Nets:
             weights = found_weights(config[part], part)
             if weights is not None:
                 frozen[part], variables[part] = backbones.create(config[part].name), weights
-    return Nets(models, switch, switch_config.data.side, frozen, variables, config,
-                max(config.get('fragments', 0) for config in configs.values()))
+    sides = {net: of.data.side for net, of in {**configs, 'switch': switch_config}.items()}
+    blurs = {net: of.get('blur', 0.0) for net, of in configs.items()}
+    return Nets(models, switch, sides, blurs, frozen, variables, config,
+                max(of.get('fragments', 0) for of in configs.values()), list(configs.values())[-1].get('fusion', 'final'))
 
 
 def check_alike(configs: Mapping[str, ConfigDict], first: str) -> None:
-    """Checks that nets see and hear alike: frames of one size and rate, one front end of sound, the same frozen encoders."""
+    """Checks that nets see and hear alike: frames of one rate, one front end of sound, the same frozen encoders."""
     def of(config, net):
         frozen = {part: config[part].to_dict() for part in ENCODERS if config[part].get('frozen')}
-        same = {'data.side': config.data.side, 'data.rate': config.data.rate, 'sound': front_end(config), 'frozen': frozen}
+        same = {'data.rate': config.data.rate, 'sound': front_end(config), 'frozen': frozen}
+        if frozen:  # whose features all share
+            same['data.side'] = config.data.side
         return same if net != 'switch' or frozen else {'sound': same['sound'], 'frozen': frozen}
 
     one = of(configs[first], first)
     for net, config in configs.items():
-        wrong = [f'{field}={value}, {first} has {one[field]}' for field, value in of(config, net).items() if value != one[field]]
+        wrong = [f'{field}={value}, {first} has {one.get(field)}' for field, value in of(config, net).items() if value != one.get(field)]
         if wrong:
             raise InputError(f'--checkpoint: {net} has {wrong[0]}; give students that were trained alike')
 

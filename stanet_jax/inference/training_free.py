@@ -12,9 +12,10 @@ from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.baselines import cam
+from stanet_jax.baselines.classical import centre_gaussian
 from stanet_jax.contrast import SIGMA, contrast, resize_and_blur, sharpen
-from stanet_jax.inference import METHODS, heard
-from stanet_jax.inference.centre import centre_prior
+from stanet_jax.inference import TRAINING_FREE, heard
 from stanet_jax.inference.films import Maps, film_maps
 from stanet_jax.inference.predictor import block_size, block_times, split_blocks, with_neighbours
 from stanet_jax.media.moments import Moment, moments_of_frames
@@ -70,8 +71,8 @@ class TrainingFree:
         Raises:
             InputError: no such method, or the image encoder's weights are not here; the message names the command that brings them.
         """
-        if method not in METHODS:
-            raise InputError(f'--method={method}: must be one of {", ".join(METHODS)}')
+        if method not in TRAINING_FREE:
+            raise InputError(f'--method={method}: must be one of {", ".join(TRAINING_FREE)}')
         self.names: tuple[str, ...] = (method,)
         self.side = self.MAP_SIDE if method == 'centre' else side
         self._variables: dict[str, Variables] = {} if method == 'centre' else {'image': sources.find(IMAGE, 'pip')}
@@ -141,23 +142,23 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
         frames: RGB.
         audio: patches of YAMNet.
         phi: 1 where there is sound, else 0.
-        method: one of `inference.METHODS`.
+        method: one of `inference.TRAINING_FREE`.
         form: the settings of `heard_cam`.
     """
     if method == 'centre':
-        centre = jnp.asarray(centre_prior(TrainingFree.MAP_SIDE), jnp.float32)
-        return jnp.broadcast_to(centre, (len(frames), *centre.shape))
+        return jnp.broadcast_to(centre_gaussian(jnp.zeros((TrainingFree.MAP_SIDE, TrainingFree.MAP_SIDE, 3))),
+                                (len(frames), TrainingFree.MAP_SIDE, TrainingFree.MAP_SIDE))
     side = TrainingFree.MAP_SIDE
     seen: Any = backbones.create(IMAGE, inner=True).apply(variables['image'], backbones.normalise(IMAGE, frames))
     if method == 'feature_sum':
-        return resize_and_blur(heard.feature_sum(seen['C5']), side, 0.0)
+        return resize_and_blur(cam.feature_sum(seen['C5']), side, 0.0)
     base = contrast([seen[level] for level in backbones.contrast_levels(IMAGE)], side)
     table = classes.seen_when_heard()
     sounds = hear(variables['sound'], audio, phi) if 'sound' in variables else jnp.zeros((len(frames), len(table)))
     probabilities = jax.nn.softmax(class_logits(variables['image'], frames) if frames.shape[1] > CLASS_SIDE else seen['logits'])
     weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
-    cam = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
-    found = heard.combine(resize_and_blur(cam, side, SIGMA), base, weights.sum(axis=1), form.how, form.share)
+    class_map = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
+    found = heard.combine(resize_and_blur(class_map, side, SIGMA), base, weights.sum(axis=1), form.how, form.share)
     return sharpen(found, form.power, form.centre)
 
 

@@ -10,25 +10,27 @@ import numpy as np
 import tqdm
 from jaxtyping import Float
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.inference.files import find_files, is_picture, output_names, prefetch, result_folder
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.pictures import predict_pictures
 from stanet_jax.inference.predictor import BLOCK
+from stanet_jax.media import box
+from stanet_jax.media.header import find_break, read_header
 from stanet_jax.media.moments import Moment, read_moments
 from stanet_jax.media.overlay import write_film
-from stanet_jax.media.video import frame_count
 from stanet_jax.workdir import replacing
 
 
-def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
-    """Yields (moments, their fixation maps in [0, 1]) of a video file, a block at a time.
+def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike,
+                   fps: float) -> Iterator[tuple[list[Moment], Float[np.ndarray, 'n h w']]]:
+    """Yields (moments, their fixation maps in [0, 1]) of a video file of about `fps` frames per second, a block at a time.
 
     Meanwhile one thread reads the moments of the next block and another computes its maps.
     """
-    every = read_moments(video, predictor.side, predictor.front_end)
+    every = box.iterate(read_moments, video, predictor.side, predictor.front_end, with_frames=True)
     read = itertools.chain.from_iterable(prefetch(iter(lambda: list(itertools.islice(every, BLOCK)), [])))
-    maps = predictor.predict_blocks(read, frame_count(video).fps)
+    maps = predictor.predict_blocks(read, fps)
     return prefetch((block, np.asarray(found[predictor.names[-1]])) for block, found in maps)
 
 
@@ -55,9 +57,11 @@ def predict_video(predictor: FilmPredictor, video: str | os.PathLike, out: str |
         InputError: the file cannot be read, see `read_moments`, or the folder exists and holds other things than maps.
     """
     folder = result_folder(out, name or pathlib.Path(video).stem)
-    with replacing(folder) as new, tqdm.tqdm(
-            total=frame_count(video).frames, desc=folder.name, unit='frame', mininterval=0.5) as progress:
-        write_film(new, video, predict_blocks(predictor, video), progress, names)
+    header, title = box.call(read_header, video), one_line(folder.name)[:60]
+    with replacing(folder) as new, tqdm.tqdm(total=header.frames, desc=title, unit='frame', mininterval=0.5) as progress:
+        write_film(new, video, header, predict_blocks(predictor, video, float(header.fps)), progress, names)
+    if breaks_off := box.call(find_break, video):
+        print(one_line(breaks_off), file=sys.stderr)
     return progress.n
 
 
@@ -77,7 +81,7 @@ def predict_videos(predictor: FilmPredictor, videos: Sequence[str | os.PathLike]
     failed = []
 
     def skip(file, error):
-        failed.append(' '.join(f'{error if isinstance(error, InputError) else f"{file}: {error}"}'.split()))
+        failed.append(one_line(error if isinstance(error, InputError) else f'{file}: {error}'))
         if len(files) > 1:
             print(f'skipped: {failed[-1]}', file=sys.stderr)
 

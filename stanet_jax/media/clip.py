@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import Image
 
+from stanet_jax.media.header import read_header
 from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
@@ -17,9 +18,11 @@ class StoredClip(NamedTuple):
     Attributes:
         frames: the JPEG bytes of each frame.
         sound: mono at 16 kHz, from the time of the first frame on; None or empty where the clip is silent.
+        rate: frames of each second; 0 where it is not told.
     """
     frames: list[bytes]
     sound: Int16[np.ndarray, ' n'] | None
+    rate: float = 0.0
 
 
 def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.0, end: float | None = None) -> StoredClip:
@@ -27,13 +30,14 @@ def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.
 
     Args:
         path: the file.
-        rate: frames of each second.
+        rate: frames of each second; 0 for the video's own, of which all are read.
         side: width and height of a frame, in pixels.
         start, end: counted from the first frame; to the end of the file where `end` is None.
     """
+    rate = rate or float(read_header(path).fps)
     frames = [to_jpeg(image) for image in read_frames(path, rate, side, start, end)]
     wave = read_sound(path, start, end)
-    return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16))
+    return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16), rate)
 
 
 def to_jpeg(image: UInt8[np.ndarray, 'h w 3']) -> bytes:

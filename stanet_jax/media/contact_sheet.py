@@ -1,5 +1,4 @@
 """Contact sheets: many small labelled pictures in one PNG file."""
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -8,6 +7,8 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 from jaxtyping import UInt8
+
+from stanet_jax.workdir import scratch_path
 
 Row = tuple[str, Sequence[tuple[str, UInt8[np.ndarray, 'h w 3']]]]  # a title, and labelled RGB pictures
 
@@ -34,6 +35,6 @@ def contact_sheet(path: pathlib.Path, rows: Sequence[Row], side: int = 128, acro
             sheet.paste(PIL.Image.fromarray(image).resize((side, side), PIL.Image.Resampling.BICUBIC), (x, y + bar))
             draw.text((x + 2, y + bar + side + 1), label, (170, 170, 180), font)
             x += side + 2
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    temporary = scratch_path(path, 'png')
     sheet.save(temporary)
     temporary.replace(path)

@@ -1,18 +1,18 @@
 """A film as a stream of moments: each frame with the second of sound around it."""
-import collections
-import heapq
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
+from stanet_jax.media.container import open_media, video_stream
+from stanet_jax.media.frame import StoredFrame, resize_frame, store_frame, to_rgb
 from stanet_jax.media.sound import FRONT_ENDS, SoundWindow, audio_window
-from stanet_jax.media.video import decode, open_media, resize_frame, to_rgb, video_stream
+from stanet_jax.media.video import decode
 
 
 class Moment(NamedTuple):
@@ -20,24 +20,24 @@ class Moment(NamedTuple):
 
     Attributes:
         time: when the frame is shown, in seconds; later moments have greater times.
-        picture: the frame in RGB, resized to a square.
+        picture: the frame in RGB, resized to a square, or of its own size.
         audio: the second of sound around the frame, as one of `sound.FRONT_ENDS` gives it; zeros where there is no sound.
         phi: 1 where the video has sound, else 0.
-        frame: the frame as it was decoded; None where it does not come from a file.
+        frame: the frame in its own size; None where nobody asked for it.
         end: when the next frame is shown, in seconds.
     """
     time: float
-    picture: UInt8[np.ndarray, 'side side 3']
+    picture: UInt8[np.ndarray, 'h w 3']
     audio: Float[np.ndarray, 'f t']
     phi: float
-    frame: av.VideoFrame | None = None
+    frame: StoredFrame | None = None
     end: float = 0.0
 
 
-def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spectrogram') -> Iterator[Moment]:
-    """Yields the `Moment` of every frame of a video file, with pictures of `side` pixels and times on the file's clock.
+def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spectrogram', with_frames: bool = False) -> Iterator[Moment]:
+    """Yields the `Moment` of every frame of a video file, with pictures of `side` pixels (0: of their size) and times on the file's clock.
 
-    Sound is given as the `front_end`, a key of `sound.FRONT_ENDS`, gives it.
+    Sound is given as the `front_end`, a key of `sound.FRONT_ENDS`, gives it; frames in their own size are given `with_frames` alone.
 
     Memory holds one frame and a second or two of sound at a time. InputError as `video.read_frames`.
     """
@@ -46,49 +46,36 @@ def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spec
         if stream is None:
             raise InputError(f'{video}: has no video stream')
         scaler, sound, (spectrum, shape) = VideoReformatter(), None, FRONT_ENDS[front_end]
-        decoded = decode(container, [stream])
-        if container.format.name == 'avi':
-            decoded = _in_order(decoded)
-        for frame, start, end in _rising(decoded, float(stream.time_base)):  # type: ignore[arg-type]  # every stream of a file has one
+        for frame, start, end in _rising(decode(container, [stream]), float(stream.time_base)):  # type: ignore[arg-type]  # every stream of a file has one
             if sound is None:
                 origin, sound = start, SoundWindow(video, start)
                 silent = np.zeros(shape, np.float32)
             audio = silent if sound.silent else spectrum(sound.around(start - origin))
-            yield Moment(start, to_rgb(frame, side, scaler), audio, float(not sound.silent), frame, end)
+            whole = store_frame(frame) if with_frames else None
+            yield Moment(start, to_rgb(frame, side, scaler), audio, float(not sound.silent), whole, end)
         if sound is None:
             raise InputError(f'{video}: no frame of it decodes; fetch it again')
 
 
 def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
-                      front_end: str = 'log_spectrogram') -> Iterator[Moment]:
+                      front_end: str = 'log_spectrogram', places: Iterable[int] | None = None) -> Iterator[Moment]:
     """Yields the `Moment` of every frame of a video that is given as frames, which may be read one by one.
 
     Args:
         frames: RGB frames.
         wave: their sound in [-1, 1], mono at 16 kHz; None for a silent video.
         fps: frames per second.
-        side: width and height that frames are resized to, in pixels.
+        side: width and height that frames are resized to, in pixels; 0 leaves their size.
         front_end: see `read_moments`.
+        places: of these frames in the video; 0, 1, ... by default.
     """
     spectrum, shape = FRONT_ENDS[front_end]
     wave = None if wave is None or not len(wave) else wave
     audio = np.zeros(shape, np.float32)
-    for k, frame in enumerate(frames):
+    for k, frame in zip(itertools.count() if places is None else places, frames, strict=places is not None):
         if wave is not None:
             audio = spectrum(audio_window(wave, k / fps))
         yield Moment(k / fps, resize_frame(frame, side), audio, float(wave is not None), None, (k + 1) / fps)
-
-
-def _in_order(decoded, most=16):
-    """Sorts times that are up to `most` places out of order: AVI counts frames in the order of decoding, not of showing."""
-    frames, ordered = collections.deque(), []
-    for frame, start, end in decoded:
-        frames.append(frame)
-        heapq.heappush(ordered, (start, end))
-        if len(frames) > most:
-            yield frames.popleft(), *heapq.heappop(ordered)
-    while frames:
-        yield frames.popleft(), *heapq.heappop(ordered)
 
 
 def _rising(decoded, tick):

@@ -1,6 +1,5 @@
 """Maps of a video as pictures, and as a video that shows them over its frames, with its sound."""
 import concurrent.futures
-import io
 import itertools
 import os
 import pathlib
@@ -14,14 +13,15 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 import tqdm
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import Colorspace
 from jaxtyping import Float, UInt8
 from PIL import Image
 
 from stanet_jax.arrays import AnyArray
+from stanet_jax.media import box
+from stanet_jax.media.header import FilmHeader
 from stanet_jax.media.moments import Moment
-from stanet_jax.media.sound import sound_stream
-from stanet_jax.media.video import decode, open_media, packets, to_rgb, video_stream
+from stanet_jax.media.soundtrack import add_sound
 
 
 def heat(map_: Float[AnyArray, 'h w']) -> UInt8[np.ndarray, 'h w 3']:
@@ -41,7 +41,8 @@ def overlay(frame: UInt8[np.ndarray, 'h w 3'], map_: Float[AnyArray, 'h2 w2']) -
 
 # File names of the maps of frames 1, 2, ...: those of the fixation sets, or those that the evaluation code of the STAViS release reads.
 MAP_NAMES = {'eyemap': 'maps/eyeMap_{:05d}.png', 'stavis': 'pred_sal_{:06d}.jpg'}
-COPIED = ('aac', 'ac3', 'alac', 'flac', 'mp3', 'opus')  # codecs of sound that is copied into an mp4, not encoded again
+# The mp4 muxer refuses a frame of 2^31 ticks or more. A clock finer than this is that of no camera, and a slide would be too long for it.
+_FINEST, _LONGEST = Fraction(1, 90000), 2 ** 31 - 1
 
 
 def _overlay_tables():
@@ -59,7 +60,7 @@ def paint_frame(moment: Moment, map_: Float[np.ndarray, 'h w'], path: str | os.P
     """Writes a map as a grey picture of the frame's size, scaled so that it spans 0 to 255, and lays the map over the frame.
 
     Args:
-        moment: with the decoded frame.
+        moment: with its frame.
         map_: of any range.
         path: PNG or JPEG file to write.
         size: (width, height) of the video in pixels; a file's frames may come in several sizes.
@@ -67,7 +68,7 @@ def paint_frame(moment: Moment, map_: Float[np.ndarray, 'h w'], path: str | os.P
         The frame with the map over it, in yuv420p. An odd side grows by one pixel, as that format needs even ones.
     """
     assert moment.frame is not None
-    picture = paint_picture(Image.fromarray(to_rgb(moment.frame, None, VideoReformatter())), map_, path)
+    picture = paint_picture(Image.fromarray(moment.frame.rgb()), map_, path)
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     image = np.pad(np.asarray(picture), [(0, size[1] % 2), (0, size[0] % 2), (0, 0)], 'edge')
@@ -91,8 +92,8 @@ def paint_picture(picture: Image.Image, map_: Float[np.ndarray, 'h w'], path: st
     return Image.composite(colours.convert('RGB'), picture, mask)
 
 
-def write_film(folder: pathlib.Path, video: str | os.PathLike, batches: Iterable[tuple[Sequence[Moment], Float[np.ndarray, 'n h w']]],
-               progress: tqdm.tqdm, names: str) -> None:
+def write_film(folder: pathlib.Path, video: str | os.PathLike, header: FilmHeader,
+               batches: Iterable[tuple[Sequence[Moment], Float[np.ndarray, 'n h w']]], progress: tqdm.tqdm, names: str) -> None:
     """Writes the maps of a video and `overlay.mp4`, its frames with the maps over them, into a folder that does not exist yet.
 
     `overlay.mp4` keeps the video's times, counted from its first frame or sound, whichever comes first, and its first sound stream.
@@ -100,35 +101,35 @@ def write_film(folder: pathlib.Path, video: str | os.PathLike, batches: Iterable
     Args:
         folder: to write.
         video: file that the maps were made of.
+        header: what its header tells.
         batches: consecutive moments of the video with a map for each, in order.
         progress: bar that is moved on by every frame.
         names: key of `MAP_NAMES`, how the maps' files are named.
     """
     (folder / MAP_NAMES[names]).parent.mkdir(parents=True)
-    path = os.path.abspath(folder / 'overlay.mp4')
-    with (open_media(video) as source, av.open(path, 'w', options={'movflags': '+faststart'}) as container,
-          concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
+    film, out = folder / 'film.mp4', folder / 'overlay.mp4'
+    tick = max(header.tick, _FINEST)
+    with av.open(os.path.abspath(film), 'w') as container, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         stream: Any = None  # added when the first frame is there
         count, pts = 0, -1
         for group, maps in batches:
             if stream is None:
-                stream, size = _add_film(container, video_stream(source), group[0].frame)
-                sound, origin = _add_sound(container, source, group[0].time)
-                tick, durations, due = float(stream.codec_context.time_base), {}, next(sound, None)
+                frame, first = group[0].frame, group[0].time
+                assert frame is not None
+                stream, size = _add_film(container, header, tick, frame), frame.size
+                durations: dict[int, int] = {}
             paths = [folder / MAP_NAMES[names].format(count + k + 1) for k in range(len(group))]
             for moment, picture in zip(group, pool.map(paint_frame, group, maps, paths, itertools.repeat(size)), strict=True):
-                pts = max(pts + 1, round((moment.time - origin) / tick))
-                picture.pts, picture.time_base = pts, stream.codec_context.time_base
-                durations[pts] = round((moment.end - moment.time) / tick)
+                pts = max(pts + 1, round((moment.time - first) / tick))
+                picture.pts, picture.time_base = pts, tick
+                durations[pts] = min(round((moment.end - moment.time) / tick), _LONGEST)
                 _mux(container, stream.encode(picture), durations)
-                while due is not None and due.dts * due.time_base <= moment.time - origin:
-                    container.mux(due)
-                    due = next(sound, None)
                 progress.update()
             count += len(group)
         _mux(container, stream.encode(), durations)
-        for packet in itertools.chain([due] if due else [], sound):
-            container.mux(packet)
+    origin = min(first, first if header.sound_start is None else header.sound_start)
+    box.call(add_sound, video, os.path.abspath(film), os.path.abspath(out), first - origin, origin)
+    film.unlink()
 
 
 def _mux(container, encoded, durations):
@@ -138,70 +139,13 @@ def _mux(container, encoded, durations):
         container.mux(packet)
 
 
-def _add_film(container, source, frame):
-    """Adds an H.264 stream with the time base and shape of the source stream; gives it, and the (width, height) that it shows."""
-    turned = round(frame.rotation / 90) % 2
-    size = (frame.height, frame.width) if turned else (frame.width, frame.height)
-    film = container.add_stream('libx264', rate=source.average_rate or 25, options={'preset': 'veryfast', 'crf': '20'})
-    film.width, film.height, film.pix_fmt = size[0] + size[0] % 2, size[1] + size[1] % 2, 'yuv420p'
+def _add_film(container, header, tick, frame):
+    """Adds an H.264 stream with the shape of a stored frame to a container, whose times are multiples of `tick` seconds."""
+    width, height = frame.size
+    film = container.add_stream('libx264', rate=header.fps, options={'preset': 'veryfast', 'crf': '20'})
+    film.width, film.height, film.pix_fmt = width + width % 2, height + height % 2, 'yuv420p'
     codec = film.codec_context
-    codec.time_base = source.time_base
+    codec.time_base = tick
     codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = 1  # BT.709, 16 to 235
-    aspect = source.sample_aspect_ratio or Fraction(1)
-    codec.sample_aspect_ratio = 1 / aspect if turned else aspect
-    return film, size
-
-
-def _add_sound(container, source, first):
-    """Adds the source's first sound stream; gives its packets, ready for the container, and the time that becomes 0."""
-    stream = sound_stream(source)
-    if stream is None:
-        return iter(()), first
-    start = first if stream.start_time is None else float(stream.start_time * stream.time_base)
-    origin = min(first, start)
-    if _fits_mp4(stream):
-        return _copied(source, stream, container.add_stream_from_template(stream), origin), origin
-    rate = stream.sample_rate if stream.sample_rate in av.Codec('aac', 'w').audio_rates else 48000
-    layout = stream.layout.name if stream.layout.name in ('mono', 'stereo', '5.1', '7.1') else 'stereo'
-    return _transcoded(source, stream, container.add_stream('aac', rate=rate, layout=layout), origin), origin
-
-
-def _fits_mp4(stream: av.AudioStream) -> bool:
-    """Whether the stream can be copied into an mp4 file."""
-    try:
-        if stream.codec_context.codec.canonical_name in COPIED:
-            with av.open(io.BytesIO(), 'w', format='mp4') as trial:
-                trial.add_stream_from_template(stream)
-                trial.start_encoding()
-                return True
-    except (av.FFmpegError, ValueError):
-        pass  # such as MP3 of fewer than 16,000 samples a second
-    return False
-
-
-def _copied(source, stream, target, origin):
-    """Yields the packets of a stream as they are, with times from `origin` on."""
-    shift, last, following = round(origin / float(stream.time_base)), None, 0
-    for _, packet in packets(source, [stream]):
-        if packet is None:
-            return
-        start = following if packet.dts is None else packet.dts - shift
-        if last is not None and start <= last:
-            continue  # what falls back (a spliced file) cannot be written
-        packet.pts = packet.dts = last = start
-        following = start + max(packet.duration or 0, 1)
-        packet.stream = target
-        yield packet
-
-
-def _transcoded(source, stream, target, origin):
-    """Yields the packets of a stream that is decoded and encoded again, with times from `origin` on."""
-    codec = target.codec_context
-    resampler = av.AudioResampler('fltp', codec.layout, codec.sample_rate)
-    for frame, start, _ in decode(source, [stream]):
-        frame.pts, frame.time_base = round((start - origin) * frame.sample_rate), Fraction(1, frame.sample_rate)
-        for resampled in resampler.resample(frame):
-            yield from target.encode(resampled)
-    for resampled in resampler.resample(None):
-        yield from target.encode(resampled)
-    yield from target.encode()
+    codec.sample_aspect_ratio = 1 / header.aspect if frame.orientation.transpose else header.aspect
+    return film

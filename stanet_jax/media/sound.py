@@ -8,11 +8,11 @@ from typing import NamedTuple
 import av
 import numpy as np
 import scipy.fft
-from av.container import InputContainer
 from av.stream import Stream
 from jaxtyping import Float, Num
 
-from stanet_jax.media.video import decode, decode_from, open_media, video_stream
+from stanet_jax.media.container import open_media, sound_stream, video_stream
+from stanet_jax.media.video import decode, decode_from
 
 SAMPLE_RATE = 16000
 SEGMENT, OVERLAP = 512, 353
@@ -169,11 +169,6 @@ def audio_window_bounds(samples: int, centre: float, seconds: float = 1.0, sampl
     return min(max(start, 0), max(samples - length, 0)), length
 
 
-def sound_stream(container: InputContainer) -> av.AudioStream | None:
-    """Gives the first audio stream that can be decoded, or None."""
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
-
-
 def read_sound(path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> Float[np.ndarray, ' n'] | None:
     """Reads the sound of a media file, synchronous with its video.
 
@@ -290,6 +285,8 @@ def _without_gaps(sounds: Iterable[tuple[float, int, np.ndarray]], origin: float
 
 def _mono(frame):
     """The mean over the channels of a decoded frame, float32 in [-1, 1]."""
+    if frame.format.name in ('s64', 's64p'):  # which PyAV gives no array of
+        frame, = av.AudioResampler('fltp').resample(frame)
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T

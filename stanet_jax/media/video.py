@@ -1,4 +1,7 @@
 """Frames of video files: of any container and codec that FFmpeg knows, by their time stamps, in constant memory."""
+import collections
+import functools
+import heapq
 import itertools
 import math
 import os
@@ -7,19 +10,22 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-import PIL.Image
 from av.container import InputContainer
 from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
 from stanet_jax import InputError
+from stanet_jax.media.clock import Clock, may_be_joined
+from stanet_jax.media.container import LARGEST_FRAME, on_progress, open_media, read_packets, video_stream
+from stanet_jax.media.frame import to_rgb
 
 # Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
 VIDEO_SUFFIXES = frozenset('.3g2 .3gp .asf .avi .divx .f4v .flv .gif .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .ts '
                            '.vob .webm .wmv'.split())
 # Matroska rounds times to a millisecond: a frame due within it counts as due.
 _TOLERANCE = 1.001e-3
+_REORDERED = 16  # places that a frame is moved by from the order of decoding to that of showing, at most
 
 
 class TimedFrame(NamedTuple):
@@ -34,78 +40,75 @@ class TimedFrame(NamedTuple):
     end: float
 
 
-class FrameCount(NamedTuple):
-    """How many frames a video has, as its header tells.
+class DisplayOrder:
+    """Gives frames, which come in the order of showing, their times in that order where a file holds the times of decoding alone.
 
-    Attributes:
-        frames: their approximate number; None where the header does not tell.
-        fps: the approximate number per second.
+    So do AVI, many recorders of FLV, and some codecs in mp4: the times of showing rise from packet to packet, as those of decoding do. As
+    long as this is so, the times of the frames are sorted; frames that are not reordered keep theirs.
     """
-    frames: int | None
-    fps: float
 
+    def __init__(self) -> None:
+        self._sorts, self._last = True, -math.inf
+        self._frames: collections.deque[Any] = collections.deque()
+        self._times: list[tuple[float, float]] = []
 
-def open_media(path: str | os.PathLike) -> InputContainer:
-    """Opens a media file for reading, to be used with `with`.
+    def see(self, packet: av.Packet) -> None:
+        """Looks at the times of the next packet."""
+        if packet.pts is not None:
+            self._sorts &= packet.pts >= self._last
+            self._last = packet.pts
 
-    Raises:
-        InputError: the file is missing, empty, or neither video nor sound.
-    """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise InputError(f'{path}: no such file')
-    if os.path.getsize(path) == 0:
-        raise InputError(f'{path}: the file is empty; fetch it again')
-    try:
-        # Names and comments of a file need not be UTF-8, and nothing here reads them.
-        # The whole path, as FFmpeg takes what comes before a colon for a protocol.
-        return av.open(os.path.abspath(path), metadata_errors='replace')
-    except (av.FFmpegError, OSError) as e:
-        raise InputError(f'{path}: cannot be read as video or sound ({e.strerror}); fetch it again') from None
+    def put(self, timed: TimedFrame) -> Iterator[TimedFrame]:
+        """Takes the next frame and yields those whose times are known."""
+        self._frames.append(timed.frame)
+        heapq.heappush(self._times, (timed.start, timed.end))
+        return self.take(_REORDERED if self._sorts else 0)
 
-
-def video_stream(container: InputContainer) -> av.VideoStream | None:
-    """Gives the first video stream that can be decoded and is not cover art (a video stream of one picture), or None."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None:
-            return stream
-    return None
+    def take(self, left: int = 0) -> Iterator[TimedFrame]:
+        """Yields the frames that are held but for the last `left` ones."""
+        while len(self._frames) > left:
+            yield TimedFrame(self._frames.popleft(), *heapq.heappop(self._times))
 
 
 def decode(container: InputContainer, streams: Sequence[Stream], skip: Container[Stream] = ()) -> Iterator[TimedFrame]:
-    """Yields the frames of some video and sound streams, each stream in display order.
+    """Yields the frames of some video and sound streams, each stream in display order, at times of one clock, see `packets`.
 
     Frames that do not decode are skipped; a frame without a time stamp starts where the one before it ends. Streams in `skip` are
     not decoded; it may grow during the iteration.
     """
+    for timed in _decode(container, streams, skip):
+        for progress in on_progress:
+            progress()
+        yield timed
+
+
+def _decode(container, streams, skip):
     ends = dict.fromkeys(streams, 0.0)
+    orders = {stream: DisplayOrder() for stream in streams if stream.type == 'video'}
     for stream in streams:
         # One thread: clips are decoded side by side, and a threaded decoder drops other frames of a damaged file.
         stream.codec_context.thread_count = 1
-    for stream, packet in packets(container, streams):
+        if stream.type == 'video':
+            stream.codec_context.options = {'max_pixels': str(LARGEST_FRAME)}
+    for stream, packet in read_packets(container, streams):
         if stream in skip:
+            stream.discard = av.stream.Discard.all
             continue
+        order = orders.get(stream)
+        if order and packet is not None:
+            order.see(packet)
         try:
             frames = stream.decode(packet)
         except av.FFmpegError:
-            continue
-        tick = float(stream.time_base)  # type: ignore[arg-type]  # every stream of a file has a time base
+            frames = []
+        tick = float(stream.time_base)
         for frame in frames:
             start = ends[stream] if frame.pts is None else frame.pts * tick
             ends[stream] = end = start + _duration(frame, stream, tick)
-            yield TimedFrame(frame, start, end)
-
-
-def packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[Stream, av.Packet | None]]:
-    """Yields `(stream, packet)` in the file's order up to its end or to where it is cut off, then `(stream, None)` for each stream."""
-    try:
-        for packet in container.demux(streams):
-            if packet.size:
-                yield packet.stream, packet
-    except av.FFmpegError:
-        pass  # The file breaks off here.
-    for stream in streams:
-        yield stream, None  # Flushes the frames that the decoder still holds.
+            timed = TimedFrame(frame, start, end)
+            yield from order.put(timed) if order else [timed]
+        if order and packet is None:
+            yield from order.take()
 
 
 def _duration(frame, stream, tick):
@@ -130,8 +133,9 @@ def decode_from(path: str | os.PathLike, choose: Callable[[InputContainer], Stre
             return
         frames, first = decode(container, [stream]), None
         try:
-            container.seek(math.floor((time - 1) / float(stream.time_base)), stream=stream)  # type: ignore[arg-type]
-            first = next(frames, None)
+            if not (may_be_joined(container) and is_spliced(os.fspath(path), os.path.getsize(path))):  # or else the file's times say little
+                container.seek(math.floor((time - 1) / float(stream.time_base)), stream=stream)  # type: ignore[arg-type]
+                first = next(frames, None)
         except av.FFmpegError:
             pass
         if first is not None and first.frame.pts is not None and first.start <= time:
@@ -141,6 +145,20 @@ def decode_from(path: str | os.PathLike, choose: Callable[[InputContainer], Stre
     with open_media(path) as container:
         stream = choose(container)
         yield from decode(container, [stream] if stream else [])
+
+
+@functools.lru_cache(16)  # of a long film many clips are read one after the other
+def is_spliced(path: str, size: int) -> bool:
+    """Whether the clock of a file of `size` bytes starts anew or jumps in it; all of its packets are read."""
+    with open_media(path) as container:
+        clock = Clock(container)
+        try:
+            for packet in container.demux(video=0, audio=0):
+                if packet.size:
+                    clock.set_times(packet)
+        except av.FFmpegError:
+            pass  # The file breaks off here.
+    return clock.spliced
 
 
 def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | None = None, start: float = 0.0, end: float | None = None,
@@ -154,11 +172,11 @@ def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | 
         start, end: which part of the video is read, in seconds from its first frame; to its end where `end` is None. They need a rate.
 
     Yields:
-        RGB frames, rotated as the file says they are to be shown: for each time the latest decoded frame at or before it, up to the
+        RGB frames, turned as the file says they are to be shown: for each time the latest decoded frame at or before it, up to the
         end of the last frame. Of a file that is cut off, the frames that decode are yielded.
 
     Raises:
-        InputError: the file is missing, empty, not a media file, has no video stream, or no frame of the part decodes.
+        InputError: the file is missing, empty, encrypted, not a media file, has no video stream, or no frame of the part decodes.
     """
     with open_media(path) as container:
         stream = video_stream(container)
@@ -195,48 +213,3 @@ def _at_rate(decoded, rate, origin=None):
     while held is not None and (count / rate <= due or count / rate < last):
         yield held
         count += 1
-
-
-def to_rgb(frame: av.VideoFrame, side: int | None, scaler: VideoReformatter) -> UInt8[np.ndarray, 'h w 3']:
-    """Converts a decoded frame to RGB, rotated as the file says it is to be shown, with `side` as in `read_frames`."""
-    width, height = (side, side) if side else (frame.width, frame.height)
-    # Area averages all pixels that a smaller picture merges; for enlarging it repeats pixels, so cubic there.
-    method = 'AREA' if width <= frame.width and height <= frame.height else 'BICUBIC'
-    image = scaler.reformat(frame, width, height, 'rgb24', interpolation=method, threads=1).to_ndarray()
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def resize_frame(frame: UInt8[np.ndarray, 'h w 3'], side: int) -> UInt8[np.ndarray, 'side side 3']:
-    """Resizes a frame to side x side pixels as `read_frames` does: by averaging areas where it shrinks, else bicubic."""
-    h, w, _ = frame.shape
-    method = PIL.Image.Resampling.BOX if side <= min(h, w) else PIL.Image.Resampling.BICUBIC
-    return frame if h == w == side else np.asarray(PIL.Image.fromarray(frame).resize((side, side), method))
-
-
-def frame_count(video: str | os.PathLike) -> FrameCount:
-    """Reads from a video's header about how many frames it has, and how many per second (25 where it does not tell)."""
-    with open_media(video) as container:
-        stream = video_stream(container)
-        fps = float(stream and stream.average_rate or 25)
-        if stream is None:
-            return FrameCount(None, fps)
-        return FrameCount(stream.frames or container.duration and round(container.duration / av.time_base * fps), fps)
-
-
-def duration(path: str | os.PathLike) -> float:
-    """Reads how long a video is from its first frame on, in seconds: from its header, or else from the times of all its frames.
-
-    InputError where it is no video, as `read_frames`.
-    """
-    with open_media(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f'{path}: has no video stream')
-        tick = float(stream.time_base)  # type: ignore[arg-type]
-        if stream.duration:
-            return stream.duration * tick
-        if container.duration:
-            return container.duration / av.time_base
-        times = [packet.pts * tick for _, packet in packets(container, [stream]) if packet is not None and packet.pts is not None]
-    return max(times, default=0.0) - min(times, default=0.0)

@@ -1,11 +1,11 @@
-"""Cross-term graph convolution between the fragments of a video, and the fixation refine layer (TPAMI Sec. 4)."""
+"""C-GCN, the conservative graph convolutional network between the fragments of a video, and its fixation refine layer (TPAMI Sec. 4.3)."""
 import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models.convolution import Conv
@@ -29,12 +29,12 @@ def fixation_refine(h: Float[AnyArray, '*lead h w c'], threshold: float = 0.8, r
 
 
 def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'], h: Float[AnyArray, 'b n p c'],
-             block: int = BLOCK) -> Float[jax.Array, 'b k p c']:
+             block: int = BLOCK) -> Float32[jax.Array, 'b k p c']:
     """The messages that the first k of n nodes receive from all other nodes (TPAMI Eq. 9 to 12).
 
     `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]` over positions p and q. Queries attend in blocks, which the
     backward pass recomputes, so that memory holds the attention of one block only; on a CPU, that of one node at a time, so that it
-    stays in the cache.
+    stays in the cache. Whatever the inputs' type, all is computed in float32: where attention is sharp, rounded scores would be felt.
 
     Args:
         query: of the first k nodes, which receive.
@@ -43,6 +43,8 @@ def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'],
         block: largest number of positions that attend at once; all blocks have one size.
     """
     (b, n, p, c), k = h.shape, query.shape[1]
+    query, key, h = (jnp.asarray(x, jnp.float32) for x in (query, key, h))
+    product = functools.partial(jnp.einsum, precision='highest')
     others = jnp.array([[j for j in range(n) if j != i] for i in range(k)])  # [k, n - 1]
     # Channels first: all products, the backward pass's too, then have few rows and many columns, which a CPU does several times as fast.
     keys, values = (jnp.moveaxis(x[:, others], 4, 2).reshape(b * k, c, (n - 1) * p) for x in (key, h))
@@ -51,9 +53,9 @@ def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'],
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def attend(queries, keys, values):  # [c, block], [c, (n - 1) p], [c, (n - 1) p] -> [c, block]
-        scores = jnp.einsum('cp,cq->pq', queries, keys)
+        scores = product('cp,cq->pq', queries, keys)
         attention = jax.nn.softmax(scores.reshape(block, n - 1, p), axis=-1).reshape(scores.shape)
-        return jnp.einsum('cq,pq->cp', values, attention)
+        return product('cq,pq->cp', values, attention)
 
     def receive(node):
         queries, keys, values = node
@@ -74,7 +76,7 @@ class CGCN(nn.Module):
         threshold: of `fixation_refine`.
         rate: of `fixation_refine`.
         refine: whether the fixation refine layer is applied.
-        dtype: of the computation, that of the softmax included.
+        dtype: of the nodes that are given back; the reasoning is in float32, which is little beside the encoders.
     """
     steps: int = 3
     threshold: float = 0.8
@@ -87,13 +89,13 @@ class CGCN(nn.Module):
         """The first `wanted` nodes after the reasoning, by default all; ValueError for fewer than two nodes."""
         if nodes.ndim != 5 or nodes.shape[1] < 2:
             raise ValueError(f'nodes {nodes.shape}: must be [b, n, h, w, c] of two nodes or more')
-        conv = functools.partial(Conv, nodes.shape[-1], (1, 1), dtype=self.dtype)
+        conv = functools.partial(Conv, nodes.shape[-1], (1, 1), dtype=jnp.float32, precision='highest')
         query, key = (conv(name=name) for name in ('query', 'key'))
         refine = functools.partial(fixation_refine, threshold=self.threshold, rate=self.rate) if self.refine else lambda h: h
-        h = nodes
+        h: AnyArray = jnp.asarray(nodes, jnp.float32)
         for step in range(self.steps):
             mine = h if step < self.steps - 1 else h[:, :wanted]
             queries, keys, values = (x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in (query(mine), key(h), h))
             heard = messages(queries, keys, values)
             h = refine(mine * jax.nn.sigmoid(heard.reshape(mine.shape)))
-        return h[:, :wanted]
+        return h[:, :wanted].astype(self.dtype)

@@ -1,4 +1,4 @@
-"""The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 6 to 8)."""
+"""The classification nets S, SA and ST (TPAMI Fig. 5 A-C) and their extensions S+, SA+ and ST+ (Fig. 5 E-G)."""
 from collections.abc import Mapping
 
 import flax.linen as nn
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Num
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models import blenders
 from stanet_jax.models.branch import Audio, Branch, Frames
+from stanet_jax.models.cgcn import fixation_refine
 from stanet_jax.models.convolution import Conv
 
 PLUS_NETS = ('S_short', 'ST_short', 'S_long', 'SA_long', 'ST_long', 'S_cross', 'SA_cross', 'ST_cross')  # S+, SA+, ST+ by granularity
@@ -24,6 +25,7 @@ class Classifier(Branch):
     Attributes:
         source: 'A', 'S', 'SA', 'ST' or 'STA'.
         classes: number of categories, c.
+        refine: whether the fixation refine layer is applied to the features before they are classified (TPAMI Table 1, line 12).
 
     The other fields are those of `branch.Branch`.
     """
@@ -35,6 +37,7 @@ class Classifier(Branch):
     batch_norm: str = 'running'
     dtype: DTypeLike = jnp.float32
     sa_fuse: str = 'gate'
+    refine: bool = False
 
     def setup(self):
         super().setup()
@@ -62,7 +65,8 @@ class Classifier(Branch):
                 return self.tagger(self.encode_audio(audio)).astype(jnp.float32), {}
             return self.sound_encoder(audio, train=train, mask=mask)['logits'].astype(jnp.float32), {}
         assert frames is not None, f'{self.source} takes frames'
-        return self.answer(self.features(frames, audio, phi, train, mask).fused)
+        fused = self.features(frames, audio, phi, train, mask).fused
+        return self.answer(fixation_refine(fused) if self.refine else fused)
 
     def answer(self, features: Float[AnyArray, 'b h w f']) -> tuple[Float[jax.Array, 'b c'], dict[str, Float[AnyArray, 'b h w _k']]]:
         """Classifies features; returns what `__call__` does."""
@@ -89,8 +93,8 @@ class ClassifierPlus(Classifier):
         self.blender_net = blenders.create(**self.blender, dtype=self.dtype)
 
     def __call__(self, frames: Frames, audio: Audio | None = None,
-                 phi: Num[AnyArray, 'b n'] | None = None, *, train: bool = False,
-                 mask: Bool[AnyArray, ' b'] | None = None) -> tuple[Float[jax.Array, 'b c'], dict[str, Float[AnyArray, 'b _h _w c']]]:
+                 phi: Num[AnyArray, 'b n'] | None = None, *, train: bool = False, mask: Bool[AnyArray, ' b'] | None = None,
+                 every_node: bool = False) -> tuple[Float[jax.Array, 'b c'], dict[str, AnyArray]]:
         """Classifies targets.
 
         Args:
@@ -99,10 +103,19 @@ class ClassifierPlus(Classifier):
             phi: of the n fragments, for SA+.
             train: as in `Classifier`.
             mask: as in `Classifier`.
+            every_node: whether the other nodes are classified, too.
         Returns:
-            Logits and the dict of `Classifier`, for the target; `features` are its node after the reasoning.
+            Logits and the dict of `Classifier`, for the target; `features` are its node after the reasoning. With `every_node`, the dict
+            also has the logits [b, n, c] of all nodes: `nodes`, and `before` the reasoning, the means of the nodes over places.
         """
-        return self.reason(self.reduce(self.features(frames, audio, phi, train, mask).fused))
+        nodes = self.reduce(self.features(frames, audio, phi, train, mask).fused)
+        if not every_node:
+            return self.reason(nodes)
+        blended = self.blender_net(nodes)
+        logits, out = self.answer(blended[:, 0])
+        others = self.classify(blended[:, 1:]).astype(jnp.float32).mean(axis=(2, 3))
+        every = jnp.concatenate([logits[:, None], others], axis=1)
+        return logits, {**out, 'nodes': every, 'before': nodes.astype(jnp.float32).mean(axis=(2, 3))}
 
     def node(self, seen: Float[AnyArray, 'b t h w f'], heard: Float[AnyArray, 'b d'] | None = None,
              phi: Num[AnyArray, ' b'] | None = None) -> Float[jax.Array, 'b h w c']:

@@ -16,9 +16,10 @@ from stanet_jax.evaluation import fixations
 from stanet_jax.evaluation.map_sources import student_maps
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.videos import predict_video
+from stanet_jax.media import box
 from stanet_jax.media.contact_sheet import contact_sheet
+from stanet_jax.media.header import duration
 from stanet_jax.media.overlay import overlay
-from stanet_jax.media.video import duration
 from stanet_jax.stages.accuracy import example_maps, map_rows
 from stanet_jax.stages.examples import find_source, make_examples, open_clips, shown_frame
 from stanet_jax.stages.nets import make_classifier
@@ -48,7 +49,7 @@ class ClipFilm:
     @property
     def fps(self) -> float:
         """Frames per second."""
-        return self.clips.rate
+        return self.clips.rate_of(self.index)
 
     def frame(self, k: int) -> UInt8[np.ndarray, 'h w 3']:
         """Frame k."""
@@ -145,7 +146,7 @@ def render_films(config: ConfigDict, workdir: pathlib.Path, clips: Clips, studen
     for i, clip in enumerate(clips.clips):
         title = clip['kind'] if len(kinds) > 1 else clips.tag_names(i)
         path = paths.get(clip['id'])
-        if title in made or len(made) == FILMS or path is None or (duration(path) or np.inf) > LONGEST:
+        if title in made or len(made) == FILMS or path is None or (box.call(duration, path) or np.inf) > LONGEST:
             continue
         name = f'{len(made)}'
         predict_video(students, path, workdir / 'films', name)

@@ -197,7 +197,7 @@ where the students say, the maps below show to the eye.</p>'''
     results = json.loads(path.read_text())
     rows = {net: of['all'] for net, of in results['nets'].items()}
     columns = {'frames': 'frames right', 'clips': 'clips right'}
-    return f'{text}<h2>Tags of the {results["split"]} clips</h2>{score_table(rows, columns, lambda row, column: row[column])}'
+    return f'{text}<h2>Tags of the {html.escape(results["split"])} clips</h2>{score_table(rows, columns, lambda row, column: row[column])}'
 
 
 def training_plots(config: ConfigDict, workdir: pathlib.Path) -> str:

@@ -7,8 +7,9 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from ml_collections import ConfigDict
@@ -16,22 +17,29 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import evaluate, fixations, protocols, scoring
-from stanet_jax.evaluation.map_sources import open_map_folders, score_students
+from stanet_jax.evaluation.map_sources import open_map_folders, score_students, student_maps
+from stanet_jax.evaluation.results import SetResults
+from stanet_jax.evaluation.tables import write_scores
 from stanet_jax.inference import predictor
+from stanet_jax.models.branch import parse_net
 from stanet_jax.pipeline import report
 from stanet_jax.pipeline.table import (
     PSEUDO_GT,
     STAGES,
     STUDENT_ROWS,
     VARIANTS,
+    maps_stage,
     plan,
     plan_variant,
+    read_from,
     stage_configs,
+    stage_folders,
     variant_folders,
     with_data,
 )
+from stanet_jax.stages import audio_switch, classifiers, maps
 from stanet_jax.training.checks import require
-from stanet_jax.workdir import barrier, open_workdir, replace_text
+from stanet_jax.workdir import barrier, open_workdir, replace_text, replacing
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -42,16 +50,88 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     check(config)
     workdir = open_workdir(config, workdir)
     make_world(config)
-    configs, folders = stage_configs(config), {stage: workdir / stage for stage in STAGES}
-    for stage, planned in plan(configs, folders).items():
-        once(workdir, stage, functools.partial(STAGES[stage].run, planned, folders[stage]))
+    configs, folders = stage_configs(config), stage_folders(workdir)
+    planned = plan(configs, folders)
+    variants = config.variants if config.data.name == 'synthave' else ()
+    for stage, of in planned.items():
+        once(workdir, stage, functools.partial(run_stage, configs, stage, of, folders, variants), folders[stage])
+    for variant in sorted(variants, key=lambda name: VARIANTS[name].line):
+        run_variant(configs, variant, folders, config.judge, workdir)
     if config.data.name == 'synthave':
-        for variant in config.variants:
-            out = workdir / 'variants' / variant
-            once(workdir, f'variants/{variant}', functools.partial(run_variant, configs, variant, folders, out))
         once(workdir, 'scores', lambda: score(config, workdir))
     if jax.process_index() == 0:
         report.write_report(config, workdir)
+
+
+def run_stage(configs: Mapping[str, ConfigDict], stage: str, planned: ConfigDict, folders: Mapping[str, pathlib.Path],
+              variants: Sequence[str]) -> None:
+    """Runs a stage; with one that makes maps, the maps of those variants that only fuse the same nets' maps in another way."""
+    together = [variant for variant in variants if list(VARIANTS[variant].stages) == [stage] and not VARIANTS[variant].after]
+    if not together:
+        STAGES[stage].run(planned, folders[stage])
+        return
+    wanted = [(planned, folders[stage])]
+    for variant in together:
+        own = variant_folders(variant, folders, folders['coarse'].parent / 'variants')
+        wanted.append((plan_variant(configs, variant, own)[stage], own[stage]))
+    maps.run_together(wanted)
+
+
+def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path], judge: ConfigDict,
+                workdir: pathlib.Path) -> None:
+    """Runs the stages that are made anew for a variant, and those of the variant before it, then its student, in `variants/<variant>`.
+
+    Args:
+        configs: of the pipeline's stages.
+        variant: a key of `VARIANTS`.
+        folders: of the pipeline's stages.
+        judge: the config of the student.
+        workdir: folder of the pipeline's run.
+    """
+    of, root = VARIANTS[variant], workdir / 'variants'
+    if of.after and not (root / of.after / 'student').exists():
+        run_variant(configs, of.after, folders, judge, workdir)
+    own = variant_folders(variant, folders, root)
+    for stage, config in plan_variant(configs, variant, own).items():
+        for net in set(of.shared) & set(config.get('nets', ())):
+            copy_net(folders[stage] / net, own[stage] / net)
+        once(workdir, f'variants/{variant}/{own[stage].name}', functools.partial(STAGES[stage].run, config, own[stage]))
+    student = with_data(judge, configs['sta'].data)
+    student.seed = configs['sta'].seed
+    student = read_from(student, 'sta', {**folders, 'pseudo_gt/fine': own[maps_stage(variant)]})
+    once(workdir, f'variants/{variant}/student', functools.partial(STAGES['sta'].run, student, root / variant / 'student'))
+    once(workdir, f'variants/{variant}/scores', functools.partial(score_judge, variant, configs['sta'].data.root, root / variant))
+
+
+def copy_net(trained: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copies a trained net's variables, whole or not at all, unless they are there."""
+    if jax.process_index() == 0 and not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(folder) as new:
+            shutil.copytree(trained / 'variables', new / 'variables')
+    barrier(f'{folder} copied')
+
+
+def run_coarse(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Trains classifiers; before those that hear, the audio switch in `<workdir>/switch`, where `config.switch` is 'switch'."""
+    if config.switch != 'switch':
+        classifiers.run(config, workdir)
+        return
+    config = config.copy_and_resolve_references()
+    config.switch = os.fspath(pathlib.Path(workdir) / 'switch')
+    if any(parse_net(net).source in ('SA', 'STA') for net in config.nets):
+        classifiers.run_unimodal(config, workdir)
+        audio_switch.run(switch_config(config, workdir), config.switch)
+    classifiers.run(config, workdir)
+
+
+def switch_config(config: ConfigDict, workdir: str | os.PathLike) -> ConfigDict:
+    """The config of the audio switch of a run of coarse nets, which begins from those among them that it can, S and A."""
+    result = config.copy_and_resolve_references()
+    parts = {part: os.fspath(pathlib.Path(workdir) / net) for part, net in (('encoder', 'S'), ('audio_encoder', 'A')) if net in config.nets}
+    result.update({'task': 'switch', 'nets': ('A', 'switch'), 'switch': '', 'open_only': False})
+    result.start_from = {'switch': parts}
+    return result
 
 
 def run_pseudo_gt(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -62,32 +142,21 @@ def run_pseudo_gt(config: ConfigDict, workdir: str | os.PathLike) -> None:
     stages = [stage for name in PSEUDO_GT if name in config.stages for stage in PSEUDO_GT[name]]
     names = {stage: pathlib.Path(stage).name for made in PSEUDO_GT.values() for stage in made}
     folders = {'coarse': config.coarse_nets, 'switch': config.switch, **{stage: workdir / name for stage, name in names.items()}}
-    planned = plan({stage: with_data(config[names[stage]], config.data) for stage in stages}, folders)
-    run_all(planned, folders)
-
-
-def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path], out: pathlib.Path) -> None:
-    """Runs the stages that are made anew for a variant, see `table.plan_variant`."""
-    run_all(*plan_variant(configs, variant, folders, out))
-
-
-def run_all(configs: Mapping[str, ConfigDict], folders: Mapping[str, str | os.PathLike]) -> None:
-    """Runs stages, given their configs and folders by stage; each skips what is done."""
-    for stage, config in configs.items():
-        STAGES[stage].run(config, pathlib.Path(folders[stage]))
+    for stage, of in plan({stage: with_data(config[names[stage]], config.data) for stage in stages}, folders).items():
+        STAGES[stage].run(of, pathlib.Path(folders[stage]))
 
 
 def check(config: ConfigDict) -> None:
     """Checks the fields of a pipeline's config that no stage checks.
 
-    All kinds of pseudo-fixations have to be made, as the students of STANet+ learn from the last.
-
     Raises:
         InputError: a field has a value that is not allowed; the message names the field.
     """
-    require('pseudo_gt.stages', tuple(config.pseudo_gt.stages), set(config.pseudo_gt.stages) == set(PSEUDO_GT),
-            f'the pipeline makes {", ".join(PSEUDO_GT)}; for some of them take `distill` with configs/pseudo_gt.py')
+    require('pseudo_gt.stages', tuple(config.pseudo_gt.stages), set(config.pseudo_gt.stages) >= {'coarse', 'fine'} and
+            ('plus' in config.pseudo_gt.stages) == ('sta_plus' in config),
+            'the pipeline makes coarse and fine, and plus where it has students of STANet+; for some of them take `distill`')
     require('variants', tuple(config.variants), set(config.variants) <= set(VARIANTS), f'must name some of {", ".join(VARIANTS)}')
+    require('variants', tuple(config.variants), not config.variants or 'plus' in config.pseudo_gt.stages, 'they are of STANet+')
     synthave.check(synthave.Settings(**config.world))
 
 
@@ -104,12 +173,14 @@ def make_world(config: ConfigDict) -> None:
         raise InputError(f'{root}: not the SynthAVE of config.world ({", ".join(other)}); give another --config.data.root')
 
 
-def once(workdir: pathlib.Path, name: str, stage: Callable[[], None]) -> None:
-    """Runs a stage unless it is listed in `stages.json` and its folder exists; then lists it there with its duration in seconds."""
+def once(workdir: pathlib.Path, name: str, stage: Callable[[], None], folder: pathlib.Path | None = None) -> None:
+    """Runs a stage unless it is listed in `stages.json` and its folder exists, by default `<workdir>/<name>`; then lists it there with its
+    duration in seconds."""
     path = workdir / 'stages.json'
     done = json.loads(path.read_text()) if path.exists() else {}
-    if name in done and (workdir / name).exists():
-        print(f'{name}: done already, in {workdir / name}')
+    folder = folder or workdir / name
+    if name in done and folder.exists():
+        print(f'{name}: done already, in {folder}')
         return
     start = time.perf_counter()
     stage()
@@ -124,18 +195,33 @@ def score(config: ConfigDict, workdir: pathlib.Path) -> None:
         return
     rules = protocols.PROTOCOLS['stavis']
     name, videos, missing = fixations.open_set(config.data.root, '')
-    folders = {f'selective, {kind}': workdir / 'pseudo_gt' / kind for kind in ('coarse', 'fine')}
+    stages = stage_folders(workdir)
+    kinds = [kind for kind in ('coarse', 'fine', 'plus') if kind in config.pseudo_gt.stages]
+    folders = {VARIANTS[kind].name: stages[f'pseudo_gt/{kind}'] for kind in kinds}
     for variant in config.variants:
-        folders |= variant_folders(variant, workdir / 'variants' / variant)
-    folders['SCAM+'] = workdir / 'pseudo_gt' / 'plus'
-    maps = open_map_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
-    rows = scoring.score_all(maps.maps_of_video, maps.videos, rules, 'pseudo-fixations')
-    for student_and_sound, row in score_students(predictor.Predictor(workdir / 'sta_plus'), videos, rules).items():
+        folders[VARIANTS[variant].name] = variant_folders(variant, stages, workdir / 'variants')[maps_stage(variant)]
+    maps_of = open_map_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
+    rows = scoring.score_all(maps_of.maps_of_video, maps_of.videos, rules, 'pseudo-fixations')
+    students = predictor.Predictor(stages['sta_plus'] if 'plus' in kinds else stages['sta'])
+    for student_and_sound, row in score_students(students, videos, rules).items():
         student, _, sound = student_and_sound.partition(', ')
-        rows[STUDENT_ROWS[student] + (f', {sound}' if sound else '')] = row
+        rows[(STUDENT_ROWS | LONE_ROWS)[student] + (f', {sound}' if sound else '')] = row
     (workdir / 'scores').mkdir(exist_ok=True)
     evaluate.publish_scores(workdir / 'scores' / 'scores.json', 'stavis', config.data.root, name, videos, str(workdir),
-                            missing + maps.mismatched, rows)
+                            missing + maps_of.mismatched, rows)
+
+
+LONE_ROWS = {'own': 'STA', 'muted': 'STA, muted sound', 'other': 'STA, other sound'}  # where there is one student alone
+
+
+def score_judge(variant: str, root: str, folder: pathlib.Path) -> None:
+    """Scores the student of a variant on the test split of SynthAVE as `score` does, into `<folder>/scores/scores.json`."""
+    if jax.process_index():
+        return
+    name, videos, missing = fixations.open_set(root, '')
+    rows = scoring.score_all(student_maps(predictor.Predictor(folder / 'student'), videos), videos, protocols.PROTOCOLS['stavis'], variant)
+    (folder / 'scores').mkdir(exist_ok=True)
+    write_scores(folder / 'scores' / 'scores.json', SetResults('stavis', name, root, str(folder / 'student'), missing, rows))
 
 
 def keep_compiled(folder: str | os.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""The stages in their order and what each reads; and the variants that are compared, which are tables of some of the same stages.
+"""The stages in their order and what each reads; and the variants of TPAMI Table 1, which make some of the same stages anew.
 
 The name of a stage is that of its folder in a run of the pipeline and of its config in the pipeline's (`config.pseudo_gt.coarse`). `train`
 and `distill` make a stage by itself.
@@ -8,12 +8,11 @@ import operator
 import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
-from stanet_jax.models.branch import parse_net
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages import audio_switch, classifiers, maps, students
 
@@ -25,15 +24,18 @@ class Stage:
     Attributes:
         run: `(config, workdir)` makes the stage's folder from the folders that it reads, or what is missing of it.
         reads: {field of its config: stage whose folder this field holds}; the field `start_from` holds folders of single nets of it.
+        folder: where it is, if not in a folder of its name: the first nets of the coarse stage are among its others.
     """
     run: Callable[[ConfigDict, pathlib.Path], None]
     reads: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    folder: str = ''
 
 
 SWITCHED = {'switch': 'switch'}
 STAGES = {
-    'coarse': Stage(classifiers.run),
-    'switch': Stage(audio_switch.run, {'start_from': 'coarse'}),
+    'unimodal': Stage(classifiers.run_unimodal, SWITCHED, folder='coarse'),
+    'switch': Stage(audio_switch.run, {'start_from': 'unimodal'}),
+    'coarse': Stage(classifiers.run, SWITCHED),
     'pseudo_gt/coarse': Stage(maps.run, {'nets': 'coarse', **SWITCHED}),
     'pseudo_gt/fine_nets': Stage(classifiers.run, {'start_from': 'coarse', 'boxes': 'pseudo_gt/coarse', **SWITCHED}),
     'pseudo_gt/fine': Stage(maps.run, {'nets': 'pseudo_gt/fine_nets', 'boxes': 'pseudo_gt/coarse', **SWITCHED}),
@@ -42,56 +44,115 @@ STAGES = {
                                        **SWITCHED}),
     'sta': Stage(students.run, {'start_from': 'coarse', 'maps': 'pseudo_gt/fine', **SWITCHED}),
     'sta_plus': Stage(students.run, {'start_from': 'sta', 'maps': 'pseudo_gt/plus', **SWITCHED})}
-# Which of them make the pseudo-fixations, by the names in `configs/pseudo_gt.py`.
+# Which of them make the pseudo-fixations, by the names in `configs/pseudo_gt.py`; and those that only STANet+ has.
 PSEUDO_GT = {'coarse': ('pseudo_gt/coarse',), 'fine': ('pseudo_gt/fine_nets', 'pseudo_gt/fine'),
              'plus': ('pseudo_gt/plus_nets', 'pseudo_gt/plus')}
-
-
-# --------------------------------------------------------------------------------------------------------- variants and rows
-
-
-def maps_to_score(*names: str, **fields: Any) -> dict[str, dict[str, Any]]:
-    """The stages that make some kinds of maps of the test split alone: {stage: fields of its config that differ}."""
-    return {f'pseudo_gt/{name}': {'splits': ('test',), **fields} for name in names}
-
-
-def of_granularity(name: str) -> tuple[str, ...]:
-    """The nets of SCAM+ whose further fragments are of one granularity: 'short', 'long' or 'cross'."""
-    return tuple(net for net in PLUS_NETS if parse_net(net).granularity == name)
-
-
-# Other ways to make pseudo-fixations: {variant: {stage that is made anew: fields of its config that differ}}; the rest is the pipeline's.
-VARIANTS = {
-    'S': maps_to_score('coarse', 'fine', sources=('S',), fusion='average'),
-    'average': maps_to_score('coarse', 'fine', fusion='average'),
-    'no_switch': maps_to_score('coarse', 'fine', switch=''),
-    **{name: maps_to_score('plus', sources=(), plus_sources=of_granularity(name)) for name in ('short', 'long', 'cross')},
-    'no_sources': maps_to_score('plus', sources=()),
-    'no_refine': {'pseudo_gt/plus_nets': {'nets': of_granularity('short'), 'blender.refine': False},
-                  **maps_to_score('plus', sources=(), plus_sources=of_granularity('short'))}}
-ROW_NAMES = {'S': 'CAM of S', 'average': 'average', 'no_switch': 'selective, no switch', 'short': 'short term alone',
-             'long': 'long term alone', 'cross': 'cross term alone', 'no_sources': 'multi-granularity alone',
-             'no_refine': 'short term alone, no FRL'}
-STUDENT_ROWS = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion',
+STANET_PLUS = (*PSEUDO_GT['plus'], 'sta_plus')
+STUDENT_ROWS = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion', 'max': 'maximum fusion',
                 'final': 'final fusion'}
 
 
-def variant_folders(variant: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The folders of maps of a variant that is made in `folder`, by the names of their rows in the table of scores."""
-    kinds = [pathlib.Path(stage).name for stage in VARIANTS[variant] if STAGES[stage].run is maps.run]
-    return {ROW_NAMES[variant] if kind == 'plus' else f'{ROW_NAMES[variant]}, {kind}': folder / kind for kind in kinds}
+# ------------------------------------------------------------------------------------------------------- lines of TPAMI Table 1
+
+
+class Variant(NamedTuple):
+    """A line of TPAMI Table 1: another way to make pseudo-fixations, with a student of its own.
+
+    Attributes:
+        line: of the table.
+        name: of its rows in tables of scores.
+        stages: {stage that is made anew: fields of its config that differ}, the last one of which makes the maps; none where the
+            pipeline makes them itself, as `maps`.
+        after: the variant that it goes on from: its stages replace the pipeline's.
+        shared: nets that are the pipeline's in the stages that are made anew.
+        maps: the stage that makes the maps.
+    """
+    line: int
+    name: str
+    stages: Mapping[str, Mapping[str, Any]]
+    after: str = ''
+    shared: tuple[str, ...] = ()
+    maps: str = ''
+
+
+def _coarse(line: int, name: str, *sources: str) -> Variant:
+    return Variant(line, f'{name}, coarse', {'pseudo_gt/coarse': {'sources': sources, 'fusion': 'average'}})
+
+
+def _fine(line: int, name: str, after: str, *sources: str) -> Variant:
+    return Variant(line, f'{name}, fine', {'pseudo_gt/fine_nets': {'nets': sources},
+                                           'pseudo_gt/fine': {'sources': sources, 'fusion': 'average'}}, after)
+
+
+def _plus(line: int, name: str, **fields: Any) -> Variant:
+    return Variant(line, name, {'pseudo_gt/plus': {'sources': (), **fields}})
+
+
+OPEN = {'switch': ''}  # an ear that is always open
+ALL, VISUAL_PLUS = ('S', 'SA', 'ST'), tuple(net for net in PLUS_NETS if not net.startswith('SA'))
+# Lines 13 to 20 are in the order of the marks in the paper's table; line 12 is as Sec. 6.2.5 has it.
+VARIANTS = {
+    'coarse_S': _coarse(1, 'CAM of S', 'S'),
+    'coarse_SA': _coarse(2, 'CAM of SA', 'SA'),
+    'coarse_ST': _coarse(3, 'CAM of ST', 'ST'),
+    'coarse_average': _coarse(4, 'average', *ALL),
+    'coarse': Variant(5, 'SCAM, coarse', {}, maps='pseudo_gt/coarse'),
+    'fine_S': _fine(6, 'CAM of S', 'coarse_S', 'S'),
+    'fine_SA': _fine(7, 'CAM of SA', 'coarse_SA', 'SA'),
+    'fine_ST': _fine(8, 'CAM of ST', 'coarse_ST', 'ST'),
+    'no_switch': Variant(9, 'SCAM, no switch, fine', {
+        'coarse': OPEN, 'pseudo_gt/coarse': OPEN, 'pseudo_gt/fine_nets': OPEN, 'pseudo_gt/fine': OPEN}, shared=('A', 'S', 'ST')),
+    'fine_average': _fine(10, 'average', 'coarse_average', *ALL),
+    'fine': Variant(11, 'SCAM, fine', {}, maps='pseudo_gt/fine'),
+    'refined_S': Variant(12, 'CAM of S with FRL, coarse', {
+        'coarse': {'nets': ('S',), 'refine': True}, 'pseudo_gt/coarse': {'sources': ('S',), 'fusion': 'average'}}),
+    **{net: _plus(13 + k, f'CAM of {net.replace("_", "+ ")}', plus_sources=(net,), fusion='average') for k, net in enumerate(PLUS_NETS)},
+    'no_refine': Variant(21, "SCAM', no FRL", {'pseudo_gt/plus_nets': {'blender.refine': False}, 'pseudo_gt/plus': {'sources': ()}}),
+    'plus_no_switch': Variant(22, "SCAM', no switch", {
+        'pseudo_gt/plus_nets': OPEN, 'pseudo_gt/plus': {'sources': (), **OPEN}}, after='no_switch', shared=VISUAL_PLUS),
+    'plus_average': _plus(23, "CAM'", fusion='average'),
+    'no_sources': _plus(24, "SCAM'"),
+    'plus': Variant(25, 'SCAM+', {}, maps='pseudo_gt/plus')}
+
+
+def maps_stage(variant: str) -> str:
+    """The stage that makes the maps of a variant."""
+    return VARIANTS[variant].maps or list(VARIANTS[variant].stages)[-1]
+
+
+def variant_folders(variant: str, folders: Mapping[str, pathlib.Path], root: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The folders {stage: folder} of a variant: those of the pipeline, `folders`, but for the stages that are made anew.
+
+    Args:
+        variant: a key of `VARIANTS`.
+        folders: of the pipeline's stages.
+        root: folder of all variants.
+    """
+    of = VARIANTS[variant]
+    given = variant_folders(of.after, folders, root) if of.after else folders
+    return {**given, **{stage: root / variant / pathlib.Path(stage).name for stage in of.stages}}
 
 
 # ------------------------------------------------------------------------------------------------------------------- configs
 
 
 def stage_configs(config: ConfigDict) -> dict[str, ConfigDict]:
-    """The configs of all stages out of a pipeline's, each with the pipeline's data and seed."""
-    configs = {stage: with_data(operator.attrgetter(stage.replace('/', '.'))(config), config.data) for stage in STAGES}
-    for of in configs.values():
-        if 'seed' in of:
-            of.seed = config.seed
-    return configs
+    """The configs of the stages out of a pipeline's, each with the pipeline's data and seed; STANet alone where it makes no SCAM+."""
+    names = {stage: STAGES[stage].folder or stage for stage in STAGES if 'plus' in config.pseudo_gt.stages or stage not in STANET_PLUS}
+    return {stage: of_pipeline(operator.attrgetter(name.replace('/', '.'))(config), config) for stage, name in names.items()}
+
+
+def of_pipeline(config: ConfigDict, pipeline: ConfigDict) -> ConfigDict:
+    """A stage's config with the data and the seed of the pipeline's."""
+    config = with_data(config, pipeline.data)
+    if 'seed' in config:
+        config.seed = pipeline.seed
+    return config
+
+
+def stage_folders(workdir: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The folders of the stages of a pipeline's run."""
+    return {stage: workdir / (of.folder or stage) for stage, of in STAGES.items()}
 
 
 def with_data(config: ConfigDict, data: ConfigDict) -> ConfigDict:
@@ -127,29 +188,23 @@ def plan(configs: Mapping[str, ConfigDict], folders: Mapping[str, str | os.PathL
     """The configs {stage: config} as they are run: with the folders of the stages that each reads.
 
     Raises:
-        InputError: a stage reads a folder that does not exist and that no stage before it makes.
+        InputError: a stage reads a folder that does not exist and that none of these stages makes.
     """
     planned = {}
     for stage, config in configs.items():
-        for read in STAGES[stage].reads.values():
-            if read not in planned and not pathlib.Path(folders[read]).exists():
+        for field, read in STAGES[stage].reads.items():
+            if config[field] and read not in configs and not pathlib.Path(folders[read]).exists():
                 raise InputError(f'{folders[read]}: no such folder; {stage} reads it, so make {read} first')
         planned[stage] = read_from(config, stage, folders)
     return planned
 
 
-def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path],
-                 out: pathlib.Path) -> tuple[dict[str, ConfigDict], dict[str, pathlib.Path]]:
-    """What is made for a variant: the configs and the folders of its stages, by stage.
-
-    Args:
-        configs: of the pipeline's stages.
-        variant: a key of `VARIANTS`.
-        folders: of the pipeline's stages, which the variant reads.
-        out: folder of the variant.
-    """
-    made = {stage: out / pathlib.Path(stage).name for stage in VARIANTS[variant]}
-    planned = plan({stage: configs[stage] for stage in made}, {**folders, **made})
-    for stage, fields in VARIANTS[variant].items():
-        planned[stage].update_from_flattened_dict(fields)
-    return planned, made
+def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path]) -> dict[str, ConfigDict]:
+    """The configs, by stage, of what is made anew for a variant, given the configs of the pipeline's stages and the variant's folders."""
+    changed = {}
+    for stage, fields in VARIANTS[variant].stages.items():
+        changed[stage] = configs[stage].copy_and_resolve_references()
+        for field, value in fields.items():
+            place, _, name = field.rpartition('.')
+            (operator.attrgetter(place)(changed[stage]) if place else changed[stage])[name] = value
+    return plan(changed, folders)

@@ -1,4 +1,4 @@
-"""Stage: the audio switch, which says whether a clip's sound belongs to what its picture shows (CVPR Sec. 3.4, TPAMI Sec. 3.3).
+"""Stage: the audio switch, which says whether a clip's sound belongs to what its picture shows (CVPR Sec. 3.7, TPAMI Sec. 3.3).
 
 A frame with its second of sound has label 1 where the best class of an audio-only tagger is the clip's tag, else 0, see
 `stages.sound_labels`. The switch is a net of SA's structure with one logit that learns these labels from picture and sound, so that it can
@@ -24,7 +24,7 @@ from stanet_jax.data import annotations, fragments
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages import classifiers
-from stanet_jax.stages.examples import held_out_clips, open_training_clips, predict_examples
+from stanet_jax.stages.examples import cropping, held_out_clips, open_training_clips, predict_examples
 from stanet_jax.stages.nets import (
     example_batch,
     front_end,
@@ -33,7 +33,7 @@ from stanet_jax.stages.nets import (
     predict_tags,
     tag_loss,
 )
-from stanet_jax.stages.sound_labels import label_frames
+from stanet_jax.stages.sound_labels import label_frames, write_labels
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.workdir import open_workdir, replace_text
 
@@ -92,10 +92,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     labels = {split: annotations.labels(workdir, clips) for split, clips in splits.items()}
     for value in (0, 1):
         if not any((row == value).any() for row in labels['train']):
-            raise InputError(f'{workdir}/labels.jsonl: no training frame has label {value}; the switch needs both')
-    size = len(splits['train']) * config.data.frames_per_clip
+            raise InputError(f'{workdir}/labels.jsonl: no training frame has label {value}; the switch needs both, but nets '
+                             'may hear without one: --config.switch=')
+    size = len(splits['train']) * config.data.frames_per_clip or int(splits['train'].ends[-1])
     examples = fragments.Examples(splits['train'], config.data.frames_per_clip, 1, front_end(config), LabelsAsTags(labels['train']),
-                                  BalancedDraw(labels['train'], size), least_crop=config.data.least_crop)
+                                  BalancedDraw(labels['train'], size), **cropping(config))
 
     def evaluate(variables: Variables) -> dict[str, float]:
         if not held_out:
@@ -105,20 +106,33 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
     loop.train(workdir / 'switch', 'switch', config, mesh, examples=examples, evaluate=evaluate,
                initial=lambda: initial_variables(config, 'switch', model, example_batch(config, 'SA', 1, 1), workdir),
-               loss_fn=functools.partial(tag_loss, model=model, jitter=tuple(config.jitter)))
+               loss_fn=functools.partial(tag_loss, model=model, jitter=tuple(config.jitter)))  # one logit: a cross-entropy
+    write_answers(config, workdir, splits, mesh)
     if held_out:
-        report_agreement(config, workdir, splits, labels, mesh)
+        report_agreement(config, workdir, splits, labels)
+
+
+def write_answers(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips], mesh: Mesh) -> None:
+    """Writes what the trained switch answers for every frame, by which students hear; unless it is there."""
+    path, variables = workdir / annotations.ANSWERS, checkpoint.load_variables(workdir / 'switch' / 'variables')
+    if path.exists():
+        return
+    answers = {}
+    for split, clips in splits.items():
+        found = predict_switch(config, make_switch(config), variables, clips, 0, mesh, f'Answers, {split}')
+        answers[split] = [np.array([found[i, k] for k in range(clip['frames'])]) for i, clip in enumerate(clips.clips)]
+    write_labels(path, splits, answers)
 
 
 def predict_switch(config: ConfigDict, model: nn.Module, variables: Variables, clips: Clips, per_clip: int,
-                   mesh: Mesh) -> dict[tuple[int, int], int]:
-    """The switch's answers {(clip, frame): 1 where it is open, else 0} for `per_clip` frames of each clip."""
+                   mesh: Mesh, title: str = '') -> dict[tuple[int, int], int]:
+    """The switch's answers {(clip, frame): 1 where it is open, else 0} for `per_clip` frames of each clip, or all; 0 without sound."""
     examples = fragments.Examples(clips, per_clip, 1, front_end(config))
 
     def opens(variables, batch):
-        return predict_tags(variables, {**batch, 'tags': jnp.ones((len(batch['phi']), 1))}, model=model).logits[:, 0] > 0
+        return predict_tags(variables, {**batch, 'tags': jnp.ones((len(batch['phi']), 1))}, model=model).logits[:, 0] * batch['phi'] > 0
 
-    answers = predict_examples(opens, variables, examples, batch=config.batch, mesh=mesh)
+    answers = predict_examples(opens, variables, examples, batch=config.batch, mesh=mesh, title=title)
     return {fragments.target_frame(clips, per_clip, i): int(answer) for i, answer in enumerate(answers)}
 
 
@@ -139,16 +153,16 @@ def agreement(answers: Mapping[tuple[int, int], int], labels: Sequence[Sequence[
 
 
 def report_agreement(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips],
-                     labels: Mapping[str, Sequence[Num[np.ndarray, ' _']]], mesh: Mesh) -> None:
+                     labels: Mapping[str, Sequence[Num[np.ndarray, ' _']]]) -> None:
     """Prints how often the trained switch and the labels agree on the test (or validation) split, and writes `accuracy.json`.
 
     On SynthAVE, where it is known whether the sound belongs to the picture, also how often switch and labels are right.
     """
     split = 'test' if 'test' in splits else 'validation'
-    clips, model = splits[split], make_switch(config)
+    clips = splits[split]
     kinds = [clip['kind'] for clip in clips.clips]
-    variables = checkpoint.load_variables(workdir / 'switch' / 'variables')
-    answers = predict_switch(config, model, variables, clips, config.data.frames_per_clip, mesh)
+    given = annotations.labels(workdir, clips, annotations.ANSWERS)
+    answers = {(i, k): int(answer) for i, row in enumerate(given) for k, answer in enumerate(row)}
     result = {'net agrees with labels': agreement(answers, labels[split], kinds)}
     truth = pathlib.Path(config.data.root) / 'truth.jsonl'
     if truth.exists():

@@ -1,5 +1,4 @@
 """Stage: trains the classifiers S, SA, ST and S+, SA+, ST+ on clips' tags and measures them on held-out clips (TPAMI Sec. 3, 4)."""
-import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,15 @@ from stanet_jax.arrays import Variables
 from stanet_jax.data.clips import Clips
 from stanet_jax.models import blenders, branch, classifiers, fusion
 from stanet_jax.stages.accuracy import accuracy_by_kind, make_tally_fn, measure
-from stanet_jax.stages.examples import check_data, held_out_clips, make_examples, open_training_clips, warn_about_short_clips
-from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, tag_loss
+from stanet_jax.stages.examples import check_data, cropping, held_out_clips, make_examples, open_training_clips, warn_about_short_clips
+from stanet_jax.stages.nets import TAG_LOSSES, example_batch, initial_variables, make_classifier, make_tag_loss
 from stanet_jax.training import loop, sharding
 from stanet_jax.training.checks import check_training, require
 from stanet_jax.workdir import open_workdir
 
 
-def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS_NETS)) -> None:
+def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA', *classifiers.PLUS_NETS),
+          known_losses: Sequence[str] = tuple(TAG_LOSSES)) -> None:
     """Checks the fields of a config that trains nets on clips; `known` are the nets that it may name.
 
     Raises:
@@ -28,12 +28,13 @@ def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA
     check_data(config)
     for field in ('width', 'held_out_frames'):
         require(field, config[field], config[field] > 0, 'must be above 0')
-    require('data.frames_per_clip', config.data.frames_per_clip, config.data.frames_per_clip > 0, 'must be above 0')
-    require('data.least_crop', config.data.least_crop, 0 < config.data.least_crop <= 1, 'must be above 0, and 1 at most')
+    require('data.frames_per_clip', config.data.frames_per_clip, config.data.frames_per_clip >= 0, 'must be above 0, or 0 for every frame')
+    cropping(config)
     frozen = [config[part].get('frozen', False) for part in ('encoder', 'audio_encoder')]
     require('audio_encoder.frozen', frozen[1], frozen[0] == frozen[1], 'must be as encoder.frozen: both encoders are frozen, or none')
     for part in ('encoder', 'audio_encoder'):
         require(f'{part}.weights', config[part].weights, config[part].weights or not frozen[0], 'a frozen encoder needs pretrained weights')
+    require('loss', config.loss, config.loss in known_losses, f'must be one of {", ".join(known_losses)}')
     require('sa_fuse', config.sa_fuse, config.sa_fuse in fusion.SA_FUSIONS, f'must be one of {", ".join(fusion.SA_FUSIONS)}')
     if any(branch.parse_net(net).granularity for net in config.nets):
         require('fragments', config.fragments, config.fragments > 0, 'must be above 0')
@@ -64,9 +65,21 @@ def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir
 
     example = example_batch(config, net, len(train.categories), 1)
     warn_about_short_clips(net, train, config.get('fragments', 0))
-    loop.train(workdir / net, net, config, mesh, examples=make_examples(config, net, train, per_clip), evaluate=evaluate,
+    loop.train(workdir / net, net, config, mesh, examples=make_examples(config, net, train, per_clip, config.open_only), evaluate=evaluate,
                initial=lambda: initial_variables(config, net, model, example, workdir),
-               loss_fn=functools.partial(tag_loss, model=model, jitter=tuple(config.jitter)))
+               loss_fn=make_tag_loss(config, net, model))
+
+
+def run_unimodal(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Trains those nets of the config that neither hear beside seeing nor begin from nets that do, A and S; see `run`.
+
+    The audio switch begins from them, and SA hears by the switch's labels.
+    """
+    check(config)
+    workdir = open_workdir(config, workdir)
+    splits, mesh = open_training_clips(config), sharding.make_mesh()
+    for net in (net for net in config.nets if net in ('A', 'S')):
+        train_net(config, net, splits, workdir, mesh)
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:

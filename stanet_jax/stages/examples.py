@@ -1,5 +1,6 @@
 """The clips that a stage reads, and the examples that its nets learn from, are measured on or are shown with."""
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,8 +30,9 @@ def check_data(config: ConfigDict) -> None:
     """Checks the fields of a config's data set; InputError for a value that is not allowed, whose message names the field."""
     data = config.data
     require('data.name', data.name, data.name in sets.NAMES, f'must be one of {", ".join(sets.NAMES)}')
-    for field in ('rate', 'clip_seconds'):
-        require(f'data.{field}', data[field], data[field] > 0, 'must be above 0')
+    require('data.rate', data.rate, data.rate >= 0, "must be above 0, or 0 for each video's own frames")
+    require('data.clip_seconds', data.clip_seconds, data.clip_seconds > 0, 'must be above 0')
+    require('data.train_on', data.train_on, data.train_on in sets.TRAIN_ON, f'must be one of {", ".join(sets.TRAIN_ON)}')
     shares = tuple(data.shares)
     require('data.shares', shares, len(shares) == 3 and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < 1e-6,
             'must be the shares of train, validation and test: three numbers, the first above 0, whose sum is 1')
@@ -53,14 +55,14 @@ def open_frames(config: ConfigDict, side: int) -> dict[str, Clips]:
     """As `open_clips`, without features; frames are `side` pixels wide and high."""
     data = config.data
     return sets.open_splits(data.name, data.root, side, data.rate, data.prepared, clip_seconds=data.clip_seconds,
-                            shares=tuple(data.shares), split_seed=data.split_seed, beam=data.beam, beam_options=tuple(data.beam_options),
-                            process=jax.process_index(), wait=barrier)
+                            shares=tuple(data.shares), split_seed=data.split_seed, train_on=data.train_on, beam=data.beam,
+                            beam_options=tuple(data.beam_options), process=jax.process_index(), wait=barrier)
 
 
 def find_source(config: ConfigDict) -> Source:
     """The config's data set as its reader finds it, see `sets.find_source`."""
     data = config.data
-    return sets.find_source(data.name, data.root, data.clip_seconds, tuple(data.shares), data.split_seed)
+    return sets.find_source(data.name, data.root, data.clip_seconds, tuple(data.shares), data.split_seed, data.train_on)
 
 
 def open_training_clips(config: ConfigDict) -> dict[str, Clips]:
@@ -79,20 +81,29 @@ def held_out_clips(splits: Mapping[str, Clips]) -> Clips | None:
 # ----------------------------------------------------------------------------------------------------------------- examples
 
 
-def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int) -> fragments.Examples:
+def cropping(config: ConfigDict) -> dict[str, Any]:
+    """How the frames of a config's examples are cropped and mirrored while a net learns: fields of `fragments.Examples`."""
+    data = config.data
+    for field in ('least_crop', 'centre_crop'):
+        require(f'data.{field}', data[field], 0 < data[field] <= 1, 'must be above 0, and 1 at most')
+    return {field: data[field] for field in ('least_crop', 'centre_crop', 'mirror')}
+
+
+def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int, open_only: bool = False) -> fragments.Examples:
     """The fragments that a classifier learns from or is measured on, `per_clip` of each clip.
 
-    They are cropped to the boxes of `config.boxes`; SA also gets the audio switch's labels of `config.switch`.
+    They are cropped to the boxes of `config.boxes`; SA also gets the audio switch's labels of `config.switch`, and
+    with `open_only`, frames whose label closes its ear do not count.
     """
     source, granularity = branch.parse_net(net)
     switch = config.switch if source == 'SA' else ''
-    annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
+    annotations = Annotations(clips, switch, config.boxes, open_only=open_only) if switch or config.boxes else None
     return fragments.Examples(clips, per_clip, branch.FRAMES[source], front_end(config) if source in branch.SOUND else '', annotations,
-                              least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0))
+                              granularity=granularity, count=config.get('fragments', 0), **cropping(config))
 
 
 def warn_about_short_clips(net: str, clips: Clips, count: int) -> None:
-    """Prints, on process 0, where clips are too short or too few for the `count` further fragments that a net takes (TPAMI Sec. 4)."""
+    """Prints, on process 0, where clips are too short or too few for the `count` further fragments that a net takes (TPAMI Sec. 4.2)."""
     source, granularity = branch.parse_net(net)
     short = fragments.describe_shortage(clips, branch.FRAMES[source], granularity, count)
     if short and jax.process_index() == 0:

@@ -1,4 +1,4 @@
-"""Stage: pseudo-fixations, the SCAM maps of every frame of a data set (CVPR Sec. 3.1, 3.2; TPAMI Sec. 3.1, 3.2, 4).
+"""Stage: pseudo-fixations, the SCAM maps of every frame of a data set (CVPR Sec. 3.4, 3.6; TPAMI Sec. 3, 4).
 
 A run makes one kind of map; its config names the sources and the boxes that they are cropped to:
 
@@ -36,7 +36,7 @@ from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages.examples import check_data, open_clips
 from stanet_jax.stages.nets import front_end
-from stanet_jax.stages.source_maps import ClipSources, SourceMaps, iterate_source_maps, load_nets, make_source_maps_fn
+from stanet_jax.stages.source_maps import ClipSources, Nets, SourceMaps, iterate_source_maps, load_nets, make_source_maps_fn
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config, replace_text, write_missing
 
@@ -59,8 +59,8 @@ class FusedMaps(NamedTuple):
 
 
 def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArray, 't 4'], tags: Num[AnyArray, ' c'],
-         valid: Bool[AnyArray, ' t'], contrasts: Float[AnyArray, 't h w'] | None = None, *, fusion: str, reach: int,
-         side: int) -> FusedMaps:
+         valid: Bool[AnyArray, ' t'], contrasts: Float[AnyArray, 't h w'] | None = None, *, fusion: str, reach: int, side: int,
+         cut: float = 0.0) -> FusedMaps:
     """Fuses the maps of a clip's sources to one map for each frame, and finds the tightest box around each.
 
     The sources' maps are fused, pasted into the frame at their boxes, averaged over the frames `t - reach ... t + reach` and scaled to
@@ -76,6 +76,7 @@ def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArra
         fusion: 'selective' (Eq. 2) or 'average' (Eq. 22).
         reach: frames on each side that are averaged over; 0 for none.
         side: of the frames, in pixels.
+        cut: see `scam.cut`; boxes are found before.
     """
     sources = [] if plain is None else [plain]
     if plus is not None:
@@ -95,7 +96,7 @@ def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArra
         near = scam.smooth(jax.image.resize(contrasts.astype(jnp.float32), maps.shape, 'bilinear'), valid, reach)
         maps, empty = weigh(jnp.where(empty[:, None, None], 0, maps), near), jnp.zeros_like(empty)
     tight = jax.vmap(lambda m: scam.widen_box(scam.tight_box(m), m.shape))(maps)
-    maps = jnp.where(empty[:, None, None], 0, maps)
+    maps = jnp.where(empty[:, None, None], 0, scam.cut(maps, cut))
     return FusedMaps(jnp.round(255 * maps).astype(jnp.uint8), tight, weights, empty)
 
 
@@ -110,6 +111,7 @@ def check(config: ConfigDict) -> None:
     """
     check_data(config)
     require('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}')
+    require('cut', config.cut, config.cut >= 0, 'must be 0 (nothing is cut), or above')
     require('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more')
     if config.contrast:
         require('contrast', config.contrast, read_config(config.nets).encoder.get('frozen'), 'is of the features of a frozen encoder')
@@ -128,21 +130,37 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     Reads the runs of the nets, `config.nets` and for SCAM+ `config.plus_nets`; the audio switch's labels, `config.switch`; and the boxes
     of another run of this stage, `config.boxes`. See `configs/pseudo_gt.py`.
     """
-    check(config)
+    run_together([(config, workdir)])
+
+
+FUSED = ('sources', 'plus_sources', 'fusion', 'cut')  # the fields of a config in which maps that are made together may differ
+
+
+def run_together(wanted: Sequence[tuple[ConfigDict, str | os.PathLike]]) -> None:
+    """Makes several kinds of maps of the same nets, as (config, workdir) each, as `run` does; the nets' own maps are computed once.
+
+    The configs differ in the fields `FUSED` alone.
+    """
+    for config, _ in wanted:
+        check(config)
+    config = wanted[0][0]
     of_nets = read_config(config.nets)
-    workdir, data = open_workdir(config, workdir), open_clips(config, of_nets)
+    workdirs, data = [open_workdir(of, workdir) for of, workdir in wanted], open_clips(config, of_nets)
     classes = len(next(iter(data.values())).categories)
-    nets, plus = load_nets(config.nets, config.sources, classes), load_nets(config.plus_nets, config.plus_sources, classes)
-    run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-    source_maps_fn, counts = make_source_maps_fn(nets, plus, config.centred), []
+    nets, plus = (load_nets(config[field], {name for of, _ in wanted for name in of[names]}, classes)
+                  for field, names in (('nets', 'sources'), ('plus_nets', 'plus_sources')))
+    source_maps_fn = make_source_maps_fn(nets, plus, config.centred)
+    counts: dict[pathlib.Path, list[MapCounts]] = {workdir: [] for workdir in workdirs}
     for split, clips in ((split, data[split]) for split in config.splits if split in data):
         sources_of = functools.partial(iterate_source_maps, clips, Annotations(clips, config.switch, config.boxes), plus=plus,
                                        source_maps_fn=source_maps_fn, stretch=config.stretch, workers=config.data.workers,
                                        front_end=front_end(of_nets))
-        fuse_clip = make_fuse_fn(clips, config.fusion, config.reach, config.contrast)
-        counts.append(write_split(workdir / split, clips, sources_of, fuse_clip, (*nets.models, *plus.models), run_hash))
-    print(f'{workdir}: {sum(of.made for of in counts)} maps made, {sum(of.empty for of in counts)} of them empty, as no source was sure '
-          'of the tag')
+        kinds = [make_kind(of, workdir / split, clips, nets, plus) for (of, _), workdir in zip(wanted, workdirs, strict=True)]
+        for workdir, of_split in zip(workdirs, write_split(kinds, clips, sources_of), strict=True):
+            counts[workdir].append(of_split)
+    for workdir, of_splits in counts.items():
+        print(f'{workdir}: {sum(of.made for of in of_splits)} maps made, {sum(of.empty for of in of_splits)} of them empty, as no source '
+              'was sure of the tag')
 
 
 class MapCounts(NamedTuple):
@@ -151,42 +169,84 @@ class MapCounts(NamedTuple):
     empty: int
 
 
-def write_split(out: pathlib.Path, clips: Clips, sources_of: Callable[[Sequence[int]], Iterator[tuple[int, ClipSources]]],
-                fuse_clip: Callable[[int, ClipSources], FusedMaps], sources: Sequence[str], run_hash: str) -> MapCounts:
-    """Writes the maps of one split that are missing, and its manifest.
+class MapKind(NamedTuple):
+    """One of the kinds of maps that are made together, of the clips of a split.
+
+    Attributes:
+        out: folder of the split.
+        sources: names of the nets that are fused.
+        select: gives those nets' maps of a clip, out of all that were computed.
+        fuse: `(clip, ClipSources) -> FusedMaps`, see `make_fuse_fn`.
+        config: a hash of its config, for the manifest.
+    """
+    out: pathlib.Path
+    sources: Sequence[str]
+    select: Callable[[ClipSources], ClipSources]
+    fuse: Callable[[int, ClipSources], FusedMaps]
+    config: str
+
+
+def make_kind(config: ConfigDict, out: pathlib.Path, clips: Clips, nets: Nets, plus: Nets) -> MapKind:
+    """The kind of maps of a config, out of those of `nets` and `plus`, which may be more than it names."""
+    chosen = [[name for name in of.models if name in names] for of, names in ((nets, config.sources), (plus, config.plus_sources))]
+    places = [[list(of.models).index(name) for name in some] for of, some in zip((nets, plus), chosen, strict=True)]
+
+    def select(seen):
+        plain, further = (None if of is None or not some else jax.tree.map(lambda x, some=some: x[:, some], of)
+                          for of, some in zip((seen.plain, seen.plus), places, strict=True))
+        return seen._replace(plain=plain, plus=further)
+
+    run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+    fuse_fn = make_fuse_fn(clips, config.fusion, config.reach, config.contrast, config.cut)
+    return MapKind(out, [*chosen[0], *chosen[1]], select, fuse_fn, run_hash)
+
+
+def write_split(kinds: Sequence[MapKind], clips: Clips,
+                sources_of: Callable[[Sequence[int]], Iterator[tuple[int, ClipSources]]]) -> list[MapCounts]:
+    """Writes the maps of one split that are missing, of every kind, and their manifests; returns how many of each kind were made.
 
     Args:
-        out: folder of the split.
+        kinds: of maps.
         clips: of the split.
         sources_of: yields (clip, its sources' maps) of chosen clips, see `iterate_source_maps`.
-        fuse_clip: see `make_fuse_fn`.
-        sources: their names.
-        run_hash: of the config, for the manifest.
-    Returns:
-        How many maps were made.
     """
-    names, counts = clip_names(clips), []
+    names, counts = clip_names(clips), [[MapCounts(0, 0)] for _ in kinds]
+    root = pathlib.Path(os.path.commonpath([kind.out for kind in kinds]))
+    places = [(clip, number) for clip in range(len(clips)) for number in range(len(kinds))]
+    for kind in kinds:
+        kind.out.mkdir(parents=True, exist_ok=True)
 
     def make(missing):
-        for clip, seen in sources_of(missing):
-            made, frames = fuse_clip(clip, seen), range(clips.clips[clip]['frames'])
-            rows = [{**manifest_row(clips, clip, k, seen, made, sources), 'clip': names[clip], 'config': run_hash} for k in frames]
-            counts.append(MapCounts(len(rows), int(made.empty.sum())))
-            yield clip, functools.partial(write_maps, made.maps, rows)
+        of_clip: dict[int, list[int]] = {}
+        for place in missing:
+            of_clip.setdefault(places[place][0], []).append(place)
+        for clip, seen in sources_of(list(of_clip)):
+            for place in of_clip[clip]:
+                number = places[place][1]
+                kind, frames = kinds[number], range(clips.clips[clip]['frames'])
+                chosen = kind.select(seen)
+                made = kind.fuse(clip, chosen)
+                rows = [{**manifest_row(clips, clip, k, chosen, made, kind.sources), 'clip': names[clip], 'config': kind.config}
+                        for k in frames]
+                counts[number].append(MapCounts(len(rows), int(made.empty.sum())))
+                yield place, functools.partial(write_maps, made.maps, rows)
 
-    write_missing(out, names, [clip['frames'] for clip in clips.clips], make, 'frame')
-    if jax.process_index() == 0:
-        replace_text(out / 'manifest.jsonl', ''.join((out / name / 'frames.jsonl').read_text() for name in names))
-    barrier(f'{out} listed')
-    return MapCounts(sum(of.made for of in counts), sum(of.empty for of in counts))
+    paths = [os.fspath((kinds[number].out / names[clip]).relative_to(root)) for clip, number in places]
+    write_missing(root, paths, [clips.clips[clip]['frames'] for clip, _ in places], make, 'frame')
+    for kind in kinds:
+        if jax.process_index() == 0:
+            replace_text(kind.out / 'manifest.jsonl', ''.join((kind.out / name / 'frames.jsonl').read_text() for name in names))
+        barrier(f'{kind.out} listed')
+    return [MapCounts(sum(of.made for of in some), sum(of.empty for of in some)) for some in counts]
 
 
-def make_fuse_fn(clips: Clips, fusion: str, reach: int, contrast: bool = False) -> Callable[[int, ClipSources], FusedMaps]:
+def make_fuse_fn(clips: Clips, fusion: str, reach: int, contrast: bool = False,
+                 cut: float = 0.0) -> Callable[[int, ClipSources], FusedMaps]:
     """`(clip, ClipSources) -> FusedMaps` for clips of a split, see `fuse`; with their contrast where asked for.
 
     Clips are padded to the longest one, so that it is compiled once.
     """
-    fused = jax.jit(functools.partial(fuse, fusion=fusion, reach=reach, side=clips.side))
+    fused = jax.jit(functools.partial(fuse, fusion=fusion, reach=reach, side=clips.side, cut=cut))
     longest = max(clip['frames'] for clip in clips.clips)
 
     def fuse_clip(clip, seen):

@@ -2,7 +2,7 @@
 import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -29,7 +29,7 @@ def make_classifier(config: ConfigDict, net: str, classes: int) -> classifiers.C
     """The module of the net 'A', 'S', 'SA', 'ST', 'STA' or one of `classifiers.PLUS_NETS`, with the fields of the config."""
     source, granularity = branch.parse_net(net)
     fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm,
-              compute_dtype(config.dtype), config.sa_fuse)
+              compute_dtype(config.dtype), config.sa_fuse, config.refine)
     return classifiers.ClassifierPlus(*fields, config.blender.to_dict()) if granularity else classifiers.Classifier(*fields)
 
 
@@ -98,12 +98,38 @@ def net_inputs(batch: Mapping[str, AnyArray], encoder: str, key: Key[jax.Array, 
     return result
 
 
-def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module,
-             jitter: Sequence[float]) -> tuple[Float[jax.Array, ' b'], Variables]:
-    """The multi-label soft-margin loss of each example (TPAMI Eq. 7) on jittered frames, and the new batch statistics."""
-    (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
-                                       mutable=['batch_stats'])
-    return losses.multilabel_soft_margin(logits, batch['tags']), updated.get('batch_stats', {})
+TAG_LOSSES = {'soft_margin': losses.multilabel_soft_margin, 'softmax': losses.softmax_cross_entropy}  # TPAMI Eq. 7; CVPR
+
+
+def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module, jitter: Sequence[float],
+             loss: str = 'soft_margin', node_loss: float = 0.0, before_loss: float = 0.0) -> tuple[Float[jax.Array, ' b'], Variables]:
+    """The loss of each example on jittered frames, and the new batch statistics.
+
+    Args:
+        variables: of the net.
+        batch: of examples.
+        key: of the step.
+        model: the net.
+        jitter: see `augmentation.jitter`.
+        loss: of the target, a key of `TAG_LOSSES`.
+        node_loss: of S+, SA+ and ST+, the weight of the same loss of each other node, with the target's tags.
+        before_loss: of these nets, its weight on each node before the reasoning.
+    """
+    every: dict[str, Any] = {'every_node': True} if node_loss or before_loss else {}
+    (logits, out), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
+                                         mutable=['batch_stats'], **every)
+    of_tags = functools.partial(TAG_LOSSES[loss], labels=batch['tags'])
+    total = of_tags(logits)
+    if every:
+        of_nodes = jax.vmap(of_tags, in_axes=1, out_axes=1)
+        total += node_loss * of_nodes(out['nodes'][:, 1:]).sum(axis=1) + before_loss * of_nodes(out['before']).sum(axis=1)
+    return total, updated.get('batch_stats', {})
+
+
+def make_tag_loss(config: ConfigDict, net: str, model: nn.Module) -> Callable[..., Any]:
+    """`tag_loss` of a net with the fields of the config."""
+    plus = {field: config[field] for field in ('node_loss', 'before_loss')} if branch.parse_net(net).granularity else {}
+    return functools.partial(tag_loss, model=model, jitter=tuple(config.jitter), loss=config.loss, **plus)
 
 
 class TagPrediction(NamedTuple):

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.data import fragments
+from stanet_jax.data.annotations import LABELS
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.backbones.classes import heard_as
 from stanet_jax.stages import classifiers
@@ -72,16 +73,20 @@ def label_frames(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str,
 
     Each line is a clip: `split`, `id` and `labels`, one for each frame.
     """
-    path = workdir / 'labels.jsonl'
+    path = workdir / LABELS
     if path.exists():
         print(f'labels: done already, in {path}')
         return
-    labels = make_labels(config, workdir, splits, mesh)
+    write_labels(path, splits, make_labels(config, workdir, splits, mesh))
+
+
+def write_labels(path: pathlib.Path, splits: Mapping[str, Clips], labels: Labels) -> None:
+    """Writes labels of every frame, as `annotations.labels` reads them; process 0 does, the others wait."""
     lines = [{'split': split, 'id': clip['id'], 'labels': row.tolist()}
              for split, clips in splits.items() for clip, row in zip(clips.clips, labels[split], strict=True)]
     if jax.process_index() == 0:
         replace_text(path, ''.join(json.dumps(line) + '\n' for line in lines))
-    barrier('labels')
+    barrier(path.stem)
 
 
 def make_labels(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips], mesh: Mesh) -> Labels:
@@ -124,9 +129,11 @@ def kept_labels(clips: Clips, i: int, table: Bool[np.ndarray, 'c k']) -> Int[np.
 def labels_by_taggers(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[str, Clips], mesh: Mesh) -> Labels:
     """The labels by taggers that are trained on the tags, in `<workdir>/tagger<fold>`.
 
-    Training clips are labelled by the tagger that was trained on the other fold, all other clips by the first tagger.
+    Training clips are labelled by the tagger that was trained on the other fold, all other clips by the first tagger. Each takes as many
+    steps as A, on fewer clips.
     """
-    train = splits['train']
+    train, config = splits['train'], config.copy_and_resolve_references()
+    config.epochs.A *= FOLDS / (FOLDS - 1)
     folds = assign_folds(train.clips, config.seed)
     labels: Labels = {split: [np.zeros(0, int)] * len(clips) for split, clips in splits.items()}
     one_class = np.eye(len(train.categories), dtype=bool)

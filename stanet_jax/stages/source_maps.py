@@ -2,7 +2,7 @@
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -144,7 +144,7 @@ class Nets(NamedTuple):
     fragments: int = 0
 
 
-def load_nets(run: str | os.PathLike, sources: Sequence[str], classes: int) -> Nets:
+def load_nets(run: str | os.PathLike, sources: Collection[str], classes: int) -> Nets:
     """The nets of a run that are among the sources.
 
     Args:

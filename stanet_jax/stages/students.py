@@ -20,18 +20,31 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError, losses, scam
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import fragments
-from stanet_jax.data.annotations import Annotations
+from stanet_jax.data.annotations import ANSWERS, LABELS, Annotations
 from stanet_jax.data.clips import Clips
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import overlay
 from stanet_jax.models.branch import parse_net
 from stanet_jax.models.students import STA, STAPlus
 from stanet_jax.stages import classifiers
-from stanet_jax.stages.examples import device_batches, held_out_clips, open_training_clips, shown_batch, shown_frame, warn_about_short_clips
+from stanet_jax.stages.examples import (
+    cropping,
+    device_batches,
+    held_out_clips,
+    open_training_clips,
+    shown_batch,
+    shown_frame,
+    warn_about_short_clips,
+)
 from stanet_jax.stages.nets import compute_dtype, example_batch, front_end, initial_variables, levels_of, net_inputs
 from stanet_jax.training import checkpoint, loop, sharding
+from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config
 
+# The final map of three students: Eq. 23, the authors' release's, Eq. 21.
+FINAL_FUSIONS = {'product': scam.fuse_product, 'max': scam.fuse_maximum, 'final': scam.fuse_predictions}
+# What opens a student's ear while it learns: the switch net's answer, as ever after, or the label that the net learned.
+HEARS_BY = {'net': ANSWERS, 'label': LABELS}
 STUDENTS = ('STA', 'STA_short', 'STA_long')  # STA+ short and long are named by the granularity of their further fragments
 
 # ---------------------------------------------------------------------------------------------------------- nets and losses
@@ -44,16 +57,16 @@ def make_student(config: ConfigDict, net: str = 'STA') -> STA | STAPlus:
 
 
 def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module,
-                 jitter: Sequence[float]) -> tuple[Float[jax.Array, ' b'], Variables]:
+                 jitter: Sequence[float], loss: str = 'bce_kl') -> tuple[Float[jax.Array, ' b'], Variables]:
     """The loss of each example on jittered frames and the new batch statistics.
 
-    For STA it is Eq. 17; for STA+ its mean over the nodes that have a pseudo-fixation (Eq. 20).
+    For STA it is `map_loss`; for STA+ its sum over the nodes that have a pseudo-fixation (Eq. 20).
     """
     (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
                                        size=batch['target'].shape[-2:], mutable=['batch_stats'])
-    losses = map_loss(logits, batch['target'])
+    losses = map_loss(logits, batch['target'], loss)
     if 'known' in batch:  # nodes that have a pseudo-fixation
-        losses = jnp.where(batch['known'], losses, 0).sum(axis=1) / jnp.maximum(batch['known'].sum(axis=1), 1)
+        losses = jnp.where(batch['known'], losses, 0).sum(axis=1)
     return losses, updated.get('batch_stats', {})
 
 
@@ -62,10 +75,15 @@ def predict_maps(variables: Variables, batch: Mapping[str, AnyArray], *, model: 
     return model.apply(variables, **net_inputs(batch, model.encoder), size=batch['target'].shape[-2:])[0]
 
 
-def map_loss(logits: Float[AnyArray, '*lead h w'], target: UInt8[AnyArray, '*lead h w']) -> Float[jax.Array, '*lead']:
-    """`BCE(s, p) + KL(s, p)` (TPAMI Eq. 17) of each map: the student's s, given as logits, and the pseudo-fixation p, from 0 to 255."""
+MAP_LOSSES = ('bce_kl', 'bce')  # TPAMI Eq. 17; CVPR
+
+
+def map_loss(logits: Float[AnyArray, '*lead h w'], target: UInt8[AnyArray, '*lead h w'], loss: str = 'bce_kl') -> Float[jax.Array, '*lead']:
+    """`BCE(s, p) + KL(s, p)` (TPAMI Eq. 17), or `BCE(s, p)` alone, of each map: the student's s, given as logits, and the pseudo-fixation
+    p, from 0 to 255; `loss` is one of `MAP_LOSSES`."""
     lead, logits, target = logits.shape[:-2], *(x.reshape(-1, *x.shape[-2:]) for x in (logits, target.astype(jnp.float32) / 255))
-    return (losses.binary_cross_entropy(logits, target) + losses.kl_divergence(jax.nn.sigmoid(logits), target)).reshape(lead)
+    divergence = losses.kl_divergence(jax.nn.sigmoid(logits), target) if loss == 'bce_kl' else 0.0
+    return (losses.binary_cross_entropy(logits, target) + divergence).reshape(lead)
 
 
 class TargetNode(NamedTuple):
@@ -93,10 +111,10 @@ def target_node(logits: Float[AnyArray, '*nodes h w'], batch: Mapping[str, AnyAr
 
 def make_student_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int) -> fragments.Examples:
     """The fragments with pseudo-fixations that a student learns from or is measured on, `per_clip` of each clip."""
-    granularity = parse_net(net).granularity
-    return fragments.Examples(clips, per_clip, 3, front_end(config), Annotations(clips, config.switch, maps=config.maps),
-                              least_crop=config.data.least_crop, granularity=granularity, count=config.get('fragments', 0),
-                              levels=levels_of(net))
+    granularity, hears_by = parse_net(net).granularity, HEARS_BY[config.hears_by]
+    return fragments.Examples(clips, per_clip, 3, front_end(config),
+                              Annotations(clips, config.switch, maps=config.maps, hears_by=hears_by),
+                              granularity=granularity, count=config.get('fragments', 0), levels=levels_of(net), **cropping(config))
 
 
 def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batch: int,
@@ -121,12 +139,24 @@ def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batc
 # -------------------------------------------------------------------------------------------------------------------- stage
 
 
+def check(config: ConfigDict) -> None:
+    """Checks the fields of a config of this stage.
+
+    Raises:
+        InputError: a field has a value that is not allowed; the message names the field.
+    """
+    classifiers.check(config, STUDENTS, MAP_LOSSES)
+    require('hears_by', config.hears_by, config.hears_by in HEARS_BY, f'must be one of {", ".join(HEARS_BY)}')
+    require('blur', config.blur, 0 <= config.blur < 0.25, 'must be from 0 to 0.25 of the side')
+    require('fusion', config.fusion, config.fusion in FINAL_FUSIONS, f'must be one of {", ".join(FINAL_FUSIONS)}')
+
+
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Trains the students of the config one after the other and draws their maps of held-out clips; what is done is skipped.
 
     The run gets a copy of the audio switch, so that its folder is all that prediction and evaluation need.
     """
-    classifiers.check(config, STUDENTS)
+    check(config)
     workdir = open_workdir(config, workdir)
     splits, mesh = open_training_clips(config), sharding.make_mesh()
     train, held_out = splits['train'], held_out_clips(splits)
@@ -138,7 +168,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
         loop.train(workdir / net, net, config, mesh, examples=make_student_examples(config, net, train, config.data.frames_per_clip),
                    evaluate=make_student_evaluation(model, measured, config.batch, mesh) if measured else lambda variables: {},
                    initial=functools.partial(initial_variables, config, net, model, example, workdir),
-                   loss_fn=functools.partial(student_loss, model=model, jitter=tuple(config.jitter)))
+                   loss_fn=functools.partial(student_loss, model=model, jitter=tuple(config.jitter), loss=config.loss))
     if held_out and jax.process_index() == 0:
         draw_student_maps(config, workdir, held_out)
 

@@ -115,7 +115,7 @@ def load_variables(folder: str | os.PathLike) -> dict[str, Any]:
     """
     path = pathlib.Path(folder).absolute()
     packed = path.with_name(f'{path.name}.safetensors')
-    if packed.exists() and not path.exists():
+    if os.path.exists(packed) and not path.exists():  # a name may be too long for the suffix
         return load_file(packed)
     if not path.is_dir():
         raise InputError(f'{folder}: no such weights; train the net that writes them first')

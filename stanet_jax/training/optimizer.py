@@ -43,6 +43,12 @@ def learning_rate_schedule(name: str, learning_rate: float, warmup: int, steps: 
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
 
 
+def with_decay(rate: optax.Schedule, boundaries: Sequence[int], factor: float = 0.1) -> optax.Schedule:
+    """A learning rate that is multiplied by `factor` at each of some steps."""
+    decay = optax.piecewise_constant_schedule(1.0, dict.fromkeys(boundaries, factor))
+    return lambda step: rate(step) * decay(step)
+
+
 def make_optimizer(name: str, learning_rate: float | optax.Schedule, scale: Mapping[str, Any], momentum: float = 0.9,
                    weight_decay: float = 5e-4, decayed: Mapping[str, Any] | None = None) -> optax.GradientTransformation:
     """Gradient descent with a learning rate for each parameter.
@@ -65,6 +71,8 @@ def make_optimizer(name: str, learning_rate: float | optax.Schedule, scale: Mapp
 def optimizer_for(config: ConfigDict, name: str, params: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
     """The optimizer of the net `name` with parameters `params`, by the fields of the config, for a training of `steps` steps."""
     rate = learning_rate_schedule(config.schedule, config.learning_rate[name], config.warmup, steps)
+    passes = config.get('decay_epochs', {}).get(name, ())
+    rate = with_decay(rate, [round(steps * at / config.epochs[name]) for at in passes]) if passes else rate
     scale = learning_rate_multipliers(params, config.new_multiplier[name], config.bias_multiplier, config.get('frozen', ()))
     decayed = jax.tree.map_with_path(lambda path, _: path[-1].key == 'kernel', params) if config.get('decay_kernels_only') else None
     return make_optimizer(config.optimizer[name], rate, scale, config.momentum, config.weight_decay, decayed)

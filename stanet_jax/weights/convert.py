@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Shaped
+from ml_dtypes import bfloat16
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
@@ -22,6 +23,7 @@ from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
 from stanet_jax.weights import keras_file, torch_file
 
+PRECISIONS = (np.float16, bfloat16, np.float64)  # that are turned into float32
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
 # Shapes of an input of each net; the shapes of its variables do not depend on the input's height, width and length.
 PICTURE, SOUND = (1, 32, 32, 3), (1, 257, 98)
@@ -58,6 +60,7 @@ class Converted(NamedTuple):
     unused: list[str]
 
 
+@functools.cache
 def expected(name: str, **fields: Any) -> Expected:
     """Gives the shapes of an encoder's variables and their torch names; `fields` are those of `backbones.create`."""
     net = backbones.create(name, **fields)
@@ -112,24 +115,51 @@ def to_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
     return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
 
 
-def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike) -> Converted:
+def find_prefix(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike, wanted: str = '') -> str:
+    """Gives what comes before the torch names of an encoder in a file, the shortest where names of its inner layers end alike.
+
+    Args:
+        tensors, name, source: see `translate`.
+        wanted: the prefix, where the user names it.
+    Raises:
+        InputError: the encoder is not there, or is there several times, with other numbers.
+    """
+    first = FIRST[name]
+    found = sorted((key.removesuffix(first) for key in tensors if f'.{key}'.endswith(f'.{first}')), key=len)
+    if wanted:
+        found = [prefix for prefix in found if prefix.rstrip('.') == wanted.rstrip('.')]
+    if not found:
+        raise InputError(f'{source}: no weights of {FILES[name]}: {wanted}{first} is missing, {next(iter(tensors))} is there')
+    names = jax.tree.leaves(expected(name).names)
+    copies = [prefix for prefix in found if len(prefix) == len(found[0]) or sum(prefix + key in tensors for key in names) > len(names) / 2]
+    if any(not _alike(tensors, copies[0], prefix, names) for prefix in copies[1:]):
+        raise InputError(f'{source}: holds {FILES[name]} {len(copies)} times, under {", ".join(copies)}; say which: --prefix={copies[0]}')
+    return found[0]
+
+
+def _alike(tensors, prefix, other, names):
+    """Whether the tensors under two prefixes are the same."""
+    both = [key for key in names if prefix + key in tensors and other + key in tensors]
+    return all(np.array_equal(tensors[prefix + key], tensors[other + key]) for key in both)
+
+
+def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike, prefix: str = '') -> Converted:
     """Turns the tensors of a torch file into an encoder's variables.
 
     Args:
         tensors: arrays by their torch names, which may share any prefix, such as `model_state_dict.audnet.` or `module.`.
         name: of the encoder, as in `load_torch`.
         source: of the tensors, for the messages of errors.
+        prefix: of the names, where there are several.
     Raises:
-        InputError: a tensor is missing, of another shape or not float32.
+        InputError: a tensor is missing, of another shape or of whole numbers; or the encoder is there several times.
     """
-    found = min((key for key in tensors if f'.{key}'.endswith(f'.{FIRST[name]}')), key=len, default=None)
-    if found is None:
-        raise InputError(f'{source}: no weights of {FILES[name]}: {FIRST[name]} is missing, {next(iter(tensors))} is there')
-    prefix = found.removesuffix(FIRST[name])
+    prefix = find_prefix(tensors, name, source, prefix)
     pool = {'pool': 'netvlad' if f'{prefix}avgpool.centroids' in tensors else 'average'} if name == 'vggsound' else {}
     shapes, names = expected(name, **pool)
     wrong: list[str] = []
     used: set[str] = set()
+    precisions: set[str] = set()
 
     def take(wanted, key):
         x = tensors.get(prefix + key)
@@ -137,6 +167,9 @@ def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.Pat
         if x is None:
             wrong.append(f'{key} is missing')
             return None
+        if x.dtype in PRECISIONS:
+            precisions.add(x.dtype.name)
+            x = x.astype(np.float32)
         turn = (lambda x: x) if key == 'avgpool.centroids' else from_torch  # centroids are [k, c] in both
         if x.dtype != wanted.dtype or turn(x).shape != wanted.shape:
             fits = to_torch(np.empty(wanted.shape)).shape if turn is from_torch else wanted.shape
@@ -147,6 +180,8 @@ def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.Pat
     if wrong:
         more = f', and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''
         raise InputError(f'{source}: not the weights of {FILES[name]}: {wrong[0]}{more}')
+    if precisions:
+        print(f'{source}: its numbers are turned from {", ".join(sorted(precisions))} into float32', file=sys.stderr)
     return Converted(variables, sorted(tensors.keys() - used))
 
 
@@ -160,17 +195,21 @@ def load_torch(path: str | os.PathLike, name: str) -> Variables:
             AffinityNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
             `vggsound_average`).
     Raises:
-        InputError: another name; a file that is missing, damaged, of another kind, or holds code; a tensor that is missing, of another
-            shape or not float32.
+        InputError: another name; a file that is missing, damaged or of another kind; a tensor that is missing, of another shape or of
+            whole numbers.
     """
     return convert(path, name).variables
 
 
-def convert(path: str | os.PathLike, name: str) -> Converted:
-    """Reads an encoder's variables as `load_torch` does, and tells which tensors of the file it has no use for."""
+def convert(path: str | os.PathLike, name: str, prefix: str = '') -> Converted:
+    """Reads an encoder's variables as `load_torch` does, and tells which tensors of the file it has no use for.
+
+    `prefix` is what comes before the names of its tensors, where a file of torch holds the encoder several times.
+    """
     if name not in SHAPES:
         raise InputError(f'--name={name}: must be one of {", ".join(SHAPES)}')
-    return translate_yamnet(keras_file.read_layers(path), path) if name == 'yamnet' else translate(torch_file.read(path), name, path)
+    return translate_yamnet(keras_file.read_layers(path), path) if name == 'yamnet' else translate(
+        torch_file.read(path), name, path, prefix)
 
 
 def load(path: str | os.PathLike, name: str) -> Variables:

@@ -6,7 +6,10 @@ import h5py
 import numpy as np
 
 from stanet_jax import InputError
+from stanet_jax.media import box
 from stanet_jax.weights import tensorflow_bundle
+
+LARGEST = 2 ** 28  # numbers of an array that are read, as a damaged file may tell of any number
 
 
 def read_layers(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -18,7 +21,7 @@ def read_layers(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if pathlib.Path(path).is_dir() or str(path).endswith('.index'):
         layers = tensorflow_bundle.in_order(tensorflow_bundle.read(path))
     else:
-        layers = _read_h5(path)
+        layers = box.call(_read_h5, path)  # as damaged files crash HDF5, too
     if not layers:
         raise InputError(f'{path}: holds no layers of a Keras model; give its .h5 file of weights or its SavedModel')
     return layers
@@ -33,6 +36,8 @@ def _read_h5(path: str | os.PathLike) -> dict[str, np.ndarray]:
             layers = [model[_text(name)] for name in model.attrs['layer_names']]
             named = [(layer, [_text(name) for name in layer.attrs['weight_names']]) for layer in layers]
             weighted = [(layer, names) for layer, names in named if names]
+            if any(layer[name].size > LARGEST for layer, names in weighted for name in names):
+                raise ValueError('an array is larger than any net\'s')
             return {f'{number}/{_leaf(name)}': np.asarray(layer[name]) for number, (layer, names) in enumerate(weighted) for name in names}
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(f'{path}: cannot be read as weights of a Keras model ({error}); fetch it again') from error

@@ -11,13 +11,14 @@ from jax.typing import DTypeLike
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
+from stanet_jax.workdir import scratch_path
 
 
 def save_file(path: str | os.PathLike, variables: Variables, dtype: DTypeLike = np.float32) -> None:
     """Writes variables, their floats as `dtype`; the file appears when it is whole."""
     path = pathlib.Path(path)
     flat = flax.traverse_util.flatten_dict(variables, sep='/')
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    temporary = scratch_path(path)
     temporary.write_bytes(safetensors.numpy.save({key: np.ascontiguousarray(x, dtype) for key, x in flat.items()}))
     temporary.rename(path)
 

@@ -98,7 +98,7 @@ def base(tmp_path):
     (folder / 'scores').mkdir()
     rows = {STUDENT_ROWS[name]: row(0.1 * (k + 1)) for k, name in enumerate(('STA', 'STA_short', 'STA_long', 'product', 'final'))}
     write_scores(folder / 'scores' / 'scores.json', SetResults('stavis', 'none', '', '', [], {
-        **rows, 'selective, coarse': row(0.6, undefined=5)}))
+        **rows, 'SCAM, coarse': row(0.6, undefined=5)}))
     (folder / 'coarse' / 'accuracy.json').write_text(json.dumps({'nets': {'SA': {'all': {'frames': 0.9}}}}))
     return folder
 

@@ -251,7 +251,7 @@ def test_wrong_input(folder, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='file/.*cannot be written'):
         prepare(folder, SIDE, RATE, tmp_path / 'file' / 'prepared')
-    for side, rate in ((0, 8), (48, 0)):
+    for side, rate in ((0, 8), (48, -1)):
         with pytest.raises(InputError, match='side and rate'):
             prepare(folder, side, rate)
     shutil.rmtree(folder / 'AVE')
@@ -275,3 +275,30 @@ def test_shared_media(tmp_path):
     assert [c['frames'] for c in clips.clips] == [56, 42, 40, 56]
     wave = read_sound(MEDIA / 'pancake_opus.mkv')
     np.testing.assert_allclose(clips.sound(1, 5.3), audio_window(wave, 5.3), atol=1 / 32768)
+
+
+def test_all_frames_of_each_film(tmp_path):
+    """At rate 0 neighbours are a film's own; sound is heard around the time that a frame is shown at."""
+    videos = tmp_path / 'AVE_Dataset' / 'AVE'
+    videos.mkdir(parents=True)
+    (tmp_path / 'AVE_Dataset' / 'trainSet.txt').write_text('a&eight&x&0&1\nb&twelve&x&0&1\n')
+    write(videos / 'eight.mp4', 2, 'aac')
+    with av.open(str(videos / 'twelve.mp4'), 'w') as container:
+        stream = container.add_stream('libx264', rate=12, width=64, height=64, pix_fmt='yuv420p')
+        for i in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * i, np.uint8), format='rgb24')))
+        container.mux(stream.encode())
+    clips = Clips(prepare(tmp_path, SIDE, 0), 'train')
+    assert [(clip['frames'], clip['rate']) for clip in clips.clips] == [(16, 8.0), (30, 12.0)]
+    assert (clips.rate, clips.rate_of(0), clips.rate_of(1)) == (0, 8.0, 12.0)
+    np.testing.assert_allclose([clips.frame(1, k).mean() for k in range(30)], 8 * np.arange(30), atol=3)
+    at_eight = Clips(prepare(tmp_path, SIDE, 8), 'train')
+    np.testing.assert_array_equal(clips.sound(0, 1.3), at_eight.sound(0, 1.3))
+    assert clips.sound(0, 1.3).any() and clips.raw(1).rate == 12
+
+
+def test_all_clips_may_be_for_training(built, source, tmp_path):
+    taken = preparation.prepare(preparation.all_for_training(ave.source(source)), SIDE, RATE, tmp_path, workers=2)
+    clips, known = taken.info.metadata['splits'], built.info.metadata['splits']
+    assert list(clips) == ['train'] and [c['id'] for c in clips['train']] == [c['id'] for of in known.values() for c in of]
+    assert {s['split'] for s in taken.info.metadata['skipped']} == {'train'}

@@ -349,3 +349,20 @@ def test_reading_processes(clips):
     flags.FLAGS.mark_as_parsed()
     fields = {'seed': 7, 'frames': 3, 'sound': 'log_spectrogram', 'least_crop': .7, 'steps': 3}
     assert_equal(load(clips, workers=1, **fields), load(clips, **fields))
+
+
+def test_every_frame_is_an_example_where_asked_for(clips):
+    examples = Examples(clips, 0, 1)
+    places = [target_frame(clips, 0, i) for i in range(len(examples))]
+    assert len(examples) == 42 and places == [(c, k) for c, clip in enumerate(clips.clips) for k in range(clip['frames'])]
+    some = Examples(clips.only([4, 1]), 0, 1)
+    assert len(some) == 18 and target_frame(some.clips, 0, 10) == (1, 0)
+
+
+def test_learning_may_see_the_middle_alone_and_no_mirror(clips):
+    rng = np.random.default_rng
+    whole = Examples(clips, 2, 1, mirror=False).example(3, rng(0))
+    np.testing.assert_array_equal(whole['frames'], Examples(clips, 2, 1).at(*target_frame(clips, 2, 3, rng(0)))['frames'])
+    middle = Examples(clips, 2, 1, centre_crop=0.5, mirror=False).example(3, rng(0))
+    clip, frame = target_frame(clips, 2, 3, rng(0))
+    np.testing.assert_array_equal(middle['frames'], crop_images([clips.image(clip, frame)], (0.25, 0.25, 0.75, 0.75)))

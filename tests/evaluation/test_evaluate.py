@@ -17,13 +17,14 @@ from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import evaluate, fixations, metrics, protocols, scoring
 from stanet_jax.evaluation.fixations import open_set
-from stanet_jax.evaluation.map_sources import match_maps, open_map_folders, score_students, student_maps
+from stanet_jax.evaluation.map_files import match_maps
+from stanet_jax.evaluation.map_sources import open_map_folders, score_students, student_maps
 from stanet_jax.evaluation.references import HalfOfObservers, reference_rows
 from stanet_jax.evaluation.resizing import resize, resize_matrix
 from stanet_jax.evaluation.results import FailedVideo, SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import format_scores, write_scores
+from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.sound import audio_window, log_spectrogram
-from stanet_jax.media.video import resize_frame
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
@@ -294,9 +295,9 @@ def test_maps_are_saved_under_the_names_that_the_release_of_stavis_reads(made, t
     again = scoring.score_all(maps, there, STAVIS, 'maps')['maps']
     assert again.frames == rows['b'].frames == 16 and rows['a'].scores != rows['b'].scores
     np.testing.assert_allclose(list(again.scores.values()), list(rows['b'].scores.values()), atol=0.05)
-    assert len(match_maps(tmp_path, videos[:2], 8).files) == 2
-    with pytest.raises(InputError, match='8 maps for 16 frames'):  # under a protocol that scores all frames
-        match_maps(tmp_path, videos[:2], 0)
+    assert match_maps(tmp_path, videos[:2], 8).mismatched == []
+    lines = match_maps(tmp_path, videos[:2], 0).mismatched  # under a protocol that scores all frames
+    assert lines == [f'{video.name}: 8 of 16 frames, without a map; scored are 9 to 16' for video in videos[:2]]
 
 
 # ----------------------------------------------------------------------------------------------------------------- folders
@@ -310,13 +311,13 @@ def test_folders_of_maps(made, tmp_path):
         (tmp_path / name).mkdir()
         for k in range(count):
             PIL.Image.fromarray(np.full((8, 8), k, np.uint8)).save(tmp_path / name / f'{k + 1}.png')
-    files, lines = match_maps(tmp_path, videos)
-    assert list(files) == [first.name, second.name]
-    assert lines == [f'{third.name}: 15 maps for 16 frames', 'stranger: maps, but not in the set']
-    assert [path.name for path in files[first.name][:2]] == ['eyeMap_00001.png', 'eyeMap_00002.png']
-    assert [int(fixations.read_image(path, 'L')[0, 0]) for path in files[second.name]] == list(range(16))
-    shutil.rmtree(tmp_path / first.name)
-    shutil.rmtree(tmp_path / second.name)
+    found, lines = match_maps(tmp_path, videos)
+    assert list(found) == [first.name, second.name, third.name]
+    assert lines == [f'{third.name}: 1 of 16 frames, without a map; scored are 1 to 15', 'stranger: maps, but not in the set']
+    assert [path.name for path in found[first.name].files[:2]] == ['eyeMap_00001.png', 'eyeMap_00002.png']
+    assert [int(fixations.read_image(path, 'L')[0, 0]) for path in found[second.name].files] == list(range(16))
+    for video in videos:
+        shutil.rmtree(tmp_path / video.name)
     with pytest.raises(InputError, match=f'no video match the set; the first: {first.name}: no maps'):
         match_maps(tmp_path, videos)
 
@@ -324,14 +325,15 @@ def test_folders_of_maps(made, tmp_path):
 def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
     """Several processes, and an evaluation that is cut off and goes on, give what one process gives at once."""
     _, videos, _ = fixations.open_set(made)
+    rules, kind = protocols.choose_protocol('dhf1k', (0.5,)), 'maps, threshold 0.5'
     write_maps(tmp_path / 'maps', videos)
     maps, videos, _ = open_map_folders({'maps': tmp_path / 'maps'}, videos)
     (tmp_path / 'maps' / videos[1].name / 'maps' / 'eyeMap_00012.png').write_bytes(b'broken')
-    expected = scoring.score_all(maps, videos, DHF1K, 'maps')
-    assert [failed.video for failed in expected['maps'].failed] == [videos[1].name]
-    beside = scoring.score_all(maps, videos, DHF1K, 'maps', workers=2)
-    assert beside['maps'].failed == expected['maps'].failed
-    np.testing.assert_allclose(*([list(of['maps'].scores.values()) for of in (beside, expected)]), atol=1e-5)
+    expected = scoring.score_all(maps, videos, rules, 'maps')
+    assert [failed.video for failed in expected[kind].failed] == [videos[1].name]
+    beside = scoring.score_all(maps, videos, rules, 'maps', workers=2)
+    assert beside[kind].failed == expected[kind].failed
+    np.testing.assert_allclose(*([list(of[kind].scores.values()) for of in (beside, expected)]), atol=1e-5)
 
     which, seen = {'protocol': 'dhf1k'}, []
 
@@ -341,14 +343,14 @@ def test_side_by_side_and_where_it_was_interrupted(made, tmp_path):
             raise KeyboardInterrupt
         return maps(video)
     with pytest.raises(KeyboardInterrupt):
-        scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which))
+        scoring.score_all(interrupted, videos, rules, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which))
     with open(tmp_path / 'x.partial', 'a') as file:
         file.write('{"name": "maps", "vid')  # as a kill may leave it
     seen = []
-    assert scoring.score_all(interrupted, videos, DHF1K, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which)) == expected
+    assert scoring.score_all(interrupted, videos, rules, 'maps', scoring.ScoreCache(tmp_path / 'x.partial', which)) == expected
     assert seen == [videos[1].name, videos[2].name]  # the one that failed is tried again
     assert scoring.ScoreCache(tmp_path / 'x.partial', which).rows('maps') == {
-        row.video: {'maps': row} for row in expected['maps'].videos}
+        row.video: {kind: row} for row in expected[kind].videos}
     assert not scoring.ScoreCache(tmp_path / 'x.partial', {'protocol': 'mit'}).rows('maps')
 
 

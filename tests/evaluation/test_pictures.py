@@ -137,7 +137,7 @@ def test_a_method_without_training_is_evaluated(photographs, tmp_path, capsys):
     out = tmp_path / 'centre.json'
     evaluate.evaluate(photographs, '', 'mit', out, method='centre', save=tmp_path / 'maps')
     rows = json.loads(out.read_text())['rows']
-    assert list(rows) == ['own', 'centre_prior'] and json.loads(out.read_text())['of'] == 'centre'
-    np.testing.assert_allclose(list(rows['own']['scores'].values()), list(rows['centre_prior']['scores'].values()), rtol=1e-5)
+    assert list(rows) == ['centre', 'centre_prior'] and json.loads(out.read_text())['of'] == 'centre'
+    np.testing.assert_allclose(list(rows['centre']['scores'].values()), list(rows['centre_prior']['scores'].values()), rtol=1e-5)
     assert 'the scores are the same: nothing is heard' in capsys.readouterr().out
     assert (tmp_path / 'maps' / 'Photographs' / '0003' / 'pred_sal_000001.jpg').is_file()

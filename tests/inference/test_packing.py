@@ -65,7 +65,7 @@ def moments(count=20):
 
 def test_frozen_encoders_are_encoders(runs):
     found, expected = (maps_of(Predictor(run), moments()) for run in runs)
-    assert set(found) == {*THREE, 'product', 'final'}
+    assert set(found) == {*THREE, 'product', 'max', 'final'}
     for name, maps in found.items():
         np.testing.assert_allclose(maps, expected[name], atol=1e-4, err_msg=name)
 

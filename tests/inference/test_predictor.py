@@ -91,7 +91,7 @@ def test_three_students_on_a_stream_are_the_nets_on_each_moment(run, students):
     times = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 83))  # 3.3 s; the blocks are of 16
     given = moments(times)
     found = maps_of(students, given)
-    assert students.names == (*THREE, 'product', 'final') and all(maps.shape == (83, SIDE, SIDE) for maps in found.values())
+    assert students.names == (*THREE, 'product', 'max', 'final') and all(maps.shape == (83, SIDE, SIDE) for maps in found.values())
 
     def at(time):
         return int(np.argmin(abs(times - time)))
@@ -133,6 +133,52 @@ def test_each_moment_is_encoded_once_and_one_trace(students):
     finally:
         students._encode = see
     assert {of._cache_size() for of in (see, students._blend, students._reason)} == {1}
+
+
+def test_a_scored_video_is_seen_whole(run, students):
+    """Long-term fragments come from all of it, as in training; on a stream they come from the past."""
+    times = np.arange(90) / 10  # nine seconds
+    given = moments(times)
+    wave = None  # their sound is drawn at random below, so that frames alone tell
+    silent = [moment._replace(audio=np.zeros((257, 98), np.float32), phi=0.0) for moment in given]
+    bank = students.whole_film_bank(lambda k: given[k].picture, 90, wave, 10.0)
+    np.testing.assert_allclose(bank.times, [0.4, 1.3, 2.2, 3.1, 4.0, 4.9, 5.8, 6.7, 7.6, 8.5])
+    blocks = list(students.predict_blocks(iter(silent), 10.0, bank))
+    found = np.concatenate([maps['STA_long'] for _, maps in blocks])
+    net = direct(run)
+    for k in (0, 44, 89):
+        far = [t for t in bank.times if abs(t - times[k]) > 5 / 8]
+        long = [round(10 * far[len(far) // 4]), round(10 * far[3 * len(far) // 4])]
+        triples = [[silent[min(max(j + step, 0), 89)] for step in (-1, 0, 1)] for j in (k, *long)]
+        np.testing.assert_allclose(found[k], net('STA_long', triples), atol=1e-3)
+
+
+def test_students_of_two_sides_and_the_releases_last_steps(run, tmp_path):
+    """STA+ may have been trained on smaller frames than STA; maps may be blurred, and the prediction may be the maximum."""
+    small = make_run(tmp_path / 'small', THREE[1:], side=32)
+    config = json.loads((small / 'config.json').read_text())
+    (small / 'config.json').write_text(json.dumps({**config, 'blur': 0.1, 'fusion': 'max'}))
+    joined = Predictor(run / 'STA', small)
+    given = moments(np.arange(20) / 8)
+    found = maps_of(joined, given, 8.0)
+    assert joined.names == (*THREE, 'product', 'final', 'max') and found['max'].shape == (20, SIDE, SIDE)
+    np.testing.assert_allclose(found['max'], np.maximum.reduce([found[net] for net in THREE]), rtol=1e-6)
+    np.testing.assert_allclose(found['STA'], maps_of(Predictor(run / 'STA'), given, 8.0, 'STA'), atol=1e-5)
+    (small / 'config.json').write_text(json.dumps({**config, 'blur': 0.0}))
+    sharp = maps_of(Predictor(run / 'STA', small), given, 8.0)
+    np.testing.assert_allclose(found['STA_long'], scam.blur(sharp['STA_long'], 0.1 * SIDE), atol=1e-5)
+
+
+def test_at_rate_0_neighbours_are_the_films_own_frames(run, tmp_path):
+    every = tmp_path / 'every'
+    shutil.copytree(run, every)
+    for folder in (every, every / 'switch'):
+        config = json.loads((folder / 'config.json').read_text())
+        config['data']['rate'] = 0.0
+        (folder / 'config.json').write_text(json.dumps(config))
+    given = moments(np.arange(20) / 25)
+    found = maps_of(Predictor(every / 'STA'), given, 25.0, 'STA')
+    np.testing.assert_allclose(found[7], direct(run)('STA', [given[6:9]]), atol=1e-3)
 
 
 def test_blocks_grow_with_the_rate_of_frames(students):
@@ -194,17 +240,17 @@ def test_runs_that_cannot_be_taken_are_refused(run, tmp_path):
 
 
 def test_students_of_several_runs(run, students, tmp_path):
-    parted, other = tmp_path / 'parted', tmp_path / 'other'  # runs of STA alone, the other of smaller frames
+    parted, other = tmp_path / 'parted', tmp_path / 'other'  # runs of STA alone, the other of fewer frames a second
     config = json.loads((run / 'config.json').read_text())
-    for folder, side in ((parted, SIDE), (other, 32)):
+    for folder, rate in ((parted, 8.0), (other, 4.0)):
         for name in ('switch', 'STA'):
             shutil.copytree(run / name, folder / name)
-        (folder / 'config.json').write_text(json.dumps({**config, 'nets': ['STA'], 'data': {**config['data'], 'side': side}}))
+        (folder / 'config.json').write_text(json.dumps({**config, 'nets': ['STA'], 'data': {**config['data'], 'rate': rate}}))
     given = moments(np.arange(20) / 25)
     together = Predictor(run / 'STA_long', parted, run / 'STA_short')
     np.testing.assert_allclose(maps_of(together, given, name='final'), maps_of(students, given, name='final'), atol=1e-5)
     alone = Predictor(run / 'STA_long')
     assert alone.names == ('STA_long',)
     np.testing.assert_allclose(maps_of(alone, given, name='STA_long'), maps_of(students, given, name='STA_long'), atol=1e-5)
-    with pytest.raises(InputError, match='has data.side=32'):
+    with pytest.raises(InputError, match='has data.rate=4.0'):
         Predictor(run / 'STA_long', other, run / 'STA_short')

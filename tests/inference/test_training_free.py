@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from stanet_jax import InputError
+from stanet_jax.baselines.classical import centre_gaussian
 from stanet_jax.evaluation.fixations import open_set
-from stanet_jax.inference import METHODS, heard
-from stanet_jax.inference.centre import centre_prior
+from stanet_jax.inference import TRAINING_FREE, heard
 from stanet_jax.inference.opening import open_predictor
 from stanet_jax.inference.training_free import HEARD_CAM, TrainingFree, smoothing_weights
 from stanet_jax.media.moments import Moment
@@ -30,12 +30,6 @@ def min_max(x):
 
 def both(function):
     return function, jax.jit(function)
-
-
-def test_the_feature_sum_is_its_definition():
-    features = np.random.default_rng(0).random((3, 5, 6, 7))
-    for run in both(heard.feature_sum):
-        np.testing.assert_allclose(run(np.float32(features)), min_max(features.sum(-1)), atol=1e-5)
 
 
 def test_weights_are_raised_by_what_is_heard():
@@ -141,7 +135,7 @@ def test_muted_is_the_same_without_the_ear(weights, capsys):
     assert not deaf.hears
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', TRAINING_FREE)
 def test_pictures_are_silent_films_of_one_frame(weights, name):
     method = TrainingFree(name, side=SIDE)
     rng = np.random.default_rng(4)
@@ -151,7 +145,7 @@ def test_pictures_are_silent_films_of_one_frame(weights, name):
     for k in (0, 15, 16, 18):
         np.testing.assert_allclose(found[k][name], method.maps(pictures[k][None]).maps[0], atol=1e-3)
     if name == 'centre':
-        np.testing.assert_allclose(found[3]['centre'], centre_prior(), atol=1e-6)
+        np.testing.assert_allclose(found[3]['centre'], centre_gaussian(np.zeros((64, 64, 3))), atol=1e-6)
 
 
 def test_a_film_that_stands_still_has_the_maps_of_its_picture(weights):
@@ -188,7 +182,7 @@ def test_where_people_look_on_photographs():
         pytest.skip('the photographs are not here')
     videos = open_set(OSIE).videos[:12]
     nss = {}
-    for name in METHODS:
+    for name in TRAINING_FREE:
         scores = []
         for video, maps in zip(videos, TrainingFree(name, side=256).predict_pictures(video.frame(0) for video in videos), strict=True):
             map_ = np.asarray(jax.image.resize(maps[name], (600, 800), 'linear'))

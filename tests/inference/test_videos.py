@@ -16,10 +16,12 @@ from stanet_jax import InputError
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.videos import output_names, predict_video, predict_videos
 from stanet_jax.media import moments
+from stanet_jax.media.container import open_media, video_stream
+from stanet_jax.media.frame import store_frame
 from stanet_jax.media.moments import _rising, read_moments
 from stanet_jax.media.overlay import overlay, paint_frame
 from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
-from stanet_jax.media.video import decode, open_media, read_frames, video_stream
+from stanet_jax.media.video import decode, read_frames
 from tests.inference.test_predictor import make_run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -230,7 +232,8 @@ def test_painted_is_what_visualize_shows(tmp_path):
     rng = np.random.default_rng(0)
     image = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     map_ = np.exp(-((np.mgrid[:48, :64] - np.array([12, 16])[:, None, None]) ** 2).sum(0) / 128)  # up and left
-    moment = moments.Moment(0.0, image, np.zeros((257, 98), np.float32), 0.0, av.VideoFrame.from_ndarray(image, format='rgb24'))
+    frame = store_frame(av.VideoFrame.from_ndarray(image, format='rgb24'))
+    moment = moments.Moment(0.0, image, np.zeros((257, 98), np.float32), 0.0, frame)
     painted = paint_frame(moment, map_, tmp_path / 'a.png', (64, 48)).reformat(format='rgb24', src_colorspace=1).to_ndarray()
     z = (map_ - map_.min()) / (map_.max() - map_.min())
     error = abs(painted.astype(float) - overlay(image, z))

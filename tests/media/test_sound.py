@@ -133,7 +133,7 @@ def onset(wave):
 
 
 @pytest.mark.parametrize(('name', 'codec', 'rate'), [
-    ('a.mp4', 'aac', 16000), ('a.mp4', 'aac', 44100), ('a.mkv', 'libopus', 48000), ('a.avi', 'libmp3lame', 22050)])
+    ('a.mp4', 'aac', 16000), ('a.mp4', 'aac', 44100), ('a.mkv', 'libopus', 48000), ('a.avi', 'pcm_s16le', 22050)])
 def test_sound_is_in_step(tmp_path, name, codec, rate):
     wave = read_sound(write(tmp_path / name, click(rate), rate, codec))
     assert wave.dtype == np.float32 and wave.ndim == 1

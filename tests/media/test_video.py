@@ -9,8 +9,9 @@ import pytest
 
 from stanet_jax import InputError
 from stanet_jax.media.clip import read_clip, to_jpeg
+from stanet_jax.media.header import duration, read_header
 from stanet_jax.media.sound import read_sound
-from stanet_jax.media.video import duration, frame_count, read_frames
+from stanet_jax.media.video import read_frames
 
 MEDIA = pathlib.Path(__file__).parents[3] / 'shared' / 'media'
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason='the shared media are not here')
@@ -217,9 +218,9 @@ def write_with_sound(path, codec, audio_codec, audio_rate, group, seconds):
         container.mux(sound.encode())
 
 
-def test_frame_count(tmp_path):
-    assert frame_count(write(tmp_path / 'a.mp4', range(20), range(0, 2000, 100))) == (20, pytest.approx(10, abs=1))
-    found = frame_count(write(tmp_path / 'a.mkv', range(20), range(0, 2000, 100)))  # whose header has the duration alone
+def test_header(tmp_path):
+    assert read_header(write(tmp_path / 'a.mp4', range(20), range(0, 2000, 100)))[:2] == (20, pytest.approx(10, abs=1))
+    found = read_header(write(tmp_path / 'a.mkv', range(20), range(0, 2000, 100)))  # whose header has the duration alone
     assert found.frames == pytest.approx(1.9 * found.fps, rel=0.1)
 
 

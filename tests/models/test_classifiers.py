@@ -140,3 +140,18 @@ def test_plus_is_the_branch_then_cgcn(source):
     np.testing.assert_allclose(out['features'], nodes[:, 0], rtol=1e-4, atol=1e-5)
     kernel, bias = (np.asarray(params['classifier'][k]) for k in ('kernel', 'bias'))
     np.testing.assert_allclose(out['maps'], np.asarray(nodes)[:, 0] @ kernel[0, 0] + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_every_node_may_be_classified():
+    """The target answers as it does alone; the others as if each were the target."""
+    net = classifiers.ClassifierPlus('S', 3, 'tiny', 'tiny_audio', width=8, blender={'name': 'cgcn', 'steps': 2})
+    frames = np.random.default_rng(0).normal(size=(2, 3, 1, 24, 24, 3)).astype(np.float32)
+    variables = jax.jit(net.init)(jax.random.key(0), frames)
+    apply = jax.jit(net.apply, static_argnames='every_node')
+    logits, out = apply(variables, frames, every_node=True)
+    for node in range(3):
+        alone, _ = apply(variables, np.roll(frames, -node, axis=1))
+        np.testing.assert_allclose(out['nodes'][:, node], alone, rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(logits, out['nodes'][:, 0], rtol=1e-6)
+    seen = net.apply(variables, frames, method=lambda net, x: net.reduce(net.features(x, None, None).fused))
+    np.testing.assert_allclose(out['before'], np.asarray(seen, np.float64).mean(axis=(2, 3)), rtol=1e-4, atol=1e-6)

@@ -18,7 +18,7 @@ from configs import stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
-from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS, variant_folders
+from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS
 from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
 from tests.commands.test_scripts import ROOT, environment, losses, parameters, run
 
@@ -28,7 +28,7 @@ PLUS = ('ST_short', 'SA_cross')  # of the eight
 
 def pipeline_of(root, workdir):
     epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine_nets': ('S', 'SA', 'ST'),
-              'pseudo_gt.plus_nets': PLUS, 'sta': ('STA',), 'sta_plus': ('STA_short', 'STA_long')}
+              'pseudo_gt.plus_nets': PLUS, 'sta': ('STA',), 'judge': ('STA',), 'sta_plus': ('STA_short', 'STA_long')}
     small = [f'--config.{stage}.{field}' for stage in epochs
              for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1', 'data.side=48')]
     small.append(f'--config.pseudo_gt.plus_nets.nets={PLUS}')
@@ -122,7 +122,7 @@ def test_every_frame_has_its_map_and_its_line(whole):
 def test_scores_and_report(whole, world):
     workdir, said = whole
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
-    assert list(rows) == ['selective, coarse', 'selective, fine', 'CAM of S, coarse', 'CAM of S, fine', 'SCAM+',
+    assert list(rows) == ['SCAM, coarse', 'SCAM, fine', 'SCAM+', 'CAM of S, coarse',
                           *STUDENT_ROWS.values(), 'STA, muted sound', 'final fusion, muted sound',
                           'STA, other sound', 'final fusion, other sound', 'ceiling', 'centre_prior', 'mean_map']
     assert all(len(row['videos']) == 6 and row['frames'] == 48 for row in rows.values())
@@ -133,7 +133,7 @@ def test_scores_and_report(whole, world):
 
     again = run(pipeline_of(world, workdir))
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count('done already') == 11 and 'maps made' not in again.stdout
+    assert again.stdout.count('done already') == 14 and 'maps made' not in again.stdout
     other = run([*pipeline_of(world, workdir), '--config.seed=1'])
     assert other.returncode == 1 and 'seed was 0 and is 1' in other.stderr and 'Traceback' not in other.stderr
     for change, text in (({'variants': ('T',)}, 'config.variants'), ({'world.test': 7}, 'not the SynthAVE of config.world')):
@@ -153,17 +153,26 @@ def test_the_scripts_do_what_the_stages_do(whole, name, config, stage, says):
     assert done.returncode == 0 and says in done.stdout, done.stderr
 
 
-def test_results_of_several_seeds_become_a_page(whole, world):
+def test_results_of_several_seeds_become_a_page(whole, world, tmp_path):
     workdir, _ = whole
     config = stanet.get_config()
     config.data.root = str(world)
     rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
-    for variant in VARIANTS:  # the demo leaves most of these out
-        for row in variant_folders(variant, workdir):
-            rows.setdefault(row, rows[f'selective, {row.split(", ")[-1]}' if variant in ('average', 'no_switch') else 'SCAM+'])
-    page = experiment.document([{'rows': rows}] * 2, [workdir] * 2, [config] * 2)
+    scores = json.loads((workdir / 'variants' / 'coarse_S' / 'scores' / 'scores.json').read_text())
+    assert list(scores['rows']) == ['STA']
+    seed = tmp_path / 'seed'
+    for name in ('stages.json', 'coarse', 'switch', 'pseudo_gt'):
+        (tmp_path / 'seed').mkdir(exist_ok=True)
+        (seed / name).symlink_to(workdir / name)
+    for variant, of in VARIANTS.items():  # the demo has one of these alone
+        rows.setdefault(of.name, rows['SCAM+'])
+        (seed / 'variants' / variant / 'scores').mkdir(parents=True)
+        (seed / 'variants' / variant / 'scores' / 'scores.json').write_text(json.dumps(scores))
+    (seed / 'variants' / 'no_switch' / 'coarse').symlink_to(workdir / 'coarse')
+    page = experiment.document([{'rows': rows}] * 2, [seed] * 2, [config] * 2)
     assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
-    assert '**does not show**, in 0 of 2 seeds: selective over average, fine' in page  # as they are the same here
+    assert '| fine over coarse | 11 over 5 | +0.093 | **does not show**, 0.000 ± 0.000 (0 of 2 seeds)' in page  # one student for all here
+    assert all(f'| {of.line} | {of.name} | ' in page for of in VARIANTS.values())
 
 
 def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
@@ -215,6 +224,14 @@ def test_what_is_missing_is_made_again(whole):
     done = run(script('distill.py', 'pseudo_gt:fine', folder, *overrides(folder, 'pseudo_gt:fine')))
     assert done.returncode == 0 and '16 maps made' in done.stdout, done.stderr
     assert pictures(folder) == before
+
+
+def test_maps_that_are_made_together_are_those_made_alone(whole, tmp_path):
+    folder = whole[0] / 'variants' / 'coarse_S' / 'coarse'
+    assert {tuple(line['sources']) for line in manifest(folder, 'test')} == {('S',)}
+    done = run(script('distill.py', 'pseudo_gt:coarse', tmp_path / 'alone', *overrides(folder, 'pseudo_gt:coarse')))
+    assert done.returncode == 0, done.stderr
+    assert pictures(tmp_path / 'alone') == pictures(folder) != pictures(whole[0] / 'pseudo_gt' / 'coarse')
 
 
 def test_an_ablation(whole, tmp_path):

@@ -54,7 +54,7 @@ def test_labels_by_vggsound(world, tmp_path):
     net, bias = backbones.create('vggsound'), np.full(309, -500, np.float32)
     weights['params']['fc_'] = {'kernel': rng.normal(size=(8192, 309)).astype(np.float32) * 10, 'bias': 0 * bias}
     config = switch_config.get_config('paper')
-    config.data.update({'root': str(world), 'side': 48, 'rate': 4.0, 'workers': 0})
+    config.data.update({'root': str(world), 'train_on': 'train', 'side': 48, 'rate': 4.0, 'workers': 0})
     config.audio_encoder.weights, config.encoder.weights, config.batch = str(tmp_path / 'weights'), '', 8
     splits = open_clips(config)
     clips = splits['train']

@@ -10,6 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from configs import scam_plus
 from stanet_jax import InputError
 from stanet_jax.models import branch
 from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier, net_inputs, predict_tags, tag_loss
@@ -153,6 +154,39 @@ def test_plus_begins_as_the_net_that_it_extends(small_config, source, tmp_path):
     alike = initial_variables(config, net, plus, batch, '')['params']['cgcn']
     for part in ('query', 'key'):
         np.testing.assert_allclose(alike[part]['kernel'][0, 0] @ alike[part]['kernel'][0, 0], 0.3 * np.eye(3), rtol=1e-6)
+
+
+def test_losses_of_other_nodes_are_added(small_config):
+    """`loss(target) + w sum_others loss + v sum_nodes loss before the reasoning`, in NumPy of the logits that the net gives."""
+    config = scam_plus.get_config()
+    config.update({'width': 8, 'batch_norm': 'running'})
+    config.data.side, config.start_from = small_config.data.side, {}
+    model = make_classifier(config, 'S_short', 3)
+    batch = {**example_batch(config, 'S_short', 3, 2), 'tags': np.float32([[1, 0, 0], [0, 1, 1]])}
+    batch['frames'] = np.random.default_rng(0).integers(0, 256, batch['frames'].shape, np.uint8)
+    variables = initial_variables(config, 'S_short', model, batch, '')
+    logits, out = model.apply(variables, **net_inputs(batch, 'tiny'), every_node=True)
+
+    def margin(x):
+        p = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+        return -(batch['tags'] * np.log(p) + (1 - batch['tags']) * np.log(1 - p)).mean(axis=1)
+    others, before = (sum(margin(out[name][:, k]) for k in which) for name, which in (('nodes', (1, 2)), ('before', (0, 1, 2))))
+    expected = margin(logits) + 0.7 * others + 0.4 * before
+    found, _ = tag_loss(variables, batch, jax.random.key(0), model=model, jitter=(0.0,) * 4, node_loss=0.7, before_loss=0.4)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_the_learning_rate_falls_at_some_passes():
+    config = ConfigDict({'schedule': 'constant', 'learning_rate': {'S': 2.0}, 'warmup': 0, 'epochs': {'S': 15.0},
+                         'new_multiplier': {'S': 1.0}, 'decay_epochs': {'S': (5.0, 10.0)}, 'bias_multiplier': 1.0, 'momentum': 0.0,
+                         'optimizer': {'S': 'sgd'}, 'weight_decay': 0.0})
+    params = {'encoder': {'kernel': jnp.zeros(1)}}
+    optimizer = optimizer_for(config, 'S', params, 30)
+    state, rates = optimizer.init(params), []
+    for _ in range(30):
+        updates, state = optimizer.update({'encoder': {'kernel': jnp.ones(1)}}, state, params)
+        rates.append(-float(updates['encoder']['kernel'][0]))
+    np.testing.assert_allclose(rates, [2.0] * 10 + [0.2] * 10 + [0.02] * 10, rtol=1e-5)
 
 
 def test_pmap_gives_the_same_gradients(small_config):

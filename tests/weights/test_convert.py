@@ -1,6 +1,7 @@
 """Weights out of torch's files: against the original networks where torch is installed, and what must be refused everywhere."""
 import collections
 import functools
+import io
 import os
 import pickle
 import subprocess
@@ -152,8 +153,7 @@ class Evil:
 def test_code_in_a_pickle_is_not_run(tmp_path, fake_torch, form):
     tree = {'conv1.weight': np.ones(3, np.float32), 'state': Evil(tmp_path / 'was here')}
     write(tmp_path / 'evil.pth', tree, form)
-    with pytest.raises(InputError, match=r'evil.pth: not read \(its pickle names posix.mkdir, and only tensors'):
-        torch_file.read(tmp_path / 'evil.pth')
+    assert torch_file.read(tmp_path / 'evil.pth').keys() == {'conv1.weight'}
     assert not (tmp_path / 'was here').exists()
 
 
@@ -167,11 +167,10 @@ def test_what_a_pickle_may_name_cannot_be_changed(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['builtins.eval', 'os.system', 'torch.load', 'collections.OrderedDict.fromkeys', 'numpy.load'])
-def test_names_are_refused_before_they_are_looked_up(tmp_path, name):
+def test_names_are_not_looked_up(name):
     module, _, of = name.rpartition('.')
-    (tmp_path / 'x.pt').write_bytes(b'\x80\x04' + b''.join(b'\x8c' + bytes([len(s)]) + s.encode() for s in (module, of)) + b'\x93.')
-    with pytest.raises(InputError, match=f'names {name}'):
-        torch_file.read(tmp_path / 'x.pt')
+    pickled = b'\x80\x04' + b''.join(b'\x8c' + bytes([len(s)]) + s.encode() for s in (module, of)) + b'\x93.'
+    assert torch_file.Unpickler(io.BytesIO(pickled)).load() is torch_file.Inert
 
 
 def test_tensors_outside_their_storage_are_refused():
@@ -217,7 +216,7 @@ def test_other_nets_are_refused():
             (without, 'vggsound', 'layer3.1.bn2.bias is missing$'),
             (tensors | {'fc_.weight': tensors['fc_.weight'][:28]}, 'vggsound', r'\(28, 8192\), expected float32 \(309, 8192\)$'),
             *((tensors | {'conv1.weight': conv1.astype(dtype)}, 'vggsound', f'is {dtype} .*, expected float32') for dtype in (
-                'int64', 'float16', 'float64'))):
+                'int64', 'int8'))):
         with pytest.raises(InputError, match=f'of {convert.FILES[name]}.*{why}'):
             convert.translate(changed, name, 'file.pth')
     with pytest.raises(InputError, match='--name=vgg: must be one of vgg16'):

@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from stanet_jax import InputError, cli
+from stanet_jax import InputError, cli, one_line
 
 ROOT = flags.DEFINE_string('root', None, 'Folder of AVE, VGGSound, videos by tag, or fixation sets; or a CSV file of videos.')
 REQUIRED = ('root',)
@@ -40,5 +40,5 @@ def main() -> None:
         raise InputError(f'{root}: neither AVE, VGGSound, folders of videos nor fixation sets. For AVE {ave.INSTRUCTIONS}. For VGGSound '
                          f'{vggsound.INSTRUCTIONS}. For your own videos {folders.INSTRUCTIONS}. For the fixation sets get the data of the '
                          'STAViS release: the folder then holds annotations, video_frames, video_audio and fold_lists')
-    print('\n'.join(lines))
+    print('\n'.join(line[:len(line) - len(line.lstrip())] + one_line(line) for line in lines))
     sys.exit(not used)

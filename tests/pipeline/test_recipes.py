@@ -1,0 +1,91 @@
+"""The recipes by name: what each says where the papers and the authors' code differ; and the chains of TPAMI Table 1's lines."""
+import importlib
+import pathlib
+
+import pytest
+
+from benchmarks import paper_steps
+from configs import pseudo_gt, scam_coarse, scam_fine, scam_plus, sta, sta_plus, stanet
+from stanet_jax.pipeline.table import STAGES, VARIANTS, maps_stage, plan_variant, stage_configs, stage_folders, variant_folders
+
+
+def test_the_papers_recipes():
+    """Whole films, all clips, the switch's labels, no crops; CVPR's losses; what the release does otherwise."""
+    for recipe in ('paper', 'cvpr', 'release'):
+        coarse, fine, student, of_maps = (module.get_config(name) for module, name in (
+            (scam_coarse, recipe), (scam_fine, recipe), (sta, recipe), (pseudo_gt, f'fine:{recipe}')))
+        data = coarse.data
+        assert (data.rate, data.frames_per_clip, data.train_on, data.least_crop, data.mirror) == (0, 0, 'all', 1, False)
+        assert coarse.switch == 'switch' and fine.switch == student.switch == f'runs/{recipe}_coarse/switch'
+        assert not fine.start_from and (fine.data.side, fine.batch, student.data.side) == (356, 3, 356)
+        assert coarse.loss == fine.loss == ('softmax' if recipe == 'cvpr' else 'soft_margin')
+        assert student.loss == ('bce' if recipe == 'cvpr' else 'bce_kl') and student.hears_by == 'net'
+        released = recipe == 'release'
+        assert (coarse.open_only, coarse.batch_norm == 'batch', of_maps.cut == 3, student.blur > 0) == (released,) * 4
+        assert coarse.learning_rate.S == (1e-4 if released else 1e-3) and student.learning_rate.STA == (5e-5 if recipe == 'paper' else 1e-3)
+        assert (coarse.decay_epochs.get('SA'), student.decay_epochs.get('STA')) == ((5, 10) if released else None, None)
+        assert student.fusion == ('max' if released else 'final') and data.centre_crop == (224 / 256 if released else 1)
+        assert stanet.get_config(recipe).pseudo_gt.stages == (('coarse', 'fine') if recipe == 'cvpr' else ('coarse', 'fine', 'plus'))
+    for recipe, others, rate in (('paper', (0, 0), 1e-3), ('release', (1, 0.4), 1e-5)):
+        plus, students = scam_plus.get_config(recipe), sta_plus.get_config(recipe)
+        assert (plus.node_loss, plus.before_loss) == others and plus.learning_rate.ST_long == rate
+        assert plus.encoder.name == students.encoder.name == 'vgg16' and plus.data.side == students.data.side == 256
+    for module in (scam_plus, sta_plus):
+        with pytest.raises(ValueError, match='cvpr: no such recipe'):
+            module.get_config('cvpr')
+
+
+@pytest.mark.parametrize('recipe', paper_steps.RECIPES)
+def test_every_net_of_a_recipe_has_its_settings(recipe):
+    for stage in paper_steps.stages_of(recipe):
+        config = importlib.import_module(f'configs.{paper_steps.STAGES[stage].__name__.rpartition(".")[2]}').get_config(recipe)
+        for net in config.nets:
+            assert config.epochs[net] == 15 and config.optimizer[net] == 'sgd' and config.new_multiplier[net] == 10
+
+
+def test_a_pipeline_leaves_each_stage_its_own_crops():
+    made = stage_configs(stanet.get_config('release'))
+    crops = {stage: config.data.centre_crop for stage, config in made.items() if 'centre_crop' in config.data}
+    assert crops == {'unimodal': 224 / 256, 'switch': 224 / 256, 'coarse': 224 / 256, 'pseudo_gt/fine_nets': 224 / 256,
+                     'pseudo_gt/plus_nets': 256 / 300, 'sta': 1, 'sta_plus': 1}
+
+
+@pytest.fixture
+def configs():
+    return stage_configs(stanet.get_config())
+
+
+def test_the_switch_comes_before_sa(configs):
+    order = list(STAGES)
+    assert order.index('unimodal') < order.index('switch') < order.index('coarse')
+    parts = configs['switch'].start_from.switch
+    assert {part: pathlib.Path(folder).name for part, folder in parts.items()} == {'encoder': 'S', 'audio_encoder': 'A'}
+
+
+def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
+    """Without the switch, SA's ear is open in training and in use, in every net that hears; boxes and fine nets are a line's own."""
+    folders, root = stage_folders(tmp_path / 'run'), tmp_path / 'run' / 'variants'
+    for stage in STAGES:
+        folders[stage].mkdir(parents=True, exist_ok=True)
+
+    def chain(variant):
+        own = variant_folders(variant, folders, root)
+        for folder in own.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        return plan_variant(configs, variant, own)
+
+    assert sorted(of.line for of in VARIANTS.values()) == list(range(1, 26))
+    for variant in ('no_switch', 'plus_no_switch'):
+        assert all(config.switch == '' for config in chain(variant).values())
+    no_switch, after = chain('no_switch'), chain('plus_no_switch')
+    assert list(no_switch) == ['coarse', 'pseudo_gt/coarse', 'pseudo_gt/fine_nets', 'pseudo_gt/fine']
+    assert no_switch['pseudo_gt/fine_nets'].start_from.SA == str(root / 'no_switch' / 'coarse' / 'SA')
+    assert after['pseudo_gt/plus_nets'].start_from.SA_long.encoder == str(root / 'no_switch' / 'coarse' / 'SA')
+    single = chain('fine_S')
+    assert single['pseudo_gt/fine_nets'].boxes == single['pseudo_gt/fine'].boxes == str(root / 'coarse_S' / 'coarse')
+    assert single['pseudo_gt/fine_nets'].nets == ('S',) and single['pseudo_gt/fine'].nets == str(root / 'fine_S' / 'fine_nets')
+    assert chain('no_refine')['pseudo_gt/plus_nets'].blender.refine is False
+    refined = chain('refined_S')
+    assert refined['coarse'].refine and refined['pseudo_gt/coarse'].nets == str(root / 'refined_S' / 'coarse')
+    assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
+    assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
