@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from benchmarks.experiment import expectation, mean_and_spread, replace_part
+from benchmarks.eps import expectation
+from benchmarks.experiment import replace_part
+from benchmarks.table1 import mean_and_spread
 from configs import eps
 from stanet_jax import InputError, losses
 from stanet_jax.data import synthave, synthvoc
