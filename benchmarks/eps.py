@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from benchmarks.experiment import expectation, mean_and_spread, replace_part
+from benchmarks.experiment import replace_part
+from benchmarks.table1 import mean_and_spread, verdict
 from configs import deeplab, eps
 from stanet_jax import InputError, losses
 from stanet_jax.data import synthave, synthvoc
@@ -96,7 +97,7 @@ def estimates(config, folder, images):
         maps = model.apply(variables, **net_inputs(batch, model.encoder))
         saliency = jax.image.resize(batch['saliency'] / 255.0, maps.shape[:3], 'nearest')
         tagged = (jax.nn.relu(maps) if config.selection == 'none' else jax.nn.softmax(maps))[..., :-1] * batch['tags'][:, None, None]
-        tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_labels`
+        tagged = (tagged / jnp.maximum(tagged.max(axis=(1, 2), keepdims=True), 1e-5)).max(axis=-1)  # as in `pseudo_scores`
         return losses.eps_saliency(maps, saliency, batch['tags'])[1]['estimate'], tagged
 
     estimate, tagged = (np.asarray(nets.resized(x, batch['target'].shape[1:])[..., 0])
@@ -133,6 +134,11 @@ def picture(args, seed, count=3):
         cells += [('DeepLab', training.over(frame, labels(i))), ('truth', training.colours(images.mask(i)))]
     contact_sheet(args.workdir / 'picture.png', rows, side=96, across=1)
     print(f'what each stage makes of some images: {args.workdir / "picture.png"}')
+
+
+def expectation(text, values, least):
+    """A line of a Markdown list: whether each seed's value is above `least`, see `table1.verdict`."""
+    return f'- {text}, expected above {least:g}: {verdict(values, least)}'
 
 
 def document(args, found):

@@ -36,6 +36,7 @@ def voc12(version, encoder):
     config, paper = synthvoc(), eps.get_config('voc12')
     config.data.update(paper.data)
     config.data.update({'side': 321, 'long_side': (256, 640)})
+    config.pseudo_masks = 'runs/voc_eps/masks/train_aug'
     config.rates = {'v1': (12,), 'v2': (6, 12, 18, 24)}[version]
     config.width = 0 if (version, encoder) == ('v2', 'resnet101') else 1024
     config.encoder = ENCODERS[encoder]
@@ -50,6 +51,7 @@ def voc12(version, encoder):
 
 def coco():
     config = voc12('v2', 'vgg16')
-    config.data.root, config.masks.canvas = 'COCO2014', 640
+    config.data.update({'root': 'COCO2014', 'split': 'train'})
+    config.pseudo_masks, config.masks.canvas = 'runs/coco_eps/masks/train', 640
     config.epochs = {'DeepLab': 10 * 100000 / 82081}
     return config

@@ -23,7 +23,7 @@ RECIPES_OF = {**dict.fromkeys(('scam_coarse', 'scam_fine', 'scam_plus', 'audio_s
               'eps': ('synthvoc', 'voc12', 'coco'), 'deeplab': ('synthvoc', 'v1_vgg16', 'v2_vgg16', 'v1_resnet101', 'v2_resnet101', 'coco')}
 # Which stages, folders, sets and files, how often something is written: no constants of the method.
 NO_CONSTANTS = re.compile(r'(.*\.)?(recipe|stages|coarse_nets|fine_nets|plus_nets|nets|switch|boxes|maps|start_from|name|root|workers|'
-                          r'weights|evaluate_every|save_every|log_every|held_out|masks.batch|masks.canvas)(\..*)?')
+                          r'weights|evaluate_every|save_every|log_every|held_out|masks.batch|masks.canvas|masks.splits|pseudo_masks)(\..*)?')
 
 
 def section(title):

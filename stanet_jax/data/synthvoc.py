@@ -8,7 +8,7 @@ category's hue, so that all of an object, and best its head, tells its category.
     a striped track behind the object occurs with nearly every object of category 0 and seldom without one, as the railway of the
         papers does with trains
     some objects are small, most of those of the last two categories
-    the saliency map misses small objects, shows some distractors, and is blurred
+    the saliency map misses small objects (`MISSED` has other worlds), shows some distractors, and is blurred
 
 `Context/<id>.png` is 1 where the track shows; for the other files see `voc`.
 """
@@ -35,6 +35,7 @@ from stanet_jax.data import synthave, voc
 LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
 SMALL = 0.5  # size of a small object, relative to the others
 OFTEN = {True: 0.7, False: 0.2}  # share of small objects, of the last two categories and of the others
+MISSED = ('small', 'beside', 'none')  # what the saliency misses: small objects, those beside a larger one, no object
 TRACK = {True: 0.9, False: 0.03}  # share of images with a track, of those with and without an object of category 0
 
 
@@ -81,8 +82,11 @@ def stripes(side: int, rng: np.random.Generator) -> Track:
     return Track(texture, abs(across) < .24)
 
 
-def scene(settings: synthave.Settings, split: str, index: int) -> Scene:
-    """Makes scene `index` of a split, as a pure function of the settings, the split and the index."""
+def scene(settings: synthave.Settings, split: str, index: int, missed: str = 'small') -> Scene:
+    """Makes scene `index` of a split, as a pure function of the settings, the split, the index and what is `missed`.
+
+    The worlds of `MISSED` differ in the saliency alone.
+    """
     clip = synthave.make_clip(settings, split, index)
     rng = np.random.default_rng([settings.seed, list(LISTS).index(split), index, 2])
     t, side, categories = int(rng.integers(settings.frames)), settings.side, settings.categories
@@ -98,6 +102,7 @@ def scene(settings: synthave.Settings, split: str, index: int) -> Scene:
         synthave.paint(image, thing.path[t], thing.body, colour, shape)
         if rng.uniform() < .2:
             saliency = np.maximum(saliency, .8 * coverage(side, [(thing.path[t], thing.body, shape)]))
+    drawn = []
     for thing in things:
         small = rng.uniform() < OFTEN[thing.category >= categories - 2]
         size, centre = SMALL if small else 1, thing.path[t]
@@ -110,7 +115,10 @@ def scene(settings: synthave.Settings, split: str, index: int) -> Scene:
             synthave.paint(image, place, radius, look, form)
         covered = coverage(side, parts)
         labels[covered > .5] = thing.category + 1
-        if not small:
+        drawn.append((small, covered))
+    hidden = missed == 'small' or missed == 'beside' and not all(small for small, _ in drawn)  # whether small objects are
+    for small, covered in drawn:
+        if not (small and hidden):
             saliency = np.maximum(saliency, covered)
     image += rng.normal(0, .015, image.shape)
     saliency = scipy.ndimage.gaussian_filter(saliency, side / 96)
@@ -118,9 +126,9 @@ def scene(settings: synthave.Settings, split: str, index: int) -> Scene:
     return Scene(picture, labels, grey, (track & (labels == 0)).astype(np.uint8), sorted(set(np.unique(labels).tolist()) - {0}))
 
 
-def write_image(root: pathlib.Path, settings: synthave.Settings, split: str, index: int) -> tuple[str, list[int]]:
+def write_image(root: pathlib.Path, settings: synthave.Settings, missed: str, split: str, index: int) -> tuple[str, list[int]]:
     """Makes scene `index` of a split and writes its files under `root`; gives its id and tags."""
-    made, name = scene(settings, split, index), f'{split}_{index:05d}'
+    made, name = scene(settings, split, index, missed), f'{split}_{index:05d}'
     PIL.Image.fromarray(made.image).save(root / 'JPEGImages' / f'{name}.jpg', quality=95)
     voc.label_image(made.labels).save(root / 'SegmentationClassAug' / f'{name}.png')
     for folder, values in (('SALImages', made.saliency), ('Context', made.track)):
@@ -128,18 +136,22 @@ def write_image(root: pathlib.Path, settings: synthave.Settings, split: str, ind
     return name, made.tags
 
 
-def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, workers: int | None = None) -> None:
+def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, workers: int | None = None,
+             missed: str = 'small') -> None:
     """Writes the whole set into a folder, which appears when it is complete.
 
     Args:
         out: folder to write; it must not exist.
         settings: of the world, by default `synthave.Settings()`.
         workers: processes, by default one for each core.
+        missed: what the saliency misses, of `MISSED`.
     Raises:
         InputError: the folder exists, or no world can be made with the settings.
     """
     settings, out = settings or synthave.Settings(), pathlib.Path(out)
     synthave.check(settings)
+    if missed not in MISSED:
+        raise stanet_jax.InputError(f'missed={missed!r}: must be one of {", ".join(MISSED)}')
     if os.path.lexists(out):
         raise stanet_jax.InputError(f'{out}: exists already; delete it or give another folder')
     root = out.parent / f'.{out.name}.{os.getpid()}'
@@ -149,7 +161,7 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
         with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context('spawn')) as pool:
             for split, path in LISTS.items():
                 indices = range(getattr(settings, split))
-                made = pool.map(functools.partial(write_image, root, settings, split), indices, chunksize=16)
+                made = pool.map(functools.partial(write_image, root, settings, missed, split), indices, chunksize=16)
                 ids = [name for name, tags in tqdm.tqdm(made, f'SynthVOC {split}', len(indices), unit='image', mininterval=1) if tags]
                 (root / path).write_text(''.join(f'{name}\n' for name in ids))
         (root / 'classes.txt').write_text(''.join(synthave.category_name(k) + '\n' for k in range(settings.categories)))

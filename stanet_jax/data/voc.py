@@ -3,9 +3,10 @@
     <root>/JPEGImages/<id>.jpg
     <root>/SegmentationClassAug/<id>.png     labels as indices of a palette: 0 background, 1 ... C the classes, 255 ignored
     <root>/SALImages/<id>.png                8-bit saliency maps, which may also lie in another folder, see `Images`
-    <root>/train_aug.txt, val.txt            ids, one a line; `LISTS` has all names of these files, here or in ImageSets/Segmentation
+    <root>/train.txt, train_aug.txt, ...     ids, one a line; each of `LISTS`, here or in ImageSets/Segmentation, is a split
     <root>/tags.txt                          optional: `<id> <label> <label> ...`; without it the tags are the labels in the mask
     <root>/classes.txt                       optional: the names of the classes, one a line; without it VOC's twenty
+    <root>/SBD/cls/<id>.mat                  optional: the boundaries of SBD (Hariharan et al., ICCV 2011), see `read_boundaries`
 
 `prepare` copies the files once into ArrayRecord files, with TensorFlow Datasets (TFDS) but without TensorFlow; `Images` reads them.
 """
@@ -20,16 +21,18 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import scipy.io
+import scipy.sparse
 import tensorflow_datasets as tfds
 import tqdm
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.data import records
 from stanet_jax.data.lists import read_text
 from stanet_jax.media.picture import open_picture, to_grey
 
-LISTS = {'train': ('train_aug.txt', 'train.txt'), 'validation': ('val.txt',), 'test': ('test.txt',)}
+LISTS = {'train': 'train.txt', 'train_aug': 'train_aug.txt', 'validation': 'val.txt', 'test': 'test.txt'}  # of VOC 1,464; with SBD 10,582
 CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'dining table', 'dog', 'horse',
            'motorbike', 'person', 'potted plant', 'sheep', 'sofa', 'train', 'tv monitor')
 IGNORED = 255
@@ -40,7 +43,7 @@ IMAGES_PER_SHARD = 512
 
 class Voc(tfds.core.ShardBasedBuilder):
     """The TFDS builder of such a set: a record for each image; `info.metadata` lists categories, images and what was skipped."""
-    VERSION = tfds.core.Version('1.0.0')
+    VERSION = tfds.core.Version('1.1.0')
     MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
     code_path = None  # Otherwise TFDS looks beside the code for checksums of downloads, with a package that it does not require.
 
@@ -90,9 +93,8 @@ class Voc(tfds.core.ShardBasedBuilder):
 def lists(root: pathlib.Path) -> dict[str, pathlib.Path]:
     """Finds the list of ids of each split that has one."""
     found = {}
-    for split, names in LISTS.items():
-        paths = [folder / name for name in names for folder in (root, root / 'ImageSets' / 'Segmentation')]
-        there = [path for path in paths if path.is_file()]
+    for split, name in LISTS.items():
+        there = [path for path in (root / name, root / 'ImageSets' / 'Segmentation' / name) if path.is_file()]
         if there:
             found[split] = there[0]
     return found
@@ -169,6 +171,21 @@ def read_labels(file: str | os.PathLike | io.BytesIO) -> UInt8[np.ndarray, 'h w'
         return np.array(image)
 
 
+def read_boundaries(file: str | os.PathLike) -> Bool[np.ndarray, 'h w']:
+    """Reads the boundaries of an image in SBD, of all classes together.
+
+    Args:
+        file: a MATLAB file of SBD's folder `cls`, whose struct `GTcls` holds `Boundaries`, a sparse matrix for each class.
+    Raises:
+        InputError: it is missing or not such a file.
+    """
+    try:
+        found = scipy.io.loadmat(file)['GTcls']['Boundaries'][0, 0].ravel()
+        return np.any([scipy.sparse.csc_array(one).toarray() > 0 for one in found], axis=0)
+    except (OSError, KeyError, IndexError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+        raise InputError(f'{file}: not the boundaries of an image of SBD ({error}); get benchmark.tgz of SBD anew') from error
+
+
 def palette() -> list[int]:
     """Gives VOC's 256 colours as 768 numbers; the bits of label k are spread over red, green and blue."""
     bits = np.arange(256)[:, None, None] >> (3 * np.arange(8)[:, None] + np.arange(3)) & 1
@@ -206,7 +223,7 @@ def prepare(root: str | os.PathLike, prepared: str | os.PathLike = '') -> tfds.c
     """
     root = pathlib.Path(root)
     if not lists(root):
-        raise InputError(f'{root}: holds no list of ids ({", ".join(name for names in LISTS.values() for name in names)}); {INSTRUCTIONS}')
+        raise InputError(f'{root}: holds no list of ids ({", ".join(LISTS.values())}); {INSTRUCTIONS}')
     prepared = os.fspath(prepared) or root / 'prepared'
     builder, new = records.prepare(lambda: Voc(data_dir=os.fspath(prepared)), prepared, os.fspath(root), fingerprint(root))
     if new:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 import PIL.Image
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
@@ -17,7 +17,7 @@ from stanet_jax.data import synthvoc, voc
 from stanet_jax.models import backbones
 from stanet_jax.workdir import barrier
 
-FILL = np.round(255 * backbones.MEAN).astype(np.uint8)  # colour outside an image, which is about 0 after normalisation
+FILL = np.round(255 * backbones.MEAN).astype(np.uint8)  # colour outside an image; what the nets take is 0 there
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ def open_images(config: ConfigDict) -> dict[str, voc.Images]:
 
 
 def place_image(image: PIL.Image.Image, scale: float, corner: Sequence[int], side: int, mirror: bool, fill: int | tuple[int, ...],
-                resample: PIL.Image.Resampling = PIL.Image.Resampling.BILINEAR) -> UInt8[np.ndarray, 'side side *channels']:
+                resample: PIL.Image.Resampling = PIL.Image.Resampling.BICUBIC) -> UInt8[np.ndarray, 'side side *channels']:
     """An image that is scaled, mirrored and then cropped to, or set into, a square.
 
     Args:
@@ -66,15 +66,26 @@ def place_image(image: PIL.Image.Image, scale: float, corner: Sequence[int], sid
         side: of the square, in pixels.
         mirror: whether left and right are swapped.
         fill: value outside of the image.
-        resample: how it is scaled.
+        resample: how it is scaled; bicubic, as in the release of EPS, for pictures.
     """
-    size = [max(1, round(scale * n)) for n in image.size]
-    image = image.resize(size, resample)
+    image = image.resize(scaled_size(image.size, scale), resample)
     if mirror:
         image = image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
     result = PIL.Image.new(image.mode, (side, side), fill)
     result.paste(image, (-corner[1], -corner[0]))
     return np.asarray(result)
+
+
+def scaled_size(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """The (width, height) of an image, or its (height, width), after scaling: at least one pixel each."""
+    a, b = (max(1, round(scale * n)) for n in size)
+    return a, b
+
+
+def place_extent(size: Sequence[int], corner: Sequence[int], side: int) -> Bool[np.ndarray, 'side side']:
+    """Where the square of `place_image` shows the image: its scaled `size` (width, height), and the square's `corner` (y, x)."""
+    y, x = (np.arange(side) + start for start in corner)
+    return ((y >= 0) & (y < size[1]))[:, None] & (x >= 0) & (x < size[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +113,9 @@ class ImageExamples:
         """Example `index`, augmented where there is an `rng`.
 
         Returns:
-            A dict of `frames` uint8 [side, side, 3], `tags` float32 [c], `mask` (True), and where they are asked for `saliency` uint8
-            [side, side], 0 outside of the image, and `target` uint8 [side, side], `voc.IGNORED` outside of the image.
+            A dict of `frames` uint8 [side, side, 3], `valid` bool [side, side], False outside of the image, `tags` float32 [c], `mask`
+            (True), and where they are asked for `saliency` uint8 [side, side], 0 outside of the image, and `target` uint8 [side, side],
+            `voc.IGNORED` outside of the image.
         """
         image = self.images.image(index)
         scale, mirror, corner = min(1, self.side / max(image.size)), False, [0, 0]
@@ -114,7 +126,8 @@ class ImageExamples:
             room = [round(scale * n) - self.side for n in (image.height, image.width)]
             corner = [int(rng.integers(min(0, r), max(0, r) + 1)) for r in room]
         place = functools.partial(place_image, scale=scale, corner=corner, side=self.side, mirror=mirror)
-        result = {'mask': np.True_, 'frames': place(image, fill=tuple(FILL.tolist())), 'tags': self.images.tags(index)}
+        valid = place_extent(scaled_size(image.size, scale), corner, self.side)
+        result = {'mask': np.True_, 'frames': place(image, fill=tuple(FILL.tolist())), 'valid': valid, 'tags': self.images.tags(index)}
         if self.saliency:
             result['saliency'] = place(self.images.saliency(index), fill=0)
         if self.target:

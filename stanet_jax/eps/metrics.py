@@ -94,7 +94,13 @@ def boundary_counts(pred: Num[AnyArray, 'h w'], target: Num[AnyArray, 'h w'], to
         raise ValueError(f'labels {pred.shape} and true labels {target.shape} must have one shape [h, w]')
     if (target == ignore).any() and not (target == ignore).all():  # ignored pixels take the label of the nearest other one
         target = target[tuple(scipy.ndimage.distance_transform_edt(target == ignore, return_distances=False, return_indices=True))]
-    found, true = label_edges(pred), label_edges(target)
+    return edge_counts(label_edges(pred), label_edges(target), tolerance)
+
+
+def edge_counts(found: Bool[np.ndarray, 'h w'], true: Bool[np.ndarray, 'h w'], tolerance: float) -> Int[np.ndarray, '4']:
+    """The counts of `boundary_counts` of predicted and true boundary pixels, such as `voc.read_boundaries`; ValueError for two shapes."""
+    if found.shape != true.shape:
+        raise ValueError(f'boundaries {found.shape} and true boundaries {true.shape} must have one shape [h, w]')
 
     def matched(edges, others):  # how many of the edge pixels have one of the others within the tolerance
         return (scipy.ndimage.distance_transform_edt(~others)[edges] <= tolerance).sum() if others.any() else 0

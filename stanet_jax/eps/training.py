@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.data import voc
+from stanet_jax.eps.crf import UNARIES
 from stanet_jax.eps.images import ImageExamples, mask_reader, open_images
 from stanet_jax.eps.metrics import ious
 from stanet_jax.eps.nets import SELECTIONS, make_loss_fn, make_net, predict_labels
@@ -42,8 +43,10 @@ def check(config: ConfigDict) -> None:
     require('nets', config.nets, len(config.nets) == 1, 'must name one net')
     check_training(config, ('EPS', 'DeepLab'))
     require('data.name', data.name, data.name in ('voc', 'synthvoc'), 'must be voc or synthvoc')
+    require('data.split', data.split, data.split in voc.LISTS, f'must be one of {", ".join(voc.LISTS)}')
     require('data.long_side', data.long_side, len(data.long_side) == 2 and 0 < data.long_side[0] <= data.long_side[1], 'must be a range')
     require('masks.scales', config.masks.scales, config.masks.scales and min(config.masks.scales) > 0, 'must be numbers above 0')
+    require('masks.crf', config.masks.crf, config.masks.crf in ('', *UNARIES), f'must be {", ".join(UNARIES)}, or empty for none')
     for field in ('canvas', 'batch'):
         require(f'masks.{field}', config.masks[field], config.masks[field] > 0, 'must be above 0')
     if config.nets[0] == 'EPS':
@@ -62,9 +65,10 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Trains the config's net in `workdir`; an interrupted training is resumed, and a net that is trained is kept."""
     check(config)
     folder, splits, (net,) = open_workdir(config, workdir), open_images(config), config.nets
-    if 'train' not in splits:
-        raise InputError(f'{config.data.root}: no image to train on; see what was skipped above')
-    images, mesh = splits['train'], sharding.make_mesh()
+    if config.data.split not in splits:
+        raise InputError(f'config.data.split={config.data.split!r}: {config.data.root} holds images of {", ".join(splits) or "no list"}; '
+                         f'the ids to train on are those of {voc.LISTS[config.data.split]}')
+    images, mesh = splits[config.data.split], sharding.make_mesh()
     held_out = splits.get('validation') or splits.get('test')
     model = make_net(config, net, len(images.categories))
     target = mask_reader(config.pseudo_masks, images) if net == 'DeepLab' else None
@@ -98,9 +102,9 @@ def make_iou_evaluation(model: nn.Module, images: voc.Images, config: ConfigDict
 
     @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def tally(variables, batch):
-        valid = (batch['target'] != voc.IGNORED) & batch['mask'][:, None, None]
-        predicted = predict_labels(variables, {**batch, 'valid': valid}, model=model, config=single)
-        return jnp.zeros((labels, labels), jnp.int32).at[jnp.where(valid, batch['target'], 0), predicted].add(valid)
+        known = (batch['target'] != voc.IGNORED) & batch['mask'][:, None, None]
+        predicted = predict_labels(variables, batch, model=model, config=single)
+        return jnp.zeros((labels, labels), jnp.int32).at[jnp.where(known, batch['target'], 0), predicted].add(known)
 
     def evaluate(variables):
         tallies = (jax.device_get(tally(variables, batch)) for batch in device_batches(examples, config.batch, mesh))
@@ -114,8 +118,7 @@ def draw_labels(config: ConfigDict, workdir: pathlib.Path, model: nn.Module, ima
     examples = ImageExamples(images.only(range(min(count, len(images)))), config.data.side, target=images.mask)
     loaded = [examples.example(index) for index in range(len(examples))]
     batch = {k: np.stack([example[k] for example in loaded]) for k in loaded[0]}
-    valid = batch['target'] != voc.IGNORED
-    labels = jax.jit(functools.partial(predict_labels, model=model, config=config))(load(workdir, config), {**batch, 'valid': valid})
+    labels = jax.jit(functools.partial(predict_labels, model=model, config=config))(load(workdir, config), batch)
     rows = [(info['id'], [('image', frame), ('true', colours(true)), (config.nets[0], over(frame, label))])
             for info, frame, true, label in zip(images.images, batch['frames'], batch['target'], np.asarray(labels), strict=False)]
     contact_sheet(workdir / 'labels.png', rows)

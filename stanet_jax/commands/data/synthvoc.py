@@ -13,11 +13,13 @@ HELP = {'categories': 'Categories, up to 28.', 'train': 'Images to train on.', '
 OUT = flags.DEFINE_string('out', None, 'Folder to write; must not exist.')
 WORKERS = flags.DEFINE_integer('workers', None, 'Processes; one for each core by default.')
 SETTINGS = [flags.DEFINE_integer(field, getattr(Settings(), field), text) for field, text in HELP.items()]
+MISSED = flags.DEFINE_string('missed', 'small', 'What the saliency misses: small objects (small), those beside a larger one (beside), '
+                             'or none.')
 REQUIRED = ('out',)
 
 
 def main() -> None:
     """Generates SynthVOC with the settings that the flags give."""
     from stanet_jax.data import synthvoc
-    synthvoc.generate(cli.required(OUT), Settings(**{flag.name: flag.value for flag in SETTINGS}), WORKERS.value)
+    synthvoc.generate(cli.required(OUT), Settings(**{flag.name: flag.value for flag in SETTINGS}), WORKERS.value, MISSED.value)
     print(f'wrote {OUT.value}')

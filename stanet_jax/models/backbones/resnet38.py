@@ -54,7 +54,7 @@ class BottleneckFeatures(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions with a skip connection, to `out` channels, with dropout in training."""
+    """1x1, 3x3 and 1x1 convolutions with a skip connection, to `out` channels; in training with dropout of whole channels."""
 
     out: int
     dilation: int
@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: Float[AnyArray, 'b h w c'], train: bool, mask: Bool[AnyArray, 'b 1 1 1'] | None = None) -> BottleneckFeatures:
         """The features after the block, and its activated input."""
-        drop = nn.Dropout(self.dropout, deterministic=not train)
+        drop = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)
         entry = nn.relu(self.norm(name='bn_branch2a')(x, mask=mask))
         skip = self.conv(self.out, (1, 1), padding=0, name='conv_branch1')(entry)
         y = self.conv(self.out // 4, (1, 1), padding=0, name='conv_branch2a')(entry)
