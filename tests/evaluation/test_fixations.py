@@ -11,6 +11,7 @@ import scipy.io
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import fixations
+from stanet_jax.evaluation.map_sources import find_map_files
 
 SETTINGS = synthave.Settings(train=2, validation=0, test=3, seconds=2.0, side=48, observers=6)
 
@@ -139,3 +140,10 @@ def test_deep_images_keep_their_values(tmp_path):
     deep = np.arange(0, 60000, 4000, np.uint16).reshape(3, 5)
     PIL.Image.fromarray(deep).save(tmp_path / 'deep.png')
     np.testing.assert_array_equal(fixations.read_image(tmp_path / 'deep.png', 'L'), deep)
+
+
+def test_hidden_files_are_no_maps(tmp_path):
+    for k in range(1, 4):
+        PIL.Image.new('L', (8, 8), k).save(tmp_path / f'{k:03d}.png')
+        (tmp_path / f'._{k:03d}.png').write_bytes(b'Mac OS X')
+    assert [path.name for path in find_map_files(tmp_path, 3, 0)] == ['001.png', '002.png', '003.png']

@@ -1,8 +1,10 @@
 """Weights out of torch's files: against the original networks where torch is installed, and what must be refused everywhere."""
+import argparse
 import collections
 import functools
 import io
 import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -495,3 +497,48 @@ def test_vggsound_against_torch(tmp_path, form, prefix, vlad):
     for columns in (98, 1004):
         x = np.random.default_rng(0).normal(size=(2, 257, columns)).astype(np.float32)
         compare(apply('vggsound', variables, x), net.of(torch.from_numpy(x)))
+
+
+# ---------------------------------------------------------------------------------------------------- more than weights in a checkpoint
+
+MORE = {'numpy': np.float64(0.61), 'namespace': argparse.Namespace(lr=0.1), 'counter': collections.Counter({30: 1}), 'set': {1, 2},
+        'defaultdict': collections.defaultdict(list, {'loss': [1.0]}), 'path': pathlib.PurePosixPath('/x'), 'array': np.dtype('f4')}
+
+
+@pytest.mark.parametrize('form', ['zip', 'old'])
+@pytest.mark.parametrize('kind', MORE)
+def test_what_is_no_tensor_is_left_out(tmp_path, fake_torch, form, kind):
+    weights = {'a.weight': np.arange(6, dtype=np.float32).reshape(2, 3)}
+    write(tmp_path / 'more.pth', {'state_dict': collections.OrderedDict(weights), 'more': [MORE[kind]], 'by': {'key': MORE[kind]}}, form)
+    found = torch_file.read(tmp_path / 'more.pth')
+    assert found.keys() == {'state_dict.a.weight'}
+    np.testing.assert_array_equal(found['state_dict.a.weight'], weights['a.weight'])
+
+
+def test_keys_may_be_bytes_and_containers_of_other_kinds(tmp_path, fake_torch):
+    x = np.ones((2, 2), np.float32)
+    write(tmp_path / 'a.pth', {b'a.weight': x, 'state': collections.defaultdict(list, {'b.weight': x})}, 'zip')
+    assert torch_file.read(tmp_path / 'a.pth').keys() == {'a.weight', 'state.b.weight'}
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float64])
+def test_other_precisions_become_float32_and_that_is_told(capsys, dtype):
+    tensors = random_tensors('vggsound')
+    variables = convert.translate({key: x.astype(dtype) for key, x in tensors.items()}, 'vggsound', 'file.pth').variables
+    assert capsys.readouterr().err == f'file.pth: its numbers are turned from {np.dtype(dtype).name} into float32\n'
+    kernel = variables['params']['conv1']['kernel']
+    assert kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel, tensors['conv1.weight'].astype(dtype).astype(np.float32).transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize('prefixes', [('ema.', 'net.'), ('net.', 'ema.module.')])
+def test_of_two_copies_the_user_says_which(prefixes):
+    tensors = random_tensors('vggsound')
+    both = {prefix + key: x + k for k, prefix in enumerate(prefixes) for key, x in tensors.items()}
+    with pytest.raises(InputError, match=rf'file.pth: holds .* 2 times, under {prefixes[0]}, {prefixes[1]}; say which: --prefix='):
+        convert.translate(both, 'vggsound', 'file.pth')
+    for k, prefix in enumerate(prefixes):
+        found = convert.translate(both, 'vggsound', 'file.pth', prefix.rstrip('.'))
+        np.testing.assert_array_equal(found.variables['params']['conv1']['kernel'], tensors['conv1.weight'].transpose(2, 3, 1, 0) + k)
+    same = {prefix + key: x for prefix in prefixes for key, x in tensors.items()}
+    assert len(convert.translate(same, 'vggsound', 'file.pth').unused) == len(tensors)
