@@ -23,5 +23,5 @@ def one_line(text: object) -> str:
 
 def load(*runs: str | os.PathLike) -> 'stanet_jax.inference.predictor.Predictor':
     """Loads the trained students of one or several runs, see `inference.predictor.Predictor`; its `maps` predicts a video."""
-    from stanet_jax.inference.predictor import Predictor  # here, as JAX takes long to import
-    return Predictor(*runs)
+    from stanet_jax.inference.opening import open_students  # here, as JAX takes long to import
+    return open_students(*runs)

@@ -14,9 +14,10 @@ from stanet_jax.media import box
 VIDEO = flags.DEFINE_multi_string('video', [], 'A video or a picture, or a folder of them; may be given several times, or as plain '
                                   'words.')
 IMAGE = flags.DEFINE_string('image', '', 'An image, or a folder of images, to be labelled by DeepLab.')
-CHECKPOINT = flags.DEFINE_multi_string('checkpoint', None, 'Folder of a run that `distill` made, of one student or of all three, '
-                                       'whose maps are fused; RUN/STA is one net of a run. May be given several times. By default '
-                                       '"default", the packaged student. For images: of DeepLab.')
+CHECKPOINT = flags.DEFINE_multi_string('checkpoint', None, 'Folder of a run that `distill` made, or `convert --name=release` of '
+                                       "the authors' files, of one student or of all three, whose maps are fused; RUN/STA is one net of "
+                                       'a run. May be given several times. By default "default", the packaged student. For images: of '
+                                       'DeepLab.')
 METHOD = flags.DEFINE_string('method', '', f'A method without training, in place of a run: {", ".join(METHODS)}. With --checkpoint=RUN/S a '
                              f'class activation map of S, of the class that it predicts: {", ".join(CLASS_MAPS)}.')
 NAMES = flags.DEFINE_enum('names', 'eyemap', ['eyemap', 'stavis'], 'What the maps are called: maps/eyeMap_%05d.png, or pred_sal_%06d.jpg, '

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,14 +16,19 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from stanet_jax import InputError
+from stanet_jax import InputError, one_line
 from stanet_jax.data.clips import sound_starts
-from stanet_jax.media import box
-from stanet_jax.media.clip import StoredClip, read_clip
+from stanet_jax.media import box, clip
+from stanet_jax.media.clip import StoredClip
 
 # A split has about 32 shards, so that many workers have something to do, but a shard no fewer clips than 8 and no more than 64.
 _SHARDS, _LEAST, _MOST = 32, 8, 64
 SUMMARIES = 'shards'  # folder of the summaries, in the shards'
+
+
+def read_clip(path: str, rate: float, side: int, start: float, end: float | None) -> StoredClip:
+    """Reads a clip as `media.clip.read_clip` does, in a process of its own."""
+    return box.call(clip.read_clip, path, rate, side, start, end)
 
 
 class SourceClip(NamedTuple):
@@ -125,6 +131,8 @@ def write_shard(shard: Shard, tick: Callable[[], Any] = lambda: None) -> None:
             if stored is None:
                 skipped.append(skip(shard.split, clip.id, clip.line, reason, detail))
             else:
+                if stored.breaks_off:
+                    print(one_line(stored.breaks_off), file=sys.stderr)
                 clips.append(_store(writer, number, clip, stored) | ({} if shard.rate else {'rate': stored.rate}))
             tick()
         writer.close()
@@ -142,11 +150,11 @@ def try_read(clip: SourceClip, rate: float, side: int) -> tuple[StoredClip | Non
     if not os.path.exists(clip.path):
         return None, 'missing file', ''
     try:
-        return box.call(read_clip, clip.path, rate, side, clip.start, clip.end), '', ''
+        return read_clip(clip.path, rate=rate, side=side, start=clip.start, end=clip.end), '', ''
     except InputError as e:
         return None, 'cannot be read', str(e).removeprefix(f'{clip.path}: ').split(';')[0]
-    except OSError as e:
-        return None, 'cannot be read', str(e)
+    except Exception as e:  # whatever a damaged file makes them raise
+        return None, 'cannot be read', f'{type(e).__name__}: {e}'
 
 
 def _store(writer, number, clip, stored):

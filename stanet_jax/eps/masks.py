@@ -25,6 +25,7 @@ from stanet_jax.eps import training
 from stanet_jax.eps.crf import crf_of_labels, crf_of_scores
 from stanet_jax.eps.images import ImageExamples, TaggedImages, open_images, scaled_size
 from stanet_jax.eps.nets import predict_labels, predict_scores
+from stanet_jax.eps.released import adopt
 from stanet_jax.training import sharding
 from stanet_jax.workdir import open_workdir, replace_text, write_missing
 
@@ -106,6 +107,7 @@ def iterate_predictions(config: ConfigDict, model: nn.Module, variables: Variabl
 
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Writes the masks of the splits `config.masks.splits` by the net of the run in `workdir`; masks that are there are kept."""
+    config = adopt(config, workdir)
     training.check(config)
     folder, splits = open_workdir(config, workdir), open_images(config)
     for split in config.masks.splits:

@@ -151,7 +151,11 @@ class TrainedNet(NamedTuple):
 
 def trained(config: ConfigDict, workdir: str | os.PathLike, classes: int) -> TrainedNet:
     """The net of the run of this config in `workdir`; `classes` are without the background."""
-    return TrainedNet(make_net(config, config.nets[0], classes), load(workdir, config))
+    variables = load(workdir, config)
+    made = jax.tree.leaves(variables['params'].get('classifier', {}))
+    if made and made[0].shape[-1] != classes + 1:
+        raise InputError(f'{workdir}: a net of {made[0].shape[-1] - 1} classes, and the set has {classes}; give the set that it is for')
+    return TrainedNet(make_net(config, config.nets[0], classes), variables)
 
 
 def load(workdir: str | os.PathLike, config: ConfigDict) -> Variables:

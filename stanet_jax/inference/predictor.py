@@ -124,6 +124,7 @@ class Predictor:
         hears: whether the maps depend on sound.
     """
     hears = True
+    _offsets: tuple[int, ...] = (-1, 0, 1)  # of the moments that are blended, in steps of 1 / rate
 
     def __init__(self, *runs: str | os.PathLike, side: int = 0):
         """Loads students from the folder of a run with one or with all three of them, or from several runs.
@@ -229,7 +230,7 @@ class Predictor:
         own = np.broadcast_to(BANK + size + places, (size, self._count))
         for block in split_blocks(moments_of_frames(pictures, None, rate, self.side, self.front_end), size):
             seen = self._encoded(block, size)
-            nodes = self._blend(self._variables, (seen,) * 3, np.broadcast_to(size + places, (size, 3)))
+            nodes = self._blend(self._variables, (seen,) * 3, np.broadcast_to(size + places, (size, len(self._offsets))))
             maps, _ = self._reason(self._variables, seen, (nodes,) * 3, self._empty_bank(nodes), own, own, np.zeros(BANK, int))
             maps = {name: np.asarray(of_name) for name, of_name in maps.items()}
             yield from ({name: maps[name][k] for name in self.names} for k in range(len(block)))
@@ -248,14 +249,17 @@ class Predictor:
 
     def _encoded(self, block, size):
         """What `encode_block` gives of a block, which is padded to `size`."""
-        arrays = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
-        full = [np.pad(x.astype(x.dtype if x.dtype == np.uint8 else np.float32), [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1))
-                for x in arrays]
+        full = jax.tree.map(lambda x: np.pad(x.astype(x.dtype if x.dtype == np.uint8 else np.float32),
+                                             [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)), self._arrays(block))
         return self._encode(self._variables, *sharding.put(full, self._mesh))
+
+    def _arrays(self, block):
+        """The arrays of a block that `encode_block` takes: frames, audio and phi."""
+        return [np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True)]
 
     def _blended(self, before, this, after, size, rate):
         """The moments of the block `this`, its features, and what `blend_block` gives of it; blocks are pairs of the former two."""
         times = block_times(before, this, after, size)
         target = times[size + np.minimum(np.arange(size), len(this[0]) - 1)]
-        triples = nearest_times(times, target[:, None] + np.array([-1, 0, 1]) / rate)
+        triples = nearest_times(times, target[:, None] + np.array(self._offsets) / rate)
         return *this, self._blend(self._variables, tuple((of or this)[1] for of in (before, this, after)), triples)

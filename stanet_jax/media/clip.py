@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import Image
 
-from stanet_jax.media.header import read_header
+from stanet_jax.media.header import find_break, read_header
 from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
@@ -19,10 +19,12 @@ class StoredClip(NamedTuple):
         frames: the JPEG bytes of each frame.
         sound: mono at 16 kHz, from the time of the first frame on; None or empty where the clip is silent.
         rate: frames of each second; 0 where it is not told.
+        breaks_off: a line where the file breaks off before the end that its header tells, else ''.
     """
     frames: list[bytes]
     sound: Int16[np.ndarray, ' n'] | None
     rate: float = 0.0
+    breaks_off: str = ''
 
 
 def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.0, end: float | None = None) -> StoredClip:
@@ -37,7 +39,8 @@ def read_clip(path: str | os.PathLike, rate: float, side: int, start: float = 0.
     rate = rate or float(read_header(path).fps)
     frames = [to_jpeg(image) for image in read_frames(path, rate, side, start, end)]
     wave = read_sound(path, start, end)
-    return StoredClip(frames, None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16), rate)
+    samples = None if wave is None else np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+    return StoredClip(frames, samples, rate, find_break(path) if end is None else '')
 
 
 def to_jpeg(image: UInt8[np.ndarray, 'h w 3']) -> bytes:

@@ -11,7 +11,8 @@ from jaxtyping import Float, UInt8
 from stanet_jax import InputError
 from stanet_jax.media.container import open_media, video_stream
 from stanet_jax.media.frame import StoredFrame, resize_frame, store_frame, to_rgb
-from stanet_jax.media.sound import FRONT_ENDS, SoundWindow, audio_window
+from stanet_jax.media.header import read_header
+from stanet_jax.media.sound import FRONT_ENDS, SAMPLE_RATE, SoundWindow, audio_window, read_sound, sliding_window
 from stanet_jax.media.video import decode
 
 
@@ -39,22 +40,48 @@ def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spec
 
     Sound is given as the `front_end`, a key of `sound.FRONT_ENDS`, gives it; frames in their own size are given `with_frames` alone.
 
-    Memory holds one frame and a second or two of sound at a time. InputError as `video.read_frames`.
+    Memory holds one frame and a second or two of sound at a time, or all of the sound where its window slides over the whole film.
+    InputError as `video.read_frames`.
     """
     with open_media(video) as container:
         stream = video_stream(container)
         if stream is None:
             raise InputError(f'{video}: has no video stream')
-        scaler, sound, (spectrum, shape) = VideoReformatter(), None, FRONT_ENDS[front_end]
-        for frame, start, end in _rising(decode(container, [stream]), float(stream.time_base)):  # type: ignore[arg-type]  # every stream of a file has one
+        scaler, sound, (spectrum, shape, slides) = VideoReformatter(), None, FRONT_ENDS[front_end]
+        rising = _rising(decode(container, [stream]), float(stream.time_base))  # type: ignore[arg-type]  # every stream of a file has one
+        for k, (frame, start, end) in enumerate(rising):
             if sound is None:
-                origin, sound = start, SoundWindow(video, start)
+                origin, sound = start, SlidingSound(video) if slides else SoundWindow(video, start)
                 silent = np.zeros(shape, np.float32)
-            audio = silent if sound.silent else spectrum(sound.around(start - origin))
+            audio = silent if sound.silent else spectrum(sound.at(k) if isinstance(sound, SlidingSound) else sound.around(start - origin))
             whole = store_frame(frame) if with_frames else None
             yield Moment(start, to_rgb(frame, side, scaler), audio, float(not sound.silent), whole, end)
         if sound is None:
             raise InputError(f'{video}: no frame of it decodes; fetch it again')
+
+
+class SlidingSound:
+    """The sound of a whole film, for `sound.sliding_window`.
+
+    Attributes:
+        silent: whether the film has none.
+    """
+
+    def __init__(self, video: str | os.PathLike):
+        """Reads the sound of a video file."""
+        wave, header = read_sound(video), read_header(video)
+        self._wave = np.zeros(0, np.float32) if wave is None else wave
+        self.silent = not len(self._wave)
+        self._frames = header.frames or frames_of(self._wave, float(header.fps))
+
+    def at(self, frame: int) -> Float[np.ndarray, ' m']:
+        """The half second of a frame."""
+        return sliding_window(self._wave, frame, self._frames)
+
+
+def frames_of(wave: Float[np.ndarray, ' n'], fps: float) -> int:
+    """About how many frames a film has that is as long as its sound."""
+    return max(round(len(wave) / SAMPLE_RATE * fps), 1)
 
 
 def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[np.ndarray, ' n'] | None, fps: float, side: int,
@@ -69,12 +96,12 @@ def moments_of_frames(frames: Iterable[UInt8[np.ndarray, '_ _ 3']], wave: Float[
         front_end: see `read_moments`.
         places: of these frames in the video; 0, 1, ... by default.
     """
-    spectrum, shape = FRONT_ENDS[front_end]
+    spectrum, shape, slides = FRONT_ENDS[front_end]
     wave = None if wave is None or not len(wave) else wave
     audio = np.zeros(shape, np.float32)
     for k, frame in zip(itertools.count() if places is None else places, frames, strict=places is not None):
         if wave is not None:
-            audio = spectrum(audio_window(wave, k / fps))
+            audio = spectrum(sliding_window(wave, k, frames_of(wave, fps)) if slides else audio_window(wave, k / fps))
         yield Moment(k / fps, resize_frame(frame, side), audio, float(wave is not None), None, (k + 1) / fps)
 
 

@@ -114,17 +114,20 @@ def log_mel_patch(wave: Num[np.ndarray, '...']) -> Float[np.ndarray, '64 96']:
 
 
 class FrontEnd(NamedTuple):
-    """How a second of sound is turned into what an encoder hears.
+    """How the sound of a frame is turned into what an encoder hears.
 
     Attributes:
-        function: of 16,000 samples at 16 kHz.
+        function: of samples at 16 kHz: the second around the frame.
         shape: of what it gives: frequencies, then times.
+        slides: whether it takes `sliding_window` in the place of that second, as the authors' release does.
     """
     function: Callable[[Num[np.ndarray, '...']], Float[np.ndarray, 'f t']]
     shape: tuple[int, int]
+    slides: bool = False
 
 
-FRONT_ENDS = {'log_spectrogram': FrontEnd(log_spectrogram, (257, 98)), 'log_mel': FrontEnd(log_mel_patch, (64, 96))}
+FRONT_ENDS = {'log_spectrogram': FrontEnd(log_spectrogram, (257, 98)), 'log_mel': FrontEnd(log_mel_patch, (64, 96)),
+              'release': FrontEnd(log_spectrogram, (257, 48), slides=True)}
 
 
 def _as_wave(wave, sample_rate):
@@ -167,6 +170,24 @@ def audio_window_bounds(samples: int, centre: float, seconds: float = 1.0, sampl
     length = round(seconds * sample_rate)
     start = round(centre * sample_rate) - length // 2
     return min(max(start, 0), max(samples - length, 0)), length
+
+
+def sliding_window(wave: Num[np.ndarray, ' n'], frame: int, frames: int, length: int = SAMPLE_RATE // 2) -> Num[np.ndarray, ' m']:
+    """Cuts the half second that the authors' release gives to a frame out of a clip's wave at 16 kHz.
+
+    The window slides from the clip's first half second, at its first frame, to its last, at its last frame, by a whole number of samples;
+    a wave that is shorter is padded with zeros at its end.
+
+    Args:
+        wave: of the whole clip.
+        frame: number of the frame, from 0 on.
+        frames: of the clip.
+        length: of the window, in samples.
+    """
+    room = max(len(wave) - length, 0)
+    start = min(frame * (room // max(frames - 1, 1)), room)
+    window = wave[start:start + length]
+    return np.pad(window, (0, length - len(window)))
 
 
 def read_sound(path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> Float[np.ndarray, ' n'] | None:

@@ -143,7 +143,7 @@ class TagPrediction(NamedTuple):
     cam: Float[AnyArray, 'b h w'] | None
 
 
-def predict_tags(variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module, centred: bool = False) -> TagPrediction:
+def predict_tags(variables: Variables, batch: Mapping[str, AnyArray], *, model: Any, centred: bool = False) -> TagPrediction:
     """The logits of a classifier, and its class activation map of `batch['tags']`, `centred` or not, see `scam.class_activation`."""
     logits, out = model.apply(variables, **net_inputs(batch, model.encoder))
     return TagPrediction(logits, scam.class_activation(out['maps'], batch['tags'], centred) if 'maps' in out else None)

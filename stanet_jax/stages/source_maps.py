@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Float, Num
 from ml_collections import ConfigDict
 
-from stanet_jax import scam
+from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches, stretches
 from stanet_jax.models import backbones, branch
 from stanet_jax.models.classifiers import Classifier
+from stanet_jax.models.release import parts
+from stanet_jax.stages import released
 from stanet_jax.stages.features import crop_triples
 from stanet_jax.stages.nets import make_classifier, predict_tags
 from stanet_jax.training import checkpoint, sharding
@@ -36,7 +38,7 @@ class SourceMaps(NamedTuple):
     confidence: Float[AnyArray, '*frames s c']
 
 
-def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Classifier],
+def source_maps(variables: Mapping[str, Variables], batch: Mapping[str, Any], *, models: Mapping[str, Any],
                 centred: bool = False) -> SourceMaps:
     """The maps of S, SA and ST for stretches of n frames, each frame cropped to its box.
 
@@ -138,7 +140,7 @@ class Nets(NamedTuple):
         side: of the frames that they were trained on, in pixels.
         fragments: how many further fragments each of S+, SA+ and ST+ takes.
     """
-    models: Mapping[str, Classifier]
+    models: Mapping[str, Classifier | released.Source]
     variables: Mapping[str, Variables]
     side: int = 0
     fragments: int = 0
@@ -152,11 +154,17 @@ def load_nets(run: str | os.PathLike, sources: Collection[str], classes: int) ->
         sources: names of nets.
         classes: that the nets were trained on.
     Raises:
-        InputError: no such run, or a net of it is not trained.
+        InputError: no such run, or a net of it is not trained, or is a released one and the set has other than its 28 classes.
     """
     if not run:
         return Nets({}, {})
     config: ConfigDict = read_config(run)
+    if config.get('task') == released.TASK:
+        if classes != parts.CLASSES:
+            raise InputError(f'{run}: released nets tell {parts.CLASSES} classes apart, those of AVE; the set has {classes}')
+        nets = released.read(run, sources)
+        return Nets({name: released.Source(net.module) for name, net in nets.items()}, {name: net.variables for name, net in nets.items()},
+                    config.data.side, 2)
     names = [name for name in config.nets if name in sources]
     return Nets({name: make_classifier(config, name, classes) for name in names},
                 {name: checkpoint.load_variables(pathlib.Path(run) / name / 'variables') for name in names},

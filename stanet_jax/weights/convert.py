@@ -21,7 +21,7 @@ from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones import vgg
-from stanet_jax.weights import keras_file, torch_file
+from stanet_jax.weights import keras_file, mxnet_file, torch_file
 
 PRECISIONS = (np.float16, bfloat16, np.float64)  # that are turned into float32
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean', 'var': 'running_var'}
@@ -106,13 +106,15 @@ def keras_name(module: str, leaf: str) -> str:
 
 
 def from_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
-    """Transposes a torch tensor to the order of Flax: kernels [o, i, h, w] to [h, w, i, o] and [o, i] to [i, o]."""
-    return np.ascontiguousarray(x.transpose(2, 3, 1, 0) if x.ndim == 4 else x.T if x.ndim == 2 else x)
+    """Transposes a torch tensor to the order of Flax: kernels [o, i, t, h, w], [o, i, h, w] and [o, i] end in i, o."""
+    order = {5: (2, 3, 4, 1, 0), 4: (2, 3, 1, 0), 2: (1, 0)}.get(x.ndim)
+    return np.ascontiguousarray(x.transpose(order) if order else x)
 
 
 def to_torch(x: Shaped[np.ndarray, '...']) -> Shaped[np.ndarray, '...']:
     """Transposes an array of Flax to the order of torch: the inverse of `from_torch`."""
-    return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
+    order = {5: (4, 3, 0, 1, 2), 4: (3, 2, 0, 1), 2: (1, 0)}.get(x.ndim)
+    return x.transpose(order) if order else x
 
 
 def find_prefix(tensors: Mapping[str, np.ndarray], name: str, source: str | os.PathLike, wanted: str = '') -> str:
@@ -185,6 +187,13 @@ def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.Pat
     return Converted(variables, sorted(tensors.keys() - used))
 
 
+def summary(unused: Sequence[str]) -> str:
+    """Names of tensors that are not used, in words; torch's counters of batches are counted."""
+    counters = [key for key in unused if key.endswith('num_batches_tracked')]
+    rest = [key for key in unused if key not in counters] + ([f'{len(counters)} x num_batches_tracked'] if counters else [])
+    return ', '.join(rest) or 'nothing'
+
+
 def load_torch(path: str | os.PathLike, name: str) -> Variables:
     """Reads an encoder's variables from a file of torch or safetensors: `params` and, where the net has them, `batch_stats`.
 
@@ -192,8 +201,8 @@ def load_torch(path: str | os.PathLike, name: str) -> Variables:
         path: .pth, .pt (of any version of torch) or .safetensors.
         name: `vgg16` (torchvision's names, whatever the strides, pools and dilation there: they hold no weights),
             `resnext101_32x8d` (torchvision's or WSL's), `resnet101` (torchvision's), `resnet38` (of the releases of EPS and
-            AffinityNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter goes with the encoder
-            `vggsound_average`).
+            AffinityNet, or MXNet's .params of ImageNet) or `vggsound` (with NetVLAD or with the mean over places; in configs the latter
+            goes with the encoder `vggsound_average`).
     Raises:
         InputError: another name; a file that is missing, damaged or of another kind; a tensor that is missing, of another shape or of
             whole numbers.
@@ -208,8 +217,11 @@ def convert(path: str | os.PathLike, name: str, prefix: str = '') -> Converted:
     """
     if name not in SHAPES:
         raise InputError(f'--name={name}: must be one of {", ".join(SHAPES)}')
-    return translate_yamnet(keras_file.read_layers(path), path) if name == 'yamnet' else translate(
-        torch_file.read(path), name, path, prefix)
+    if name == 'yamnet':
+        return translate_yamnet(keras_file.read_layers(path), path)
+    if name == 'resnet38' and str(path).endswith('.params'):
+        return translate(mxnet_file.resnet38_names(mxnet_file.read(path)), name, path)
+    return translate(torch_file.read(path), name, path, prefix)
 
 
 def load(path: str | os.PathLike, name: str) -> Variables:

@@ -9,7 +9,7 @@ import math
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -159,12 +159,19 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is missing, of none of the three formats, cut short, damaged, or made to exhaust the memory.
     """
+    def reader(file, head):
+        return (read_zip if head[:2] == b'PK' else read_old if head[:1] == b'\x80' else read_safetensors)(file)
+
+    return read_with(path, reader)
+
+
+def read_with(path: str | os.PathLike, reader: Callable[[io.BufferedReader, bytes], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file by `reader(file, its first bytes)`; InputError where that raises anything, or there are no tensors."""
     try:
         with open(path, 'rb') as file:
             head = file.read(9)
             file.seek(0)
-            reader = read_zip if head[:2] == b'PK' else read_old if head[:1] == b'\x80' else read_safetensors
-            tensors = reader(file)
+            tensors = reader(file, head)
     except OSError as error:
         raise InputError(f'{path}: {error.strerror or error}; give a .pth, .pt or .safetensors file') from error
     except Exception as error:  # damaged files raise errors of any kind
@@ -175,8 +182,15 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return tensors
 
 
-def read_zip(file: io.BufferedReader) -> dict[str, np.ndarray]:
-    """Reads the tensors of a zip as torch writes it since 1.6."""
+def read_zip(file: io.BufferedReader, unpickler: type[Unpickler] = Unpickler,
+             collect: Callable[[Any], dict[str, Tensor]] | None = None) -> dict[str, np.ndarray]:
+    """Reads the tensors of a zip as torch writes it since 1.6.
+
+    Args:
+        file: the zip.
+        unpickler: of its pickle.
+        collect: which tensors of what was pickled are read, by name; all by default, see `flatten`.
+    """
     with zipfile.ZipFile(file) as archive:
         names, size = archive.namelist(), os.fstat(file.fileno()).st_size
         if sum(entry.file_size for entry in archive.infolist()) > COMPRESSED * size:
@@ -185,24 +199,26 @@ def read_zip(file: io.BufferedReader) -> dict[str, np.ndarray]:
         order = archive.read(f'{root}byteorder') if f'{root}byteorder' in names else b'little'
         if archive.getinfo(f'{root}data.pkl').file_size > LONGEST_PICKLE:
             raise ValueError(f'its pickle is longer than {LONGEST_PICKLE:,} bytes')
-        pickled = Unpickler(archive.open(f'{root}data.pkl'))  # type: ignore[arg-type]  # it opens a BufferedIOBase
-        tensors = flatten(pickled.load())
+        pickled = unpickler(archive.open(f'{root}data.pkl'))  # type: ignore[arg-type]  # it opens a BufferedIOBase
+        tensors = (collect or flatten)(pickled.load())
+        wanted = {tensor.storage.key for tensor in tensors.values()}
         numbers = {key: np.frombuffer(archive.read(f'{root}data/{key}'), dtype.newbyteorder('>' if order == b'big' else '<'))
-                   for key, dtype in pickled.dtypes.items()}
+                   for key, dtype in pickled.dtypes.items() if key in wanted}
     return take(tensors, numbers)
 
 
-def read_old(file: io.BufferedReader) -> dict[str, np.ndarray]:
-    """Reads the tensors of a file of the format before torch 1.6.
+def read_old(file: io.BufferedReader, unpickler: type[Unpickler] = Unpickler,
+             collect: Callable[[Any], dict[str, Tensor]] | None = None) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file of the format before torch 1.6; the arguments are those of `read_zip`.
 
     It holds a magic number, the version, the system, the object and the keys, then the size and the numbers of each key.
     """
     magic, version, system = (Unpickler(file).load() for _ in range(3))
     if magic != MAGIC or version != 1001:
         raise ValueError('not as torch.save writes it')
-    pickled, numbers = Unpickler(file), {}
+    pickled, numbers = unpickler(file), {}
     order: Literal['<', '>'] = '<' if system['little_endian'] else '>'
-    tensors = flatten(pickled.load())
+    tensors = (collect or flatten)(pickled.load())
     for key in Unpickler(file).load():
         dtype = pickled.dtypes[key].newbyteorder(order)
         size = int(np.frombuffer(file.read(8), f'{order}i8')[0])

@@ -11,11 +11,14 @@ import pytest
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from stanet_jax import InputError
-from stanet_jax.data import preparation, shards
+from stanet_jax.data import folders, preparation, shards
+from stanet_jax.data.check import check_set
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.preparation import Listing, Source
 from stanet_jax.data.shards import SourceClip
+from stanet_jax.media import box
 from tests.data.test_ave import write
+from tests.media import crashing, odd_films
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIDE, RATE, VIDEOS = 32, 8, 3
@@ -258,3 +261,27 @@ def test_beam_that_fails_says_so_in_a_line(videos, tmp_path):
     with pytest.raises(InputError, match="config.data.beam='NoSuchRunner'") as caught:
         preparation.prepare(source(videos, 3), SIDE, RATE, tmp_path, beam='NoSuchRunner')
     assert '\n' not in str(caught.value)
+
+
+def test_a_clip_that_breaks_off_is_told_and_one_that_crashes_is_skipped(tmp_path, capsys, monkeypatch):
+    root = tmp_path / 'set' / 'tag'
+    root.mkdir(parents=True)
+    half = odd_films.write(root / 'half.mp4', 100, options={'movflags': '+faststart'})
+    half.write_bytes(half.read_bytes()[:half.stat().st_size * 2 // 3])
+    odd_films.write(root / 'whole.mp4', 50)
+    odd_films.write(root / 'crash.mp4', 50)
+    odd_films.write(root / 'locked.mp4', 50, options=odd_films.encrypt())
+
+    def read(path, real=shards.read_clip, **settings):
+        return next(box.iterate(crashing.crash, path, **settings)) if 'crash' in path else real(path, **settings)
+
+    monkeypatch.setattr(shards, 'read_clip', read)
+    builder = preparation.prepare(folders.source(tmp_path / 'set', shares=(1, 0, 0)), 32, 8.0)
+    lines, used = check_set(folders.source(tmp_path / 'set', shares=(1, 0, 0)), 'videos')
+    assert used and any('encrypted (1): tag__locked' in line for line in lines)
+    found = builder.info.metadata
+    assert sorted(of['id'] for of in found['splits']['train']) == ['tag__half', 'tag__whole']
+    reasons = {of['id']: of['detail'] for of in found['skipped']}
+    assert reasons['tag__crash'].startswith('crashes the decoder (Segmentation fault)')
+    assert reasons['tag__locked'].startswith('is encrypted')
+    assert f'{half}: breaks off after' in capsys.readouterr().err

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 
-def crash(path, after=0):
+def crash(path, after=0, **settings):
     """Yields some arrays, then crashes by a real signal."""
     yield from (np.full(5, k) for k in range(after))
     os.kill(os.getpid(), signal.SIGSEGV)

@@ -91,8 +91,8 @@ class VGGSound(nn.Module):
 
     Takes standardised log-spectrograms [b, 257, t] or [b, 257, t, 1] (98 columns for 1 s, 1004 for 10 s) and returns
     `embedding`, [b, 8192] with `pool='netvlad'` and [b, 512] with `pool='average'`, and `logits` [b, classes], which `classes=0`
-    leaves out. By default the pool is the one that the variables are for, and NetVLAD at initialisation. Another shape or another
-    pool raises ValueError.
+    leaves out; with `pool='none'` it returns the `map` before the pool, [b, h, w, 512], alone. By default the pool is the one that the
+    variables are for, and NetVLAD at initialisation. Another shape or another pool raises ValueError.
     """
 
     classes: int = 309
@@ -102,10 +102,10 @@ class VGGSound(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, 'b f t *channel'], train: bool = False,
-                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b _d']]:
+                 mask: Bool[AnyArray, ' b'] | None = None) -> dict[str, Float[AnyArray, 'b ...']]:
         """The features of log-spectrograms; `mask` is False at examples that only pad the batch."""
-        if self.pool not in ('', 'netvlad', 'average'):
-            raise ValueError(f"pool is 'netvlad' or 'average', got {self.pool!r}.")
+        if self.pool not in ('', 'netvlad', 'average', 'none'):
+            raise ValueError(f"pool is 'netvlad', 'average' or 'none', got {self.pool!r}.")
         vlad = self.pool == 'netvlad' or not self.pool and (self.is_initializing() or self.has_variable('params', 'avgpool'))
         b, f, t = x.shape[:3]
         if f != 257 or x.shape[3:] not in ((), (1,)):
@@ -122,6 +122,8 @@ class VGGSound(nn.Module):
             for i in range(2):
                 stride = 2 if i == 0 and level > 1 else 1
                 x = BasicBlock(planes, stride, conv, norm, name=f'layer{level}_{i}')(x, mask)
+        if self.pool == 'none':
+            return {'map': x}
         embedding = NetVLAD(name='avgpool')(x).astype(self.dtype) if vlad else x.mean(axis=(1, 2))
         if not self.classes:
             return {'embedding': embedding}
