@@ -50,7 +50,7 @@ def test_a_checkpoint_makes_masks_and_is_scored(tmp_path, pictures, fake_torch, 
     masks.run(config, tmp_path / 'run')  # goes on
     evaluate_masks(pictures, '', tmp_path / 'scores.json', checkpoint=tmp_path / 'run')
     assert json.loads((tmp_path / 'scores.json').read_text())['images'] == 1
-    with PIL.Image.open(tmp_path / 'run' / 'masks' / 'train' / 'a.png') as image:
+    with PIL.Image.open(tmp_path / 'run' / 'masks' / 'train_aug' / 'a.png') as image:
         labels = np.array(image)
     assert set(np.unique(labels)) <= {0, 7} and 7 in labels
     _, _, module, variables = release.load(tmp_path / 'checkpoint_cls.pth')
