@@ -35,7 +35,7 @@ def frozen(world, recipe=scam_coarse):
     config.data.update({'root': str(world / 'world'), 'side': SIDE, 'rate': 4.0})
     for part, name in (('encoder', 'tiny'), ('audio_encoder', 'tiny_audio')):
         config[part] = {'name': name, 'weights': str(world / name), 'frozen': True}
-    config.width, config.start_from, config.batch_norm = 8, {}, 'running'
+    config.width, config.start_from, config.batch_norm, config.switch = 8, {}, 'running', ''
     return config
 
 
