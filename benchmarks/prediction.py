@@ -1,9 +1,10 @@
 """The speed and the memory of predicting videos by one student and by three.
 
-    python -m benchmarks.prediction --checkpoint=runs/demo/sta_plus --minutes=1 10
+    python -m benchmarks.prediction --checkpoint=runs/demo/sta_plus --minutes 1 10
+    python -m benchmarks.prediction --checkpoint=default --minutes 1 --size 640 360
 
-Makes videos of moving noise with sound, 160x120 pixels at 25 frames per second, and predicts each by STA alone and by the three students,
-with maps and overlay written as `predict.py` does. Prints frames per second, their ratio to STA alone, how many frames went through the
+Makes videos of moving noise with sound, 160x120 pixels at 25 frames per second, and predicts each by STA alone and, of a run that has
+them, by the three students, with maps and overlay written as `predict.py` does. Prints frames per second, their ratio to STA alone, how many frames went through the
 encoders, and the process's peak memory after each video.
 """
 import argparse
@@ -20,13 +21,13 @@ from stanet_jax.inference import predictor, videos
 FPS, RATE = 25, 16000
 
 
-def write_video(path, seconds):
-    """Writes a video of moving noise with sound."""
-    rng = np.random.default_rng(0)
-    noise = np.kron(rng.integers(0, 256, (30, 40, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+def write_video(path, seconds, size=(160, 120)):
+    """Writes a video of moving noise, (width, height) pixels, with sound."""
+    rng, (width, height) = np.random.default_rng(0), size
+    noise = np.kron(rng.integers(0, 256, (-(-height // 4), -(-width // 4), 3), np.uint8), np.ones((4, 4, 1), np.uint8))[:height, :width]
     with av.open(str(path), 'w') as container:
         picture = container.add_stream('libx264', rate=FPS, pix_fmt='yuv420p', options={'preset': 'ultrafast'})
-        picture.width, picture.height = 160, 120
+        picture.width, picture.height = size
         sound = container.add_stream('aac', rate=RATE, layout='mono')
         for k in range(int(seconds * FPS)):
             container.mux(picture.encode(av.VideoFrame.from_ndarray(np.roll(noise, 3 * k, axis=1), format='rgb24')))
@@ -47,20 +48,25 @@ def counted(students):
 def main():
     """Measures both for each length and prints a table."""
     parser = argparse.ArgumentParser(description='Measures prediction by one student and by three.')
-    parser.add_argument('--checkpoint', type=pathlib.Path, default=pathlib.Path('runs/demo/sta_plus'), help='run of configs/sta_plus.py')
+    parser.add_argument('--checkpoint', type=pathlib.Path, default=pathlib.Path('runs/demo/sta_plus'),
+                        help='run of configs/sta_plus.py or of configs/sta.py; or default, the packaged student')
     parser.add_argument('--minutes', type=float, nargs='+', default=[1, 10])
+    parser.add_argument('--size', type=int, nargs=2, default=[160, 120], help='width and height of the videos, even numbers')
     args = parser.parse_args()
-    sets = {'STA': predictor.Predictor(args.checkpoint / 'STA'), 'three': predictor.Predictor(args.checkpoint)}
+    all_of_it = predictor.Predictor(args.checkpoint)
+    sets = {'STA': all_of_it}
+    if len(all_of_it.names) > 1:
+        sets = {'STA': predictor.Predictor(args.checkpoint / 'STA'), 'three': all_of_it}
     counts = {name: counted(students) for name, students in sets.items()}
     lines = [f'{"video":>10}{"students":>10}{"frames":>8}{"encoded":>9}{"frames/s":>10}{"over STA":>10}{"peak MB":>9}']
     with tempfile.TemporaryDirectory() as folder:
         warm = pathlib.Path(folder) / 'warm.mp4'
-        write_video(warm, 4)
+        write_video(warm, 4, args.size)
         for students in sets.values():
             videos.predict_video(students, warm, folder)
         for minutes in args.minutes:
             video = pathlib.Path(folder) / f'{minutes:g}_min.mp4'
-            write_video(video, 60 * minutes)
+            write_video(video, 60 * minutes, args.size)
             speed = {}
             for name, students in sets.items():
                 counts[name].clear()
