@@ -4,8 +4,8 @@
     python -m benchmarks.prediction --checkpoint=default --minutes 1 --size 640 360
 
 Makes videos of moving noise with sound, 160x120 pixels at 25 frames per second, and predicts each by STA alone and, of a run that has
-them, by the three students, with maps and overlay written as `predict.py` does. Prints frames per second, their ratio to STA alone, how many frames went through the
-encoders, and the process's peak memory after each video.
+them, by the three students, with maps and overlay written as `predict.py` does. Prints frames per second, their ratio to STA alone, how
+many frames went through the encoders, and the process's peak memory after each video.
 """
 import argparse
 import pathlib
