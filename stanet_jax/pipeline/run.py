@@ -95,7 +95,7 @@ def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappin
     for stage, config in plan_variant(configs, variant, own).items():
         for net in set(of.shared) & set(config.get('nets', ())):
             copy_net(folders[stage] / net, own[stage] / net)
-        once(workdir, f'variants/{variant}/{own[stage].name}', functools.partial(STAGES[stage].run, config, own[stage]))
+        once(workdir, f'variants/{variant}/{stage}', functools.partial(STAGES[stage].run, config, own[stage]))
     student = with_data(judge, configs['sta'].data)
     student.seed = configs['sta'].seed
     student = read_from(student, 'sta', {**folders, 'pseudo_gt/fine': own[maps_stage(variant)]})

@@ -130,7 +130,7 @@ def variant_folders(variant: str, folders: Mapping[str, pathlib.Path], root: pat
     """
     of = VARIANTS[variant]
     given = variant_folders(of.after, folders, root) if of.after else folders
-    return {**given, **{stage: root / variant / pathlib.Path(stage).name for stage in of.stages}}
+    return {**given, **{stage: root / variant / stage for stage in of.stages}}
 
 
 # ------------------------------------------------------------------------------------------------------------------- configs

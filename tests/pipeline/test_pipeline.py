@@ -227,7 +227,7 @@ def test_what_is_missing_is_made_again(whole):
 
 
 def test_maps_that_are_made_together_are_those_made_alone(whole, tmp_path):
-    folder = whole[0] / 'variants' / 'coarse_S' / 'coarse'
+    folder = whole[0] / 'variants' / 'coarse_S' / 'pseudo_gt' / 'coarse'
     assert {tuple(line['sources']) for line in manifest(folder, 'test')} == {('S',)}
     done = run(script('distill.py', 'pseudo_gt:coarse', tmp_path / 'alone', *overrides(folder, 'pseudo_gt:coarse')))
     assert done.returncode == 0, done.stderr
