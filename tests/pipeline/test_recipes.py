@@ -72,7 +72,7 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
         own = variant_folders(variant, folders, root)
         for folder in own.values():
             folder.mkdir(parents=True, exist_ok=True)
-        assert len(set(own.values())) == len(STAGES) - 1 + ('coarse' in VARIANTS[variant].stages)  # `unimodal` is in `coarse`
+        assert len(set(own.values())) >= len(STAGES) - 1  # `unimodal` may be in `coarse`, no other two are in one
         return plan_variant(configs, variant, own)
 
     assert sorted(of.line for of in VARIANTS.values()) == list(range(1, 26))
