@@ -83,8 +83,9 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert no_switch['pseudo_gt/fine_nets'].start_from.SA == str(root / 'no_switch' / 'coarse' / 'SA')
     assert after['pseudo_gt/plus_nets'].start_from.SA_long.encoder == str(root / 'no_switch' / 'coarse' / 'SA')
     single = chain('fine_S')
-    assert single['pseudo_gt/fine_nets'].boxes == single['pseudo_gt/fine'].boxes == str(root / 'coarse_S' / 'pseudo_gt' / 'coarse')
-    assert single['pseudo_gt/fine_nets'].nets == ('S',) and single['pseudo_gt/fine'].nets == str(root / 'fine_S' / 'pseudo_gt' / 'fine_nets')
+    nets, maps = single['pseudo_gt/fine_nets'], single['pseudo_gt/fine']
+    assert nets.boxes == maps.boxes == str(root / 'coarse_S' / 'pseudo_gt' / 'coarse')
+    assert nets.nets == ('S',) and maps.nets == str(root / 'fine_S' / 'pseudo_gt' / 'fine_nets')
     assert chain('no_refine')['pseudo_gt/plus_nets'].blender.refine is False
     refined = chain('refined_S')
     assert refined['coarse'].refine and refined['pseudo_gt/coarse'].nets == str(root / 'refined_S' / 'coarse')
