@@ -65,7 +65,7 @@ def expectations(found, kinds):
     """The lines of a Markdown list: whether the scores of the whole chain are ordered as expected."""
     def cc(name, kind=None):
         if kind:
-            return np.array([report.by_kind(r['rows'][name], of, 'cc')[kind] for r, of in zip(found, kinds, strict=True)])
+            return np.array([report.by_kind(r['rows'][name], of, 'cc').get(kind, np.nan) for r, of in zip(found, kinds, strict=True)])
         return np.array([r['rows'][name]['scores']['cc'] for r in found])
 
     students = [STUDENT_ROWS[net] for net in STUDENTS]
