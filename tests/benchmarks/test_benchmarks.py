@@ -54,7 +54,7 @@ def test_cgcn():
 
 
 @pytest.mark.parametrize('stage, net, nodes', [('plus', 'ST_long', (16, 3, 3, 256)), ('plus', 'SA_cross', (16, 3, 1, 256)),
-                                               ('sta_plus', 'STA_short', (3, 3, 3, 356))])
+                                               ('sta_plus', 'STA_short', (3, 3, 3, 256))])
 def test_paper_steps_by_shape(stage, net, nodes):
     """The steps on VGG-16 at their real size; those on ResNeXt are in test_training.py and test_students.py."""
     step, state, batch = paper_steps.step_of(stage, net, 'float32')

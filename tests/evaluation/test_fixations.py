@@ -11,7 +11,7 @@ import scipy.io
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import fixations
-from stanet_jax.evaluation.map_sources import find_map_files
+from stanet_jax.evaluation.map_files import list_files
 
 SETTINGS = synthave.Settings(train=2, validation=0, test=3, seconds=2.0, side=48, observers=6)
 
@@ -146,4 +146,4 @@ def test_hidden_files_are_no_maps(tmp_path):
     for k in range(1, 4):
         PIL.Image.new('L', (8, 8), k).save(tmp_path / f'{k:03d}.png')
         (tmp_path / f'._{k:03d}.png').write_bytes(b'Mac OS X')
-    assert [path.name for path in find_map_files(tmp_path, 3, 0)] == ['001.png', '002.png', '003.png']
+    assert sorted(path.name for path in list_files(tmp_path, ('.png',))) == ['001.png', '002.png', '003.png']

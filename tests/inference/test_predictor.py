@@ -153,7 +153,7 @@ def test_a_scored_video_is_seen_whole(run, students):
         np.testing.assert_allclose(found[k], net('STA_long', triples), atol=1e-3)
 
 
-def test_students_of_two_sides_and_the_releases_last_steps(run, tmp_path):
+def test_students_of_two_sides_and_the_releases_last_steps(run, students, tmp_path):
     """STA+ may have been trained on smaller frames than STA; maps may be blurred, and the prediction may be the maximum."""
     small = make_run(tmp_path / 'small', THREE[1:], side=32)
     config = json.loads((small / 'config.json').read_text())
@@ -163,7 +163,7 @@ def test_students_of_two_sides_and_the_releases_last_steps(run, tmp_path):
     found = maps_of(joined, given, 8.0)
     assert joined.names == (*THREE, 'product', 'final', 'max') and found['max'].shape == (20, SIDE, SIDE)
     np.testing.assert_allclose(found['max'], np.maximum.reduce([found[net] for net in THREE]), rtol=1e-6)
-    np.testing.assert_allclose(found['STA'], maps_of(Predictor(run / 'STA'), given, 8.0, 'STA'), atol=1e-5)
+    np.testing.assert_allclose(found['STA'], maps_of(students, given, 8.0, 'STA'), atol=1e-5)
     (small / 'config.json').write_text(json.dumps({**config, 'blur': 0.0}))
     sharp = maps_of(Predictor(run / 'STA', small), given, 8.0)
     np.testing.assert_allclose(found['STA_long'], scam.blur(sharp['STA_long'], 0.1 * SIDE), atol=1e-5)
