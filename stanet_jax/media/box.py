@@ -71,19 +71,20 @@ def timeout() -> float:
 
 def _run(function, args, kwargs):
     idle = _idle.setdefault(os.getpid(), [])
-    box = idle.pop() if idle else Box()
-    while not box.alive:  # something ended it meanwhile
-        box.kill()
-        box = idle.pop() if idle else Box()
-    try:
-        yield from box.run(function, args, kwargs)
-    except _Ended as error:
-        raise InputError(f'{args[0]}: {error}') from None
-    finally:
-        if box.free:
-            idle.append(box)
-        else:
-            box.kill()
+    while True:
+        reused = bool(idle)
+        box = idle.pop() if reused else Box()
+        try:
+            yield from box.run(function, args, kwargs)
+            return
+        except _Ended as error:
+            if box.begun or not reused:
+                raise InputError(f'{args[0]}: {error}') from None  # else something ended it while it was idle: another one does it
+        finally:
+            if box.free:
+                idle.append(box)
+            else:
+                box.kill()
 
 
 @atexit.register
@@ -101,6 +102,7 @@ class Box:
 
     Attributes:
         free: whether it can be given work.
+        begun: whether it has begun with the last work that it was given.
     """
 
     def __init__(self) -> None:
@@ -111,16 +113,11 @@ class Box:
         self._process = subprocess.Popen([sys.executable, '-c', _START, *map(str, fds), *sys.path], pass_fds=fds, start_new_session=True,
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         theirs.close()
-        self.free = True
-
-    @property
-    def alive(self) -> bool:
-        """Whether the child is there."""
-        return self._process.poll() is None
+        self.free, self.begun = True, False
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Iterator[Any]:
         """Yields what a function yields, or the one thing that it returns."""
-        self.free = False
+        self.free, self.begun, frames = False, False, self._memory.frames
         try:
             self._pipe.send((os.getcwd(), function, args, kwargs))
             while True:
@@ -134,6 +131,7 @@ class Box:
                 self._pipe.send_bytes(b'')  # its place can be used again
                 yield item
         except (EOFError, ConnectionError):
+            self.begun = self._memory.frames != frames
             raise _Ended(self._crash()) from None
         self.free = True
 
@@ -144,6 +142,7 @@ class Box:
             if seen != frames:
                 frames, since = seen, now
             elif now - since > (limit if seen else max(limit, SECONDS)):  # before its first work a child imports what it needs
+                self.begun = True
                 raise _Ended(f'no frame of it for {limit:g} s; fetch or make it again, or give a longer --decode_timeout')
         return self._pipe.recv()
 
