@@ -1,13 +1,13 @@
 # make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
 # Its seeds run side by side; on an accelerator give PARALLEL=1.
 # make demo-eps, experiment-eps: the same of EPS. make default-student CLIPS=DIR: trains the packaged student on clips in folders of
-# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method. make test: ruff, mypy, the tests. All work in .venv, made on first use.
+# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method. make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. All work in .venv, made on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 PARALLEL ?= 3
 
-.PHONY: demo experiment demo-eps experiment-eps ablations default-student test clean
+.PHONY: demo experiment demo-eps experiment-eps ablations default-student test test-thorough clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
+
+test-thorough: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -m thorough
 
 clean:
 	rm -rf $(VENV) runs data

@@ -13,6 +13,7 @@ from stanet_jax.data import synthave
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_input_pipeline(tmp_path):
     # A row of positive numbers for each net, the ratio being that of the other two, and no warning.
     synthave.generate(tmp_path / 'set', synthave.Settings(train=8, validation=1, test=1, seconds=1.0, observers=2), workers=1)
@@ -29,6 +30,7 @@ def test_input_pipeline(tmp_path):
         assert abs(float(ratio) - float(fed) / float(consumed)) < 0.01 + 0.001 * float(ratio)
 
 
+@pytest.mark.thorough
 def test_metrics():
     # Both sides agree, or the benchmark would end in an error; the ratio is that of the two columns.
     command = [sys.executable, '-W', 'error', '-m', 'benchmarks.metrics', '--frames=2', '--height=60', '--width=80']
@@ -41,6 +43,7 @@ def test_metrics():
         assert float(plain) > 0 and abs(float(ratio) - float(batched) / float(plain)) < 0.01 + 0.01 * float(ratio)
 
 
+@pytest.mark.thorough
 def test_cgcn():
     # The forms agree, and the ratios are those of the columns.
     command = [sys.executable, '-W', 'error', '-m', 'benchmarks.cgcn', '--batch=2', '--side=8', '--rounds=1']
@@ -72,6 +75,7 @@ def test_paper_steps_are_computed(monkeypatch, capsys):
     assert int(parameters.replace(',', '')) > 11e6 and all(float(x) >= 0 for x in numbers)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('by', [['threads'], ['threads', 'Beam']])
 def test_preparation(by):
     # The ways agree, or the benchmark would end in an error.
@@ -85,6 +89,7 @@ def test_preparation(by):
     assert all(abs(float(clips) * 8 - float(frames)) < 1 and float(clips) > 0 for *_, clips, frames in rows)
 
 
+@pytest.mark.thorough
 def test_evaluation():
     # One process and two agree, or the benchmark would end in an error.
     command = [sys.executable, '-W', 'error', '-m', 'benchmarks.evaluation', '--videos=2', '--frames=10', '--height=36', '--width=64',

@@ -48,6 +48,7 @@ def sweep(tmp_path_factory):
     return folder, command
 
 
+@pytest.mark.thorough
 def test_a_second_run_changes_nothing(sweep):
     folder, command = sweep
     text = (folder / 'results.md').read_text()
@@ -57,6 +58,7 @@ def test_a_second_run_changes_nothing(sweep):
     assert (folder / 'results.md').read_text() == text
 
 
+@pytest.mark.thorough
 def test_scores_are_those_of_the_masks(sweep):
     folder, _ = sweep
     scores = json.loads((folder / 'runs' / 'seed0' / 'small' / '1' / 'adaptive' / 'scores.json').read_text())

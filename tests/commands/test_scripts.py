@@ -104,6 +104,7 @@ def test_devices_and_hosts_agree(world, tmp_path):
     np.testing.assert_allclose(losses(two, 'S'), losses(one, 'S'), atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_goes_on_with_another_number_of_devices(world, tmp_path):
     steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000', '--config.learning_rate.S=0.01']
     assert run(command(world, tmp_path / 'one', ['S'], steps, *more)).returncode == 0
@@ -144,8 +145,8 @@ def test_ave_from_real_clips_trains_and_says_what_it_skips(tmp_path):
     for name, part in (('trainSet.txt', lines), ('valSet.txt', lines[:2]), ('testSet.txt', lines[2:3])):
         (videos.parent / name).write_text('\n'.join(part) + '\n')
     done = run(command(tmp_path / 'AVE_Dataset', tmp_path / 'run', ['SA'], 8, '--config.data.name=ave', '--config.batch=4',
-                       '--config.start_from.SA.encoder=', '--config.start_from.SA.classifier=', '--config.start_from.SA.audio_encoder=',
-                       '--config.switch='))
+                       '--config.data.rate=2', '--config.start_from.SA.encoder=', '--config.start_from.SA.classifier=',
+                       '--config.start_from.SA.audio_encoder=', '--config.switch='))
     assert done.returncode == 0, done.stderr
     assert 'skipped 2' in done.stdout and 'missing file (1): nowhere0000' in done.stdout
     assert 'cannot be read (1): truncated00' in done.stdout

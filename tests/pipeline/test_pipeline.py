@@ -185,6 +185,7 @@ def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
     assert 'Traceback' not in done.stderr and (tmp_path / 'seed1.log').exists() and not (tmp_path / 'results.md').exists()
 
 
+@pytest.mark.thorough
 def test_benchmark_of_making_maps(whole):
     done = run([sys.executable, '-m', 'benchmarks.pseudo_gt', f'--coarse={whole[0] / "coarse"}', '--clips=3'])
     assert done.returncode == 0, done.stderr
@@ -193,6 +194,7 @@ def test_benchmark_of_making_maps(whole):
     assert 98 <= sum(shares) <= 102 and '48 frames of 48 pixels' in done.stdout and float(lines['whole:'].split()[1]) > 0
 
 
+@pytest.mark.thorough
 def test_benchmark_of_prediction(whole):
     done = run([sys.executable, '-m', 'benchmarks.prediction', f'--checkpoint={whole[0] / "sta_plus"}', '--minutes', '0.02', '0.04'])
     assert done.returncode == 0, done.stderr
@@ -234,6 +236,7 @@ def test_maps_that_are_made_together_are_those_made_alone(whole, tmp_path):
     assert pictures(tmp_path / 'alone') == pictures(folder) != pictures(whole[0] / 'pseudo_gt' / 'coarse')
 
 
+@pytest.mark.thorough
 def test_an_ablation(whole, tmp_path):
     command = [sys.executable, '-m', 'benchmarks.ablations', f'--base={whole[0]}', f'--workdir={tmp_path / "runs"}',
                f'--out={tmp_path / "page.md"}', '--tables=2']
