@@ -21,8 +21,7 @@ def multilabel_soft_margin(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray,
     Raises:
         ValueError: the shapes differ or are not two-dimensional.
     """
-    if logits.ndim != 2 or logits.shape != labels.shape:
-        raise ValueError(f'logits {logits.shape} and labels {labels.shape} must have one shape [b, c]')
+    _same_labels(logits, labels)
     gains = labels * jax.nn.log_sigmoid(logits) + (1 - labels) * jax.nn.log_sigmoid(-logits)
     return -gains.mean(axis=-1)
 
@@ -40,8 +39,7 @@ def softmax_cross_entropy(logits: Float[AnyArray, 'b c'], labels: Num[AnyArray, 
     Raises:
         ValueError: the shapes differ or are not two-dimensional.
     """
-    if logits.ndim != 2 or logits.shape != labels.shape:
-        raise ValueError(f'logits {logits.shape} and labels {labels.shape} must have one shape [b, c]')
+    _same_labels(logits, labels)
     shares = labels / jnp.maximum(labels.sum(axis=-1, keepdims=True), 1)
     return -(shares * jax.nn.log_softmax(logits)).sum(axis=-1)
 
@@ -107,6 +105,11 @@ def pixel_cross_entropy(logits: Float[AnyArray, 'b h w c'], labels: Integer[AnyA
     known = labels != ignore
     gains = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.where(known, labels, 0)[..., None].astype(jnp.int32), axis=-1)[..., 0]
     return -jnp.where(known, gains, 0).sum(axis=(1, 2)) / jnp.maximum(known.sum(axis=(1, 2)), 1)
+
+
+def _same_labels(logits, labels):
+    if logits.ndim != 2 or logits.shape != labels.shape:
+        raise ValueError(f'logits {logits.shape} and labels {labels.shape} must have one shape [b, c]')
 
 
 def _same_maps(pred, target):
