@@ -29,6 +29,7 @@ from stanet_jax.pipeline.table import (
     STUDENT_ROWS,
     VARIANTS,
     maps_stage,
+    of_pipeline,
     plan,
     plan_variant,
     read_from,
@@ -96,9 +97,7 @@ def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappin
         for net in set(of.shared) & set(config.get('nets', ())):
             copy_net(folders[stage] / net, own[stage] / net)
         once(workdir, f'variants/{variant}/{stage}', functools.partial(STAGES[stage].run, config, own[stage]))
-    student = with_data(judge, configs['sta'].data)
-    student.seed = configs['sta'].seed
-    student = read_from(student, 'sta', {**folders, 'pseudo_gt/fine': own[maps_stage(variant)]})
+    student = read_from(of_pipeline(judge, configs['sta']), 'sta', {**folders, 'pseudo_gt/fine': own[maps_stage(variant)]})
     once(workdir, f'variants/{variant}/student', functools.partial(STAGES['sta'].run, student, root / variant / 'student'))
     once(workdir, f'variants/{variant}/scores', functools.partial(score_judge, variant, configs['sta'].data.root, root / variant))
 

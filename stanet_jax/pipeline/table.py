@@ -143,7 +143,7 @@ def stage_configs(config: ConfigDict) -> dict[str, ConfigDict]:
 
 
 def of_pipeline(config: ConfigDict, pipeline: ConfigDict) -> ConfigDict:
-    """A stage's config with the data and the seed of the pipeline's."""
+    """A stage's config with the data and the seed of the pipeline's, or of another stage of it."""
     config = with_data(config, pipeline.data)
     if 'seed' in config:
         config.seed = pipeline.seed
