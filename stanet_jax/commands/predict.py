@@ -22,6 +22,9 @@ METHOD = flags.DEFINE_string('method', '', f'A method without training, in place
                              f'class activation map of S, of the class that it predicts: {", ".join(CLASS_MAPS)}.')
 NAMES = flags.DEFINE_enum('names', 'eyemap', ['eyemap', 'stavis'], 'What the maps are called: maps/eyeMap_%05d.png, or pred_sal_%06d.jpg, '
                           'as the evaluation code of the STAViS release reads them.')
+MAPS = flags.DEFINE_enum('maps', 'png', ['png', 'video', 'none'], 'How maps are written: a picture for each frame; maps.mkv, a lossless '
+                         'grey video; or not at all.')
+OVERLAY = flags.DEFINE_bool('overlay', True, 'Whether the maps are shown over the frames, in overlay.mp4 or overlay.png.')
 SIDE = flags.DEFINE_integer('side', 0, 'Width and height of the frames that the students see, in pixels: smaller is faster. By default '
                             'what their config says: 384 for the packaged student.', lower_bound=0)
 OUT = flags.DEFINE_string('out', 'predictions', 'Folder to write: <name>/maps/eyeMap_%05d.png and <name>/overlay.mp4 of each video, '
@@ -43,7 +46,13 @@ def main(words: list[str]) -> None:
         from stanet_jax.eps.prediction import predict_images
         predict_images(runs[0], IMAGE.value, OUT.value)
         return
+    if MAPS.value == 'none' and not OVERLAY.value:
+        raise InputError('--maps=none --nooverlay: nothing would be written; leave one of them out')
+    if NAMES.present and MAPS.value != 'png':
+        raise InputError(f'--names: of pictures, not of --maps={MAPS.value}')
     box.start()  # it imports what it needs while this process does
     from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
-    predict_videos(open_predictor(runs if runs or METHOD.value else ['default'], METHOD.value, SIDE.value), videos, OUT.value, NAMES.value)
+    from stanet_jax.media.overlay import Output
+    predict_videos(open_predictor(runs if runs or METHOD.value else ['default'], METHOD.value, SIDE.value), videos, OUT.value,
+                   Output(MAPS.value, NAMES.value, OVERLAY.value))

@@ -75,6 +75,6 @@ def shorten(name: str, most: int) -> str:
 def result_folder(out: str | os.PathLike, name: str) -> pathlib.Path:
     """The folder `<out>/<name>`; InputError where it exists and holds other things than maps and overlays."""
     folder = pathlib.Path(out) / name
-    if folder.exists() and any(not re.fullmatch(r'maps|overlay\.(mp4|png)|pred_sal_\d+\.jpg', p.name) for p in folder.iterdir()):
+    if folder.exists() and any(not re.fullmatch(r'maps(\.mkv)?|overlay\.(mp4|png)|pred_sal_\d+\.jpg', p.name) for p in folder.iterdir()):
         raise InputError(f'{folder}: is there, and holds other things than maps; give another --out')
     return folder

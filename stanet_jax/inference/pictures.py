@@ -15,7 +15,7 @@ from stanet_jax import InputError
 from stanet_jax.inference.files import prefetch, result_folder
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.media.frame import resize_frame
-from stanet_jax.media.overlay import MAP_NAMES, paint_picture
+from stanet_jax.media.overlay import ALL_OF_IT, MAP_NAMES, Output, lay_over, save_map, scale_map
 from stanet_jax.media.picture import read_picture
 from stanet_jax.workdir import replacing
 
@@ -27,7 +27,7 @@ class Failure(NamedTuple):
 
 
 def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], out: str | os.PathLike, folders: Sequence[str],
-                     names: str = 'eyemap') -> Iterator[Failure]:
+                     output: Output = ALL_OF_IT) -> Iterator[Failure]:
     """Writes the fixation map of each image file, and an overlay of it, see `write_picture`; yields those that fail.
 
     The files of a block are read, and those of the block before written, while its maps are computed.
@@ -37,7 +37,7 @@ def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], ou
         files: that `read_picture` reads.
         out: folder to write into.
         folders: the name of each one's folder.
-        names: of the maps, a key of `overlay.MAP_NAMES`.
+        output: what is written.
     """
     todo, failed = collections.deque[tuple[pathlib.Path, str]](), list[Failure]()
 
@@ -56,7 +56,7 @@ def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], ou
         written = []
         for maps in prefetch(iter(predictor.predict_pictures(read()))):
             file, folder = todo.popleft()
-            written.append((file, pool.submit(write_picture, file, maps[predictor.names[-1]], out, folder, names)))
+            written.append((file, pool.submit(write_picture, file, maps[predictor.names[-1]], out, folder, output)))
         for file, done in written:
             try:
                 done.result()
@@ -66,15 +66,23 @@ def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], ou
     yield from failed
 
 
-def write_picture(file: pathlib.Path, map_: Float[np.ndarray, 'h w'], out: str | os.PathLike, folder: str, names: str = 'eyemap') -> None:
+def write_picture(file: pathlib.Path, map_: Float[np.ndarray, 'h w'], out: str | os.PathLike, folder: str,
+                  output: Output = ALL_OF_IT) -> None:
     """Writes the fixation map of an image file, and an overlay of it, into the folder `<out>/<folder>`.
 
     `maps/eyeMap_00001.png` is the map, 8 bit, of the picture's size, scaled from 0 at its least value to 255 at its greatest; with
-    `names='stavis'` it is `pred_sal_000001.jpg`. `overlay.png` shows it over the picture. The folder appears when it is complete.
+    `names='stavis'` it is `pred_sal_000001.jpg`. Where maps of films are videos, that of a picture is a picture all the same.
+    `overlay.png` shows it over the picture. The folder appears when it is complete.
 
     Raises:
         InputError: the file cannot be read, or the folder exists and holds other things than maps.
     """
+    picture = PIL.Image.fromarray(read_picture(file))
+    levels = scale_map(map_, picture.size)
     with replacing(result_folder(out, folder)) as new:
-        (path := new / MAP_NAMES[names].format(1)).parent.mkdir(parents=True)
-        paint_picture(PIL.Image.fromarray(read_picture(file)), map_, path).save(new / 'overlay.png', compress_level=1)
+        new.mkdir(parents=True)
+        if output.maps != 'none':
+            (path := new / MAP_NAMES[output.names].format(1)).parent.mkdir(exist_ok=True)
+            save_map(levels, path)
+        if output.overlay:
+            lay_over(picture, levels).save(new / 'overlay.png', compress_level=1)

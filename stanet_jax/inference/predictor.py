@@ -148,6 +148,7 @@ class Predictor:
         self._whole = sharding.replicated(self._mesh)
         self._variables = jax.device_put(nets.variables, self._whole)
         self._encode = jax.jit(functools.partial(encode_block, nets=nets))
+        self._join = jax.jit(lambda *parts: jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
         self._blend = jax.jit(functools.partial(blend_block, nets=nets, side=self.side))
         self._reason = jax.jit(functools.partial(reason_block, nets=nets, side=self.side), out_shardings=self._whole)
 
@@ -251,7 +252,9 @@ class Predictor:
         """What `encode_block` gives of a block, which is padded to `size`."""
         full = jax.tree.map(lambda x: np.pad(x.astype(x.dtype if x.dtype == np.uint8 else np.float32),
                                              [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)), self._arrays(block))
-        return self._encode(self._variables, *sharding.put(full, self._mesh))
+        step = sharding.together(size)
+        parts = (sharding.put([x[k:k + step] for x in full], self._mesh) for k in range(0, size, step))
+        return self._join(*(self._encode(self._variables, *part) for part in parts))
 
     def _arrays(self, block):
         """The arrays of a block that `encode_block` takes: frames, audio and phi."""

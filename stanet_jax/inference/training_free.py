@@ -61,7 +61,7 @@ class TrainingFree:
         hears: whether the maps depend on sound.
     """
     front_end, rate = 'log_mel', 8.0
-    REACH, MAP_SIDE, TOGETHER = 2, 64, 4  # more frames at once do not fit a CPU's cache
+    REACH, MAP_SIDE = 2, 64
 
     def __init__(self, method: str, form: Form = HEARD_CAM, side: int = 512):
         """Loads the encoders that a method needs, of the pip package and of our cache.
@@ -127,7 +127,7 @@ class TrainingFree:
         """The maps of a block as `method_maps` gives them, padded to `size`."""
         frames, audio, phi = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
         full = [np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (frames, np.float32(audio), np.float32(phi))]
-        step = sharding.padded(self.TOGETHER)
+        step = sharding.together(size)
         parts = ([x[k:k + step] for x in full] for k in range(0, len(block), step))
         maps = jnp.concatenate([self._raw(self._variables, *sharding.put(part, self._mesh)) for part in parts])
         return jnp.pad(maps, ((0, size - len(maps)), (0, 0), (0, 0)))

@@ -18,7 +18,7 @@ from stanet_jax.inference.predictor import BLOCK
 from stanet_jax.media import box
 from stanet_jax.media.header import find_break, read_header
 from stanet_jax.media.moments import Moment, read_moments
-from stanet_jax.media.overlay import write_film
+from stanet_jax.media.overlay import ALL_OF_IT, Output, write_film
 from stanet_jax.workdir import replacing
 
 
@@ -38,19 +38,19 @@ def predict_blocks(predictor: FilmPredictor, video: str | os.PathLike,
 
 
 def predict_video(predictor: FilmPredictor, video: str | os.PathLike, out: str | os.PathLike, name: str | None = None,
-                  names: str = 'eyemap') -> int:
+                  output: Output = ALL_OF_IT) -> int:
     """Writes the fixation maps of a video file, and an overlay of them, into the folder `<out>/<name>`.
 
     `maps/eyeMap_%05d.png` are the maps, one for each frame, counted from 1: 8 bit, of the frame's size, each scaled from 0 at its least
-    value to 255 at its greatest; with `names='stavis'` they are `pred_sal_%06d.jpg`. `overlay.mp4` shows the maps over the frames, with
-    the video's sound. The folder appears when it is complete, and replaces an older one of its kind.
+    value to 255 at its greatest; or as `output` says `pred_sal_%06d.jpg` or the frames of `maps.mkv`. `overlay.mp4` shows them over the
+    frames, with the video's sound. The folder appears when it is complete, and replaces an older one of its kind.
 
     Args:
         predictor: the students, or a method without training.
         video: a file that FFmpeg reads.
         out: folder to write into.
         name: of the video's folder; by default the file's name without its suffix.
-        names: of the maps, a key of `overlay.MAP_NAMES`.
+        output: what is written.
     Returns:
         The number of frames.
     Raises:
@@ -59,13 +59,14 @@ def predict_video(predictor: FilmPredictor, video: str | os.PathLike, out: str |
     folder = result_folder(out, name or pathlib.Path(video).stem)
     header, title = box.call(read_header, video), one_line(folder.name)[:60]
     with replacing(folder) as new, tqdm.tqdm(total=header.frames, desc=title, unit='frame', mininterval=0.5) as progress:
-        write_film(new, video, header, predict_blocks(predictor, video, float(header.fps)), progress, names)
+        write_film(new, video, header, predict_blocks(predictor, video, float(header.fps)), progress, output)
     if breaks_off := box.call(find_break, video):
         print(one_line(breaks_off), file=sys.stderr)
     return progress.n
 
 
-def predict_videos(predictor: FilmPredictor, videos: Sequence[str | os.PathLike], out: str | os.PathLike, names: str = 'eyemap') -> None:
+def predict_videos(predictor: FilmPredictor, videos: Sequence[str | os.PathLike], out: str | os.PathLike,
+                   output: Output = ALL_OF_IT) -> None:
     """Predicts each file and each video and picture of each folder; what fails is reported and skipped.
 
     Videos go through `predict_video`, pictures through `pictures.predict_pictures`.
@@ -86,16 +87,17 @@ def predict_videos(predictor: FilmPredictor, videos: Sequence[str | os.PathLike]
             print(f'skipped: {failed[-1]}', file=sys.stderr)
 
     if pictures:
-        for file, why in predict_pictures(predictor, pictures, out, [folders[file] for file in pictures], names):
+        for file, why in predict_pictures(predictor, pictures, out, [folders[file] for file in pictures], output):
             skip(file, why)
     for video in films:
         try:
-            predict_video(predictor, video, out, folders[video], names)
+            predict_video(predictor, video, out, folders[video], output)
         except (InputError, OSError, av.FFmpegError) as error:
             skip(video, error)
     if failed:
         raise InputError(failed[0] if len(files) == 1 else f'{len(failed)} of {len(files)} {what} failed and are named above; the '
                          f'others are in {out}')
     counted = ', '.join(f'{len(of)} {word}{"s" * (len(of) > 1)}' for of, word in ((films, 'video'), (pictures, 'picture')) if of)
-    overlays = ', overlay.mp4 and overlay.png' if films and pictures else f' and overlay.{"mp4" if films else "png"}'
-    print(f'{counted} done: maps{overlays} are in {out}')
+    written = [*['maps'] * (output.maps != 'none'), *['overlay.mp4'] * bool(films and output.overlay),
+               *['overlay.png'] * bool(pictures and output.overlay)]
+    print(f'{counted} done: {", ".join(written[:-1])}{" and " * (len(written) > 1)}{written[-1]} are in {out}')

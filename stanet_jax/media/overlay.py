@@ -1,11 +1,13 @@
 """Maps of a video as pictures, and as a video that shows them over its frames, with its sound."""
 import concurrent.futures
+import contextlib
+import dataclasses
 import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -56,44 +58,85 @@ def _overlay_tables():
 PALETTE, OPACITY = _overlay_tables()
 
 
-def paint_frame(moment: Moment, map_: Float[np.ndarray, 'h w'], path: str | os.PathLike, size: tuple[int, int]) -> av.VideoFrame:
-    """Writes a map as a grey picture of the frame's size, scaled so that it spans 0 to 255, and lays the map over the frame.
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What is written of a film.
+
+    Attributes:
+        maps: 'png', a picture for each frame; 'video', one lossless grey video (FFV1 in `maps.mkv`); or 'none'.
+        names: of the pictures, a key of `MAP_NAMES`.
+        overlay: whether `overlay.mp4` is written.
+    """
+    maps: str = 'png'
+    names: str = 'eyemap'
+    overlay: bool = True
+
+    def path(self, folder: pathlib.Path, number: int) -> pathlib.Path | None:
+        """The file of the map of frame `number`, counted from 1; None where maps are no pictures."""
+        return folder / MAP_NAMES[self.names].format(number) if self.maps == 'png' else None
+
+
+ALL_OF_IT = Output()
+
+
+class Painted(NamedTuple):
+    """A map as grey levels of the film's size, and its frame with the map over it; None for what is not written."""
+    levels: av.VideoFrame | None
+    overlay: av.VideoFrame | None
+
+
+def paint_frame(moment: Moment, map_: Float[np.ndarray, 'h w'], path: str | os.PathLike | None, size: tuple[int, int],
+                output: Output = ALL_OF_IT) -> Painted:
+    """Scales a map of any range so that it spans 0 to 255, writes it as a picture of its frame's size, and lays it over the frame.
 
     Args:
         moment: with its frame.
         map_: of any range.
-        path: PNG or JPEG file to write.
+        path: PNG or JPEG file to write; None for none.
         size: (width, height) of the video in pixels; a file's frames may come in several sizes.
+        output: what is wanted.
     Returns:
-        The frame with the map over it, in yuv420p. An odd side grows by one pixel, as that format needs even ones.
+        The levels, and the frame with the map over it, in yuv420p. An odd side of the latter grows by one pixel, as that format needs
+        even ones.
     """
     assert moment.frame is not None
-    picture = paint_picture(Image.fromarray(moment.frame.rgb()), map_, path)
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    levels = scale_map(map_, moment.frame.size)
+    if path:
+        save_map(levels, path)
+    grey = av.VideoFrame.from_ndarray(np.asarray(resized(levels, size)), format='gray') if output.maps == 'video' else None
+    if not output.overlay:
+        return Painted(grey, None)
+    picture = resized(lay_over(Image.fromarray(moment.frame.rgb()), levels), size)
     image = np.pad(np.asarray(picture), [(0, size[1] % 2), (0, size[0] % 2), (0, 0)], 'edge')
-    return av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709)
+    return Painted(grey, av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format='yuv420p', dst_colorspace=Colorspace.ITU709))
 
 
-def paint_picture(picture: Image.Image, map_: Float[np.ndarray, 'h w'], path: str | os.PathLike) -> Image.Image:
-    """Writes a map as a grey picture of the RGB picture's size, scaled to span 0 to 255, and gives the picture with the map over it.
-
-    Args:
-        picture: in RGB.
-        map_: of any range.
-        path: PNG or JPEG file to write.
-    """
-    map_ = np.asarray(Image.fromarray(np.float32(map_)).resize(picture.size, Image.Resampling.BILINEAR))
+def scale_map(map_: Float[np.ndarray, 'h w'], size: tuple[int, int]) -> Image.Image:
+    """A map of any range as a grey picture of `size` (width, height) that spans 0 to 255; all 0 where it is constant."""
+    map_ = np.asarray(Image.fromarray(np.float32(map_)).resize(size, Image.Resampling.BILINEAR))
     low, high = map_.min(), map_.max()
-    levels = Image.fromarray(np.uint8(np.rint((map_ - low) * (255 / (high - low) if high > low else 0))))
+    return Image.fromarray(np.uint8(np.rint((map_ - low) * (255 / (high - low) if high > low else 0))))
+
+
+def save_map(levels: Image.Image, path: str | os.PathLike) -> None:
+    """Writes grey levels to a PNG or JPEG file."""
     levels.save(path, compress_level=1, quality=95)  # a PNG takes the one, a JPEG the other
+
+
+def lay_over(picture: Image.Image, levels: Image.Image) -> Image.Image:
+    """An RGB picture with the grey levels of a map of its size over it, as `overlay` does it."""
     colours, mask = levels.copy(), levels.point(OPACITY)
     colours.putpalette(PALETTE)
     return Image.composite(colours.convert('RGB'), picture, mask)
 
 
+def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A picture at another (width, height)."""
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
+
+
 def write_film(folder: pathlib.Path, video: str | os.PathLike, header: FilmHeader,
-               batches: Iterable[tuple[Sequence[Moment], Float[np.ndarray, 'n h w']]], progress: tqdm.tqdm, names: str) -> None:
+               batches: Iterable[tuple[Sequence[Moment], Float[np.ndarray, 'n h w']]], progress: tqdm.tqdm, output: Output) -> None:
     """Writes the maps of a video and `overlay.mp4`, its frames with the maps over them, into a folder that does not exist yet.
 
     `overlay.mp4` keeps the video's times, counted from its first frame or sound, whichever comes first, and its first sound stream.
@@ -104,48 +147,71 @@ def write_film(folder: pathlib.Path, video: str | os.PathLike, header: FilmHeade
         header: what its header tells.
         batches: consecutive moments of the video with a map for each, in order.
         progress: bar that is moved on by every frame.
-        names: key of `MAP_NAMES`, how the maps' files are named.
+        output: what is written.
     """
-    (folder / MAP_NAMES[names]).parent.mkdir(parents=True)
-    film, out = folder / 'film.mp4', folder / 'overlay.mp4'
-    tick = max(header.tick, _FINEST)
-    with av.open(os.path.abspath(film), 'w') as container, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        stream: Any = None  # added when the first frame is there
+    folder.mkdir(parents=True)
+    silent, tick = folder / 'film.mp4', max(header.tick, _FINEST)
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        films: list[_Film | None] = []  # opened when the first frame is there
         count, pts = 0, -1
         for group, maps in batches:
-            if stream is None:
+            if not films:
                 frame, first = group[0].frame, group[0].time
                 assert frame is not None
-                stream, size = _add_film(container, header, tick, frame), frame.size
-                durations: dict[int, int] = {}
-            paths = [folder / MAP_NAMES[names].format(count + k + 1) for k in range(len(group))]
-            for moment, picture in zip(group, pool.map(paint_frame, group, maps, paths, itertools.repeat(size)), strict=True):
+                size = frame.size
+                if picture := output.path(folder, 1):
+                    picture.parent.mkdir(exist_ok=True)
+                wanted = (output.maps == 'video', folder / 'maps.mkv', True), (output.overlay, silent, False)
+                films = [stack.enter_context(_Film(path, header, tick, frame, grey)) if of else None for of, path, grey in wanted]
+            paths = [output.path(folder, count + k + 1) for k in range(len(group))]
+            painted = pool.map(paint_frame, group, maps, paths, itertools.repeat(size), itertools.repeat(output))
+            for moment, shown in zip(group, painted, strict=True):
                 pts = max(pts + 1, round((moment.time - first) / tick))
-                picture.pts, picture.time_base = pts, tick
-                durations[pts] = min(round((moment.end - moment.time) / tick), _LONGEST)
-                _mux(container, stream.encode(picture), durations)
+                for film, image in zip(films, shown, strict=True):
+                    if film:
+                        film.write(image, pts, min(round((moment.end - moment.time) / tick), _LONGEST))
                 progress.update()
             count += len(group)
-        _mux(container, stream.encode(), durations)
-    origin = min(first, first if header.sound_start is None else header.sound_start)
-    box.call(add_sound, video, os.path.abspath(film), os.path.abspath(out), first - origin, origin)
-    film.unlink()
+    if output.overlay:
+        origin = min(first, first if header.sound_start is None else header.sound_start)
+        box.call(add_sound, video, os.path.abspath(silent), os.path.abspath(folder / 'overlay.mp4'), first - origin, origin)
+        silent.unlink()
 
 
-def _mux(container, encoded, durations):
-    """Writes encoded packets, each with its duration, which is popped from `durations` by its time."""
-    for packet in encoded:
-        packet.duration = durations.pop(packet.pts)  # the encoder drops it; it is how long the last frame is shown
-        container.mux(packet)
+class _Film:
+    """A silent video file that gets a picture at a time: H.264, or of grey levels FFV1, with the shape of a stored frame."""
 
+    def __init__(self, path, header, tick, frame, grey=False):
+        width, height = frame.size
+        self._tick, self._durations = tick, {}
+        self._container = av.open(os.path.abspath(path), 'w')
+        if grey:
+            film = self._container.add_stream('ffv1', rate=header.fps)
+            film.width, film.height, film.pix_fmt = width, height, 'gray'
+        else:
+            film = self._container.add_stream('libx264', rate=header.fps, options={'preset': 'veryfast', 'crf': '20'})
+            film.width, film.height, film.pix_fmt = width + width % 2, height + height % 2, 'yuv420p'
+            codec = film.codec_context
+            codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = 1  # BT.709, 16 to 235
+        film.codec_context.time_base = tick
+        film.codec_context.sample_aspect_ratio = 1 / header.aspect if frame.orientation.transpose else header.aspect
+        self._stream = film
 
-def _add_film(container, header, tick, frame):
-    """Adds an H.264 stream with the shape of a stored frame to a container, whose times are multiples of `tick` seconds."""
-    width, height = frame.size
-    film = container.add_stream('libx264', rate=header.fps, options={'preset': 'veryfast', 'crf': '20'})
-    film.width, film.height, film.pix_fmt = width + width % 2, height + height % 2, 'yuv420p'
-    codec = film.codec_context
-    codec.time_base = tick
-    codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = 1  # BT.709, 16 to 235
-    codec.sample_aspect_ratio = 1 / header.aspect if frame.orientation.transpose else header.aspect
-    return film
+    def write(self, picture, pts, duration):
+        """Writes the picture that is shown from `pts` on, for `duration`, both in ticks."""
+        picture.pts, picture.time_base = pts, self._tick
+        self._durations[pts] = duration
+        self._mux(self._stream.encode(picture))
+
+    def _mux(self, packets):
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts)  # the encoder drops it; it is how long the last frame is shown
+            self._container.mux(packet)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self._mux(self._stream.encode())
+        self._container.close()

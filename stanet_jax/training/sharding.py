@@ -11,6 +11,7 @@ from stanet_jax import InputError
 Tree = TypeVar('Tree')
 Batch = TypeVar('Batch')
 Result = TypeVar('Result')
+FEW = 1
 
 
 def initialize(coordinator: str = '', processes: int = 0, process: int = -1) -> None:
@@ -48,6 +49,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def padded(batch: int) -> int:
     """The smallest multiple of the number of devices that holds `batch` examples."""
     return -(-batch // jax.device_count()) * jax.device_count()
+
+
+def together(batch: int) -> int:
+    """How many examples of a padded batch an encoder sees at once in prediction: on a CPU FEW to a device, as the features of more do not
+    fit its cache; else all."""
+    few = padded(FEW)
+    return few if jax.default_backend() == 'cpu' and batch % few == 0 else batch
 
 
 def slots(batch: int) -> range:

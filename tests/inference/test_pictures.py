@@ -10,6 +10,7 @@ from stanet_jax.inference.files import output_names
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.videos import predict_videos
 from stanet_jax.media.moments import moments_of_frames
+from stanet_jax.media.overlay import Output
 from stanet_jax.media.picture import read_picture
 from tests.inference.test_predictor import SIDE, make_run
 from tests.inference.test_videos import write
@@ -117,7 +118,7 @@ def test_a_folder_of_videos_and_pictures(students, tmp_path, capsys):
             small = np.asarray(map_.resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR), float)
             assert np.corrcoef(small.ravel(), maps[k]['final'].ravel())[0, 1] > 0.9
     (folder / 'broken.JPG').unlink()
-    predict_videos(students, [folder / 'film.mp4', folder / 'photo 0.png'], out, 'stavis')
+    predict_videos(students, [folder / 'film.mp4', folder / 'photo 0.png'], out, Output(names='stavis'))
     assert capsys.readouterr().out == f'1 video, 1 picture done: maps, overlay.mp4 and overlay.png are in {out}\n'
     assert sorted(os.listdir(out / 'photo 0')) == ['overlay.png', 'pred_sal_000001.jpg']
     (out / 'photo 0' / 'notes.txt').touch()

@@ -19,7 +19,7 @@ from stanet_jax.media import moments
 from stanet_jax.media.container import open_media, video_stream
 from stanet_jax.media.frame import store_frame
 from stanet_jax.media.moments import _rising, read_moments
-from stanet_jax.media.overlay import overlay, paint_frame
+from stanet_jax.media.overlay import Output, overlay, paint_frame
 from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
 from stanet_jax.media.video import decode, read_frames
 from tests.inference.test_predictor import make_run
@@ -234,14 +234,16 @@ def test_painted_is_what_visualize_shows(tmp_path):
     map_ = np.exp(-((np.mgrid[:48, :64] - np.array([12, 16])[:, None, None]) ** 2).sum(0) / 128)  # up and left
     frame = store_frame(av.VideoFrame.from_ndarray(image, format='rgb24'))
     moment = moments.Moment(0.0, image, np.zeros((257, 98), np.float32), 0.0, frame)
-    painted = paint_frame(moment, map_, tmp_path / 'a.png', (64, 48)).reformat(format='rgb24', src_colorspace=1).to_ndarray()
+    painted = paint_frame(moment, map_, tmp_path / 'a.png', (64, 48), Output(maps='video'))
+    levels, painted = painted.levels.to_ndarray(), painted.overlay.reformat(format='rgb24', src_colorspace=1).to_ndarray()
     z = (map_ - map_.min()) / (map_.max() - map_.min())
     error = abs(painted.astype(float) - overlay(image, z))
     assert np.median(error) < 4 and error.mean() < 8  # yuv420p has a colour for four pixels
     with PIL.Image.open(tmp_path / 'a.png') as picture:
         np.testing.assert_allclose(np.asarray(picture), z * 255, atol=1)
+        np.testing.assert_array_equal(levels, picture)
         assert np.unravel_index(np.argmax(picture), (48, 64)) == (12, 16)
-    flat = paint_frame(moment, np.full((48, 48), 0.4), tmp_path / 'flat.png', (64, 48))
+    flat = paint_frame(moment, np.full((48, 48), 0.4), tmp_path / 'flat.png', (64, 48)).overlay
     assert (flat.width, flat.height) == (64, 48)
     with PIL.Image.open(tmp_path / 'flat.png') as picture:
         assert picture.getextrema() == (0, 0)
@@ -261,13 +263,27 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
     assert os.listdir(out) == ['a'] and (out / 'a' / 'overlay.mp4').read_bytes() == before
     assert predict_video(predictor, video, out) == 5
     assert os.listdir(out) == ['a'] and len(list((out / 'a' / 'maps').iterdir())) == 5
-    assert predict_video(predictor, video, out, names='stavis') == 5  # as that release's evaluation code reads them
+    assert predict_video(predictor, video, out, output=Output(names='stavis')) == 5  # as that release's evaluation code reads them
     assert sorted(os.listdir(out / 'a')) == ['overlay.mp4', *(f'pred_sal_{k:06d}.jpg' for k in range(1, 6))]
     with PIL.Image.open(out / 'a' / 'pred_sal_000005.jpg') as picture:
         assert picture.mode == 'L' and picture.size == (64, 48)
     (out / 'a' / 'notes.txt').touch()
     with pytest.raises(InputError, match='holds other things'):
         predict_video(predictor, video, out)
+
+
+def test_maps_as_a_video_or_not_at_all(predictor, tmp_path):
+    video, out = write(tmp_path / 'a.mp4', 5), tmp_path / 'out'
+    assert predict_video(predictor, video, out) == 5
+    maps = [np.asarray(PIL.Image.open(path)) for path in sorted((out / 'a' / 'maps').iterdir())]
+    assert predict_video(predictor, video, out, output=Output(maps='video', overlay=False)) == 5
+    assert os.listdir(out / 'a') == ['maps.mkv']
+    np.testing.assert_array_equal([frame[..., 0] for frame in read_frames(out / 'a' / 'maps.mkv')], maps)
+    with av.open(str(out / 'a' / 'maps.mkv')) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(np.diff(times), [0.04] * 4, atol=2e-3)  # its clock has milliseconds
+    predict_video(predictor, video, out, output=Output(maps='none'))
+    assert os.listdir(out / 'a') == ['overlay.mp4']
 
 
 def test_names_do_not_collide():
