@@ -99,6 +99,17 @@ def block_times(before: Sequence | None, this: Sequence, after: Sequence | None,
     return np.concatenate([np.pad(np.asarray(t, np.float64), (0, size - len(t)), constant_values=np.inf) for t in times])
 
 
+def padded_to(size: int, arrays: Any) -> Any:
+    """A tree of arrays, all but uint8 as float32, padded with zeros to `size` along the first axis."""
+    return jax.tree.map(lambda x: np.pad(x.astype(x.dtype if x.dtype == np.uint8 else np.float32),
+                                         [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)), arrays)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _join(parts, size):
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[:size], *parts)
+
+
 # --------------------------------------------------------------------------------------------------------------- the students
 
 
@@ -148,7 +159,6 @@ class Predictor:
         self._whole = sharding.replicated(self._mesh)
         self._variables = jax.device_put(nets.variables, self._whole)
         self._encode = jax.jit(functools.partial(encode_block, nets=nets))
-        self._join = jax.jit(lambda *parts: jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
         self._blend = jax.jit(functools.partial(blend_block, nets=nets, side=self.side))
         self._reason = jax.jit(functools.partial(reason_block, nets=nets, side=self.side), out_shardings=self._whole)
 
@@ -249,12 +259,15 @@ class Predictor:
         return short, np.stack([far_times(times, times[k], least, self._count) for k in targets])
 
     def _encoded(self, block, size):
-        """What `encode_block` gives of a block, which is padded to `size`."""
-        full = jax.tree.map(lambda x: np.pad(x.astype(x.dtype if x.dtype == np.uint8 else np.float32),
-                                             [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)), self._arrays(block))
-        step = sharding.together(size)
-        parts = (sharding.put([x[k:k + step] for x in full], self._mesh) for k in range(0, size, step))
-        return self._join(*(self._encode(self._variables, *part) for part in parts))
+        """What `encode_block` gives of a block, a few moments at a time; it is filled up to `size` by repetition."""
+        few = self._together(size)
+        found = [self._encode(self._variables, *sharding.put(padded_to(few, self._arrays(block[k:k + few])), self._mesh))
+                 for k in range(0, len(block), few)]
+        return _join(found + found[-1:] * (-(-size // few) - len(found)), size)
+
+    def _together(self, size):
+        """How many moments of a block of `size` the encoders see at once."""
+        return sharding.together(size)
 
     def _arrays(self, block):
         """The arrays of a block that `encode_block` takes: frames, audio and phi."""

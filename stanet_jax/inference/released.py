@@ -243,13 +243,9 @@ class ReleasedPredictor(Predictor):
         for block, maps in super().predict_blocks(counted(), fps):
             yield [moment._replace(time=times.popleft()) for moment in block], maps
 
-    def _encoded(self, block, size):
-        """As of `Predictor`, a few moments at a time, as the encoders are large; what only fills the block up is not computed."""
-        few, found = sharding.padded(PIECE), []
-        for start in range(0, len(block), few):
-            found.append(super()._encoded(block[start:start + few], few))
-        found += [found[-1]] * (-(-size // few) - len(found))
-        return jax.tree.map(lambda *x: jnp.concatenate(x)[:size], *found)
+    def _together(self, size):
+        """A few on any device, as the encoders are large."""
+        return sharding.padded(PIECE)
 
     def _arrays(self, block):
         pictures = [prepare(moment.picture, self._kinds, self._switch) for moment in block]
