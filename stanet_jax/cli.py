@@ -32,6 +32,7 @@ COMMANDS = {
     'pack': 'packs trained students into a small folder',
     'run': 'every stage after the other, and a report',
     'report': "writes a finished run's report.html anew",
+    'tables': 'a table of the papers, their figures and ours side by side',
 }
 DATA = {
     'synthave': 'writes SynthAVE, a small audio-visual world with known gaze',
