@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from stanet_jax.evaluation.fixations import FixationSet, SetVideo
+from stanet_jax.evaluation.fixations import SetVideo
 from stanet_jax.evaluation.map_sources import FilmVideo, student_maps
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.references import reference_rows
@@ -20,10 +20,10 @@ from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.pipeline.table import STUDENT_ROWS
 from stanet_jax.tables import ablations
 from stanet_jax.tables.paper import Ablation, Line, Method, Ours, Reference, Student
-from stanet_jax.tables.place import Place, made_at, run_field
+from stanet_jax.tables.place import Place, VideoSet, made_at, run_field
 
 # Scores the maps of a set under a protocol, {name of a row: scores}; scores of videos that are done are kept.
-Score = Callable[[FixationSet, Protocol, ScoreCache], Mapping[str, SetScores]]
+Score = Callable[[VideoSet, Protocol, ScoreCache], Mapping[str, SetScores]]
 NAMES = {'STA': 'STA'} | STUDENT_ROWS  # of the students' maps in the scores of a run
 
 

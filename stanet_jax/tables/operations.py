@@ -23,11 +23,11 @@ BLENDERS: dict[str, tuple[Mapping[str, Any], int | None]] = {
     'no reasoning': ({'name': 'concatenate'}, None)}
 EXPLAINED = (
     'The paper\'s numbers are products of layers with weights, a bias counting as one, and nothing else. That of C-GCN is to the last '
-    'digit the one of its release, in three rounds: 9 x 1,024 x 28 x (505 + 171 + 2 x 30), a 3x3 convolution of 56 channels, three gates of 56, '
-    'and two messages, each with a query and a key of 14 and a gate; made once a node, as here, its queries and keys are half as many. '
-    'That of the RNN is 24 3x3 convolutions of 56 channels to 28 with bias, as a convolutional LSTM has that goes over three nodes both '
-    'ways. That of the Transformer is 9,216 x 28 x (2 x 2,048 + 57): three blocks whose inner layers have 2,048 channels, and 57 more, a '
-    '1x1 convolution of 56 channels; its attention is not counted.')
+    'digit the one of its release, in three rounds: 9 x 1,024 x 28 x (505 + 171 + 2 x 30), a 3x3 convolution of 56 channels, three '
+    'gates of 56, and two messages, each with a query and a key of 14 and a gate; made once a node, as here, its queries and keys are '
+    'half as many. That of the RNN is 24 3x3 convolutions of 56 channels to 28 with bias, as a convolutional LSTM has that goes over '
+    'three nodes both ways. That of the Transformer is 9,216 x 28 x (2 x 2,048 + 57): three blocks whose inner layers have 2,048 '
+    'channels, and 57 more, a 1x1 convolution of 56 channels; its attention is not counted.')
 
 
 def operations(blender: Mapping[str, Any], nodes: int = NODES, side: int = SIDE, channels: int = CHANNELS) -> tuple[int, float]:
@@ -49,7 +49,8 @@ def operations(blender: Mapping[str, Any], nodes: int = NODES, side: int = SIDE,
 def flops(function: Any, *shapes: Any) -> float:
     """The floating-point operations of a function as compiled for a CPU; on other devices, products by libraries would not be counted."""
     with jax.default_device(jax.local_devices(backend='cpu')[0]):
-        return jax.jit(function).lower(*shapes).compile().cost_analysis()['flops']
+        analysis: Any = jax.jit(function).lower(*shapes).compile().cost_analysis()
+        return analysis['flops']
 
 
 def multiply_adds(net: nn.Module, *shapes: Any) -> int:
@@ -68,7 +69,7 @@ def multiply_adds(net: nn.Module, *shapes: Any) -> int:
         nonlocal count
         out = call(*args, **kwargs)
         if isinstance(context.module, nn.Conv | nn.Dense | nn.DenseGeneral) and context.method_name == '__call__':
-            weights = context.module.variables['params']
+            weights: Any = context.module.variables['params']
             places = out.size // (weights['kernel'].size // _inputs(weights['kernel'], context.module))
             biased = isinstance(context.module, nn.Conv) and 'bias' in weights
             count += places * weights['kernel'].size + out.size * biased

@@ -1,10 +1,9 @@
 """A table as Markdown: the paper's figures and ours side by side, and of the rest why it is not there."""
 from collections.abc import Mapping, Sequence
 
-from stanet_jax.evaluation.fixations import FixationSet
 from stanet_jax.evaluation.protocols import PROTOCOLS
 from stanet_jax.tables.paper import Figures, Row, Table, Unknown
-from stanet_jax.tables.place import Place, run_field
+from stanet_jax.tables.place import Place, VideoSet, run_field
 from stanet_jax.tables.scores import PROTOCOL, Found
 
 PUBLISHED = {'cvpr': 'CVPR', 'tpami': 'TPAMI', 'eps': 'EPS'}
@@ -56,7 +55,7 @@ def absent_lines(rows: Sequence[Row], commands: Mapping[str, str]) -> list[str]:
     return [f'- {", ".join(names)}: {reason}' for reason, names in reasons.items()]
 
 
-def set_line(of: FixationSet, found: Sequence[Found], place: Place, paper: str) -> str:
+def set_line(of: VideoSet, found: Sequence[Found], place: Place, paper: str) -> str:
     """What ours on a fixation set are of, and how that differs from the paper's."""
     frames, first = max((f.frames for f in found), default=0), PROTOCOLS[PROTOCOL].first + 1
     part = '' if not place.videos else f'the first {len(of.videos)} videos'

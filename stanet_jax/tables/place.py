@@ -2,10 +2,18 @@
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from stanet_jax import InputError
+from stanet_jax.evaluation.fixations import SetVideo
 from stanet_jax.workdir import read_config
+
+
+class VideoSet(NamedTuple):
+    """A fixation set, or the part of it that is scored, by its name."""
+    name: str
+    videos: Sequence[SetVideo]
 
 
 @dataclasses.dataclass(frozen=True)

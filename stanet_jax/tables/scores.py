@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import fixations, pysaliency_door
-from stanet_jax.evaluation.fixations import FixationSet
 from stanet_jax.evaluation.protocols import choose_protocol
 from stanet_jax.evaluation.scoring import ScoreCache
 from stanet_jax.evaluation.tables import without_nan
 from stanet_jax.tables.ablations import seconds_of
 from stanet_jax.tables.jobs import Job
-from stanet_jax.tables.place import Place
+from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.workdir import replace_text
 
 PROTOCOL = 'stavis'  # that of the papers' tables
@@ -40,16 +39,17 @@ class Found(NamedTuple):
     seconds: float
 
 
-def open_sets(place: Place) -> list[FixationSet]:
+def open_sets(place: Place) -> list[VideoSet]:
     """The fixation sets that are scored; InputError where one is not there."""
     if pysaliency_door.is_set(place.data):
-        found = [pysaliency_door.open_set(place.data, '')]
-    else:
-        found = [fixations.open_set(place.data, name) for name in place.sets or fixations.list_folders(place.data / 'annotations') or ('',)]
-    return [FixationSet(of.name, of.videos[:place.videos or None], of.missing) for of in found]  # type: ignore[arg-type]
+        of = pysaliency_door.open_set(place.data, '')
+        return [VideoSet(of.name, of.videos[:place.videos or None])]
+    names = place.sets or tuple(fixations.list_folders(place.data / 'annotations')) or ('',)
+    found = [fixations.open_set(place.data, name) for name in names]
+    return [VideoSet(of.name, of.videos[:place.videos or None]) for of in found]
 
 
-def find(job: Job, of: FixationSet, place: Place) -> Found | None:
+def find(job: Job, of: VideoSet, place: Place) -> Found | None:
     """The scores of a job's row on a set, of a run's own scores or of those in the workdir; None where there are none."""
     known = _of_run(job, of, place) if job.known and place.whole() and not job.levels else None
     if known:
@@ -77,7 +77,7 @@ def _found(row, key, seconds):
     return Found(row['scores'], left_out, row['frames'], len(row['videos']), key, seconds)
 
 
-def score(job: Job, of: FixationSet, place: Place, title: str) -> None:
+def score(job: Job, of: VideoSet, place: Place, title: str) -> None:
     """Scores a job's maps on a set and keeps the scores of all its rows; after an interruption it goes on with the next video.
 
     Args:

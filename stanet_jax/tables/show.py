@@ -8,10 +8,9 @@ from typing import Any
 import jax
 
 from stanet_jax import InputError
-from stanet_jax.evaluation.fixations import FixationSet
 from stanet_jax.tables import PAPERS, jobs, page, scores, segmentation, training
 from stanet_jax.tables.paper import Ablation, Line, Masks, Method, Reference, Row, Student, Table, Unknown
-from stanet_jax.tables.place import Place
+from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.tables.scores import Found
 from stanet_jax.workdir import replace_text
 
@@ -78,7 +77,7 @@ def _of_fixations(paper: str, table: Table, place: Place, name: str) -> list[str
     return lines
 
 
-def _score_missing(all_jobs: Mapping[str, jobs.Job | None], of: FixationSet, place: Place, name: str) -> None:
+def _score_missing(all_jobs: Mapping[str, jobs.Job | None], of: VideoSet, place: Place, name: str) -> None:
     """Scores every job that can be scored and is not; one that fails is said, and the others go on."""
     todo = {job.key: job for job in all_jobs.values() if job and job.score and not job.missing() and not scores.find(job, of, place)}
     for k, job in enumerate(todo.values(), 1):
@@ -150,7 +149,9 @@ def _state(paper: str, table: Table, place: Place) -> tuple[list[str], list[str]
         all_jobs = {row.name: jobs.job_of(row.ours, place, levels) for row in table.rows}
         if any(all_jobs.values()):
             finders += [functools.partial(_job_state, all_jobs, of, place) for of in scores.open_sets(place)]
-    there, ready, missing = [], [], []
+    there: list[str] = []
+    ready: list[str] = []
+    missing: list[str] = []
     took: dict[Any, float] = {}
     for row in (row for row in table.rows if not isinstance(row.ours, Unknown)):
         states = [finder(row) for finder in finders]
