@@ -39,6 +39,7 @@ DATA = {
     'synthvoc': "writes frames of SynthAVE as a set for segmentation, in VOC's layout",
     'check': 'says what of a data set or of fixation sets is in a folder, and what will be skipped',
     'diem': 'makes a fixation set of the raw gaze of DIEM',
+    'tagged': "makes films of fixation sets' videos, with tags to train on",
 }
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
 

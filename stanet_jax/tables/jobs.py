@@ -20,7 +20,7 @@ from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.pipeline.table import STUDENT_ROWS
 from stanet_jax.tables import ablations
 from stanet_jax.tables.paper import Ablation, Line, Method, Ours, Reference, Student
-from stanet_jax.tables.place import Place, VideoSet, made_at, run_field
+from stanet_jax.tables.place import Place, VideoSet, run_field, state_of
 
 # Scores the maps of a set under a protocol, {name of a row: scores}; scores of videos that are done are kept.
 Score = Callable[[VideoSet, Protocol, ScoreCache], Mapping[str, SetScores]]
@@ -101,7 +101,7 @@ def _method(ours, place, levels):
                               ours.name)
     chosen = tuple(levels) if ours.threshold is not None else ()
     return Job(key + '_thresholds' * bool(chosen), row, (run,) if run else (), _pipeline(place), score,
-               about=(str(run), made_at(run)) if run else (), levels=chosen)
+               about=state_of(run) if run else (), levels=chosen)
 
 
 def _students(ours, place):
@@ -132,7 +132,7 @@ def _needs(place, table):
 
 def _of_runs(key, row, runs, place, known, command):
     score = functools.partial(_score_students, place, functools.partial(open_predictor, list(runs)))
-    return Job(key, row, tuple(runs), command, score, known, tuple((str(run), made_at(run)) for run in runs))
+    return Job(key, row, tuple(runs), command, score, known, tuple(state_of(run) for run in runs))
 
 
 def _pipeline(place):

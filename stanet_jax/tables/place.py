@@ -48,10 +48,10 @@ class Place:
         return self.every == 1 and not self.videos
 
 
-def made_at(folder: pathlib.Path) -> int:
-    """When what is in a net's or a run's folder was made, in nanoseconds; 0 where nothing is."""
+def state_of(folder: pathlib.Path) -> tuple[str, int]:
+    """Where the folder of a net or of a run is, and when what is in it was made, in nanoseconds: 0 where nothing is."""
     found = [path.stat().st_mtime_ns for pattern in ('variables', '*/variables', 'masks/*') for path in folder.glob(pattern)]
-    return max(found, default=0)
+    return os.path.realpath(folder), max(found, default=0)
 
 
 def run_data(run: pathlib.Path, default: str) -> str:

@@ -12,7 +12,7 @@ from stanet_jax.data import voc
 from stanet_jax.eps.scores import score_masks
 from stanet_jax.tables import scores
 from stanet_jax.tables.paper import Masks
-from stanet_jax.tables.place import Place, made_at
+from stanet_jax.tables.place import Place, state_of
 from stanet_jax.tables.scores import Found
 
 SPLITS = {'train': ('train', 'train_aug'), 'val': ('validation',), 'test': ('test',)}  # whose folders of masks hold those of a split
@@ -64,7 +64,7 @@ def _file(ours, place):
 
 
 def _identity(folder, place):
-    return {'data': os.path.realpath(place.data), 'masks': os.path.realpath(folder), 'made': made_at(folder.parent.parent)}
+    return {'data': os.path.realpath(place.data), 'masks': folder.name, 'of': list(state_of(folder.parent.parent))}
 
 
 def command(ours: Masks, place: Place) -> str:

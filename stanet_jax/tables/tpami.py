@@ -80,7 +80,7 @@ def _thresholds() -> Table:
 
 def _own_videos() -> Table:
     why = Unknown('the text gives none of the table\'s figures and none of the tags of its 168 clips; with tags of your own: '
-                  '`stanet run --config=stanet:own_videos --config.data.root=tags.csv`, see configs/stanet.py')
+                  '`stanet data tagged`, then `stanet run --config=stanet:own_videos`')
     names = 'STANet+', 'ACLNet', 'SalGAN', 'DeepNet'
     rows = tuple(Row(name, {}, why if name == 'STANet+' else SUPERVISED) for name in names)
     return Table('All trained on 168 clips of the six fixation sets', METRICS, rows)
