@@ -69,13 +69,14 @@ class Job(NamedTuple):
         return [path for path in self.inputs if not path.exists()]
 
 
-def job_of(ours: Ours, place: Place, levels: Sequence[float] = ()) -> Job | None:
+def job_of(ours: Ours, place: Place, levels: Sequence[float] = (), training: str = '') -> Job | None:
     """The job that a row's figures are of; None for what is not of fixations, or cannot be had.
 
     Args:
         ours: where the row's figures come from.
         place: of the data and the runs.
         levels: thresholds that a table has, which are scored together.
+        training: the command that trains what the table lacks.
     """
     if isinstance(ours, Method):
         return _method(ours, place, levels)
@@ -86,9 +87,9 @@ def job_of(ours: Ours, place: Place, levels: Sequence[float] = ()) -> Job | None
     if isinstance(ours, Line):
         folder = place.run / 'variants' / ours.variant
         known = Known(folder / 'scores' / 'scores.json', '', place.run, f'variants/{ours.variant}/')
-        return _of_runs(f'line_{ours.variant}', 'STA', (folder / 'student',), place, known, _training('tpami', 1, place))
+        return _of_runs(f'line_{ours.variant}', 'STA', (folder / 'student',), place, known, training)
     if isinstance(ours, Ablation):
-        return _ablation(ours, place)
+        return _ablation(ours, place, training)
     return None
 
 
@@ -112,8 +113,7 @@ def _students(ours, place):
     return _of_runs('students' if plus in runs else 'sta', ours.map, runs, place, known, _pipeline(place))
 
 
-def _ablation(ours, place):
-    command = _training('tpami', ours.table, place)
+def _ablation(ours, place, command):
     if place.run.exists() and not _needs(place, ours.table) and ablations.settings(ours.table, ours.variant, place.run)[1]:
         if ours.net.startswith('STA_'):
             return _students(Student(ours.net), place)
@@ -137,10 +137,6 @@ def _of_runs(key, row, runs, place, known, command):
 
 def _pipeline(place):
     return f'stanet run --config=stanet --config.data.root={place.data} --workdir={place.run}'
-
-
-def _training(paper, table, place):
-    return f'stanet tables --paper={paper} --table={table} --data={place.data} --run={place.run} --ablations={place.ablations} --train'
 
 
 # ---------------------------------------------------------------------------------------------------------------- scoring

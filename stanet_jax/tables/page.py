@@ -64,7 +64,7 @@ def set_line(of: VideoSet, found: Sequence[Found], place: Place, paper: str) -> 
     of_paper = '' if of.name in ('AVAD', 'DIEM', 'SumMe', 'ETMD_av', 'Coutrot_db1', 'Coutrot_db2') else (
         f' The paper\'s are of {PAPERS_SET[paper]}: another set, for the order alone.')
     return (f'{of.name}: {part or f"{len(of.videos)} videos"}, {frames:,} frames, {every} from number {first} on, protocol `{PROTOCOL}`. '
-            f'All of it took {took / 60:.1f} minutes, training where it is known included.{of_paper}')
+            f'It took {took / 60:.1f} minutes, whatever else the machine did, training included where it is known.{of_paper}')
 
 
 def run_line(place: Place) -> str:

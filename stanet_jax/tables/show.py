@@ -43,7 +43,7 @@ def show(paper: str, number: int, place: Place, train: bool, command: str, out: 
     table = find_table(paper, number)
     if train:
         training.train(table, place)
-    parts = _of_masks(paper, table, place) if paper == 'eps' else _of_fixations(paper, table, place, f'{paper} {number}')
+    parts = _of_masks(paper, table, place) if paper == 'eps' else _of_fixations(paper, number, table, place)
     appendix = ['', *table.appendix()] if table.appendix else []
     head = [f'# {page.PUBLISHED[paper]} Table {number}: {table.title}', '',
             f'Written by `{command}`; JAX {jax.__version__} on {jax.device_count()} x {jax.devices()[0].device_kind}. '
@@ -56,24 +56,30 @@ def show(paper: str, number: int, place: Place, train: bool, command: str, out: 
     return text
 
 
-def _levels(table):
-    return tuple(dict.fromkeys(row.ours.threshold for row in table.rows if isinstance(row.ours, Method) and row.ours.threshold is not None))
+def _jobs(paper: str, number: int, table: Table, place: Place) -> dict[str, jobs.Job | None]:
+    """The job of each row of a table, None where there is none."""
+    levels = tuple(dict.fromkeys(
+        row.ours.threshold for row in table.rows if isinstance(row.ours, Method) and row.ours.threshold is not None))
+    training = (f'stanet tables --paper={paper} --table={number} --data={place.data} --run={place.run} --ablations={place.ablations} '
+                '--train')
+    return {row.name: jobs.job_of(row.ours, place, levels, training) for row in table.rows}
 
 
-def _of_fixations(paper: str, table: Table, place: Place, name: str) -> list[str]:
+def _of_fixations(paper: str, number: int, table: Table, place: Place) -> list[str]:
     """The lines of a table on every set, after what is missing has been scored."""
-    lines, levels = [], _levels(table)
-    all_jobs = {row.name: jobs.job_of(row.ours, place, levels) for row in table.rows}
+    lines, all_jobs = [], _jobs(paper, number, table, place)
     if not any(all_jobs.values()):
         return ['', *page.table_lines(paper, table, '', dict.fromkeys(all_jobs)), '', *page.absent_lines(table.rows, {})]
     for of in scores.open_sets(place):
-        _score_missing(all_jobs, of, place, f'{name}, {of.name}')
+        _score_missing(all_jobs, of, place, f'{paper} {number}, {of.name}')
         found = {row: scores.find(job, of, place) if job else None for row, job in all_jobs.items()}
         there = [f for f in found.values() if f]
         commands = {row: job.command for row, job in all_jobs.items() if job}
         absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands)
-        lines += ['', f'## {of.name}', '', page.set_line(of, there, place, paper), '', *page.table_lines(paper, table, of.name, found), '',
-                  *absent]
+        masks = [f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.'] if any(
+            row.ours == Method('ss_cam') for row in table.rows) else []
+        lines += ['', f'## {of.name}', '', ' '.join([page.set_line(of, there, place, paper), *masks]), '',
+                  *page.table_lines(paper, table, of.name, found), '', *absent]
     return lines
 
 
@@ -129,7 +135,7 @@ def _listed(paper: str, number: int, place: Place) -> list[str]:
     needs = '; '.join(dict.fromkeys(text for row in table.rows if (text := NEEDS[type(row.ours)])))
     lines = [f'{paper} {number}  {table.title}', f'  needs: {needs or "nothing that could be had"}']
     try:
-        there, ready, missing, seconds = _state(paper, table, place)
+        there, ready, missing, seconds = _state(paper, number, table, place)
     except InputError as error:
         return [*lines, f'  no data: {error}']
     unknown = [row.name for row in table.rows if isinstance(row.ours, Unknown)]
@@ -139,14 +145,13 @@ def _listed(paper: str, number: int, place: Place) -> list[str]:
     return lines + [f'  {text}: {", ".join(names)}' for text, names in texts.items() if names]
 
 
-def _state(paper: str, table: Table, place: Place) -> tuple[list[str], list[str], list[str], float]:
+def _state(paper: str, number: int, table: Table, place: Place) -> tuple[list[str], list[str], list[str], float]:
     """The rows that are there on all sets, those that can be scored, those that lack a net, and the seconds of the first."""
     finders: list[Callable[[Row], tuple[Found | None, bool]]] = []
     if paper == 'eps':
         finders.append(functools.partial(_masks_state, place))
     else:
-        levels = _levels(table)
-        all_jobs = {row.name: jobs.job_of(row.ours, place, levels) for row in table.rows}
+        all_jobs = _jobs(paper, number, table, place)
         if any(all_jobs.values()):
             finders += [functools.partial(_job_state, all_jobs, of, place) for of in scores.open_sets(place)]
     there: list[str] = []

@@ -23,7 +23,7 @@ OTHERS: dict[str, Ours] = {
     'ISCAM': Method('is_cam'), 'ACAM': Method('ablation_cam'), 'EGradCAM': Method('eigen_grad_cam'), 'ECAM': Method('eigen_cam'),
     'SPG': TRAINED, 'VUNP': TRAINED, 'WSS': TRAINED, 'MWS': TRAINED, 'WSSA': TRAINED, 'STANet': Student('STA'),
     'STANet+': Student('final'), 'DeepNet': SUPERVISED, 'SalGAN': SUPERVISED, 'DeepVS': SUPERVISED, 'ACLNet': SUPERVISED}
-VGGSOUND = Unknown('`stanet run --config=stanet:vggsound --config.data.root=VGGSound`; VGGSound, 200,000 clips, could not be had here')
+VGGSOUND = Unknown('VGGSound, 200,000 clips, could not be had here; with it `stanet run --config=stanet:vggsound`')
 # Without these a table of class activation maps says nothing.
 BESIDE = tuple(Row(name, {}, ours) for name, ours in (
     ('spectral residual', Method('spectral_residual')), ('feature sum of S', Method('feature_sum')),
