@@ -17,7 +17,7 @@ from stanet_jax.inference import CLASS_MAPS
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.opening import open_predictor
 from stanet_jax.media.moments import moments_of_frames
-from stanet_jax.pipeline.table import STUDENT_ROWS
+from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS
 from stanet_jax.tables import ablations
 from stanet_jax.tables.paper import Ablation, Line, Method, Ours, Reference, Student
 from stanet_jax.tables.place import Place, VideoSet, run_field, state_of
@@ -91,6 +91,12 @@ def job_of(ours: Ours, place: Place, levels: Sequence[float] = (), training: str
     if isinstance(ours, Ablation):
         return _ablation(ours, place, training)
     return None
+
+
+def maps_of_line(ours: Line, place: Place) -> Job:
+    """The job of a line's maps themselves, made with the tag, which the run alone has scored."""
+    known = Known(place.run / 'scores' / 'scores.json', VARIANTS[ours.variant].name, place.run, 'scores')
+    return Job(f'maps_{ours.variant}', '', known=known)
 
 
 def _method(ours, place, levels):

@@ -22,12 +22,13 @@ BLENDERS: dict[str, tuple[Mapping[str, Any], int | None]] = {
     'the same, inner layers of 2,048': ({'name': 'transformer', 'width': 2048}, PAPER['Transformer B']),
     'no reasoning': ({'name': 'concatenate'}, None)}
 EXPLAINED = (
-    'The paper\'s numbers are products of layers with weights, a bias counting as one, and nothing else. That of C-GCN is to the last '
-    'digit the one of its release, in three rounds: 9 x 1,024 x 28 x (505 + 171 + 2 x 30), a 3x3 convolution of 56 channels, three '
-    'gates of 56, and two messages, each with a query and a key of 14 and a gate; made once a node, as here, its queries and keys are '
-    'half as many. That of the RNN is 24 3x3 convolutions of 56 channels to 28 with bias, as a convolutional LSTM has that goes over '
-    'three nodes both ways. That of the Transformer is 9,216 x 28 x (2 x 2,048 + 57): three blocks whose inner layers have 2,048 '
-    'channels, and 57 more, a 1x1 convolution of 56 channels; its attention is not counted.')
+    'The paper\'s numbers are products of layers with weights, a convolution\'s bias counting as one, and nothing else. That of C-GCN '
+    'is to the last digit the one of its release, in three rounds: 9 x 1,024 x 28 x (505 + 171 + 2 x 30), a 3x3 convolution of 56 '
+    'channels, three gates of 56, and two messages, each with a query and a key of 14 and a gate; made once a node, as here, its '
+    'queries and keys are half as many. The other two are read from their numbers alone. That of the RNN is 24 3x3 convolutions of 56 '
+    'channels to 28 with bias, as many as a convolutional LSTM has that goes over three nodes both ways. That of the Transformer is '
+    '9,216 x 28 x (2 x 2,048 + 57), as of three blocks with inner layers of 2,048 and of 57 products more to a channel, a 1x1 '
+    'convolution of 56 channels perhaps; attention\'s own are not in it.')
 
 
 def operations(blender: Mapping[str, Any], nodes: int = NODES, side: int = SIDE, channels: int = CHANNELS) -> tuple[int, float]:

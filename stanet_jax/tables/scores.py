@@ -1,5 +1,6 @@
 """Scores of a table's rows: those that a run has itself, those that are kept in the workdir, and scoring what is missing."""
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -39,6 +40,7 @@ class Found(NamedTuple):
     seconds: float
 
 
+@functools.lru_cache(maxsize=8)
 def open_sets(place: Place) -> list[VideoSet]:
     """The fixation sets that are scored; InputError where one is not there."""
     if pysaliency_door.is_set(place.data):

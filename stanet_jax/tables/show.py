@@ -69,34 +69,38 @@ def _of_fixations(paper: str, number: int, table: Table, place: Place) -> list[s
     """The lines of a table on every set, after what is missing has been scored."""
     lines, all_jobs = [], _jobs(paper, number, table, place)
     if not any(all_jobs.values()):
-        return ['', *page.table_lines(paper, table, '', dict.fromkeys(all_jobs)), '', *page.absent_lines(table.rows, {})]
+        return ['', *page.table_lines(paper, table, '', dict.fromkeys(all_jobs)), '', *page.absent_lines(table.rows, {}, {})]
     for of in scores.open_sets(place):
-        _score_missing(all_jobs, of, place, f'{paper} {number}, {of.name}')
+        failed = _score_missing(all_jobs, of, place, f'{paper} {number}, {of.name}')
         found = {row: scores.find(job, of, place) if job else None for row, job in all_jobs.items()}
         there = [f for f in found.values() if f]
         commands = {row: job.command for row, job in all_jobs.items() if job}
-        absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands)
+        absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands, {
+            row: failed[job.key] for row, job in all_jobs.items() if job and job.key in failed})
+        maps = {row.name: scores.find(jobs.maps_of_line(row.ours, place), of, place) for row in table.rows if isinstance(row.ours, Line)}
         masks = [f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.'] if any(
             row.ours == Method('ss_cam') for row in table.rows) else []
         lines += ['', f'## {of.name}', '', ' '.join([page.set_line(of, there, place, paper), *masks]), '',
-                  *page.table_lines(paper, table, of.name, found), '', *absent]
+                  *page.table_lines(paper, table, of.name, found, maps), '', *absent]
     return lines
 
 
-def _score_missing(all_jobs: Mapping[str, jobs.Job | None], of: VideoSet, place: Place, name: str) -> None:
-    """Scores every job that can be scored and is not; one that fails is said, and the others go on."""
+def _score_missing(all_jobs: Mapping[str, jobs.Job | None], of: VideoSet, place: Place, name: str) -> dict[str, str]:
+    """Scores every job that can be scored and is not; the others go on where one fails: {its key: why}."""
+    failed = {}
     todo = {job.key: job for job in all_jobs.values() if job and job.score and not job.missing() and not scores.find(job, of, place)}
     for k, job in enumerate(todo.values(), 1):
         try:
             scores.score(job, of, place, f'{name}: {k} of {len(todo)}, {job.key}')
         except InputError as error:
-            print(f'{job.key}: not scored: {error}')
+            failed[job.key] = str(error)
+    return failed
 
 
 def _of_masks(paper: str, table: Table, place: Place) -> list[str]:
     """The lines of a table of EPS, after what is missing has been scored."""
     found: dict[str, Found | None] = dict.fromkeys(row.name for row in table.rows)
-    commands = {}
+    commands, failed = {}, {}
     for row in table.rows:
         if isinstance(row.ours, Masks):
             commands[row.name] = segmentation.command(row.ours, place)
@@ -105,9 +109,9 @@ def _of_masks(paper: str, table: Table, place: Place) -> list[str]:
                     segmentation.score(row.ours, place)
                     found[row.name] = segmentation.find(row.ours, place)
                 except InputError as error:
-                    print(f'{row.name}: not scored: {error}')
+                    failed[row.name] = str(error)
     images = max((f.frames for f in found.values() if f), default=0)
-    absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands)
+    absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands, failed)
     return ['', f'Ours are of {place.data}, up to {images:,} images; the paper\'s of PASCAL VOC 2012 or COCO 2014.', '',
             *page.table_lines(paper, table, '', found), '', *absent]
 

@@ -139,6 +139,18 @@ def test_lines_of_table_1(place):
     assert line_of(page, '1, CAM of S, coarse')[1] != '-' and line_of(page, '25, SCAM+')[1:6] == ['-'] * 5
     command = f'stanet tables --paper=tpami --table=1 --data={place.data} --run={place.run} --ablations={place.ablations} --train'
     assert f'24, SCAM\', 25, SCAM+: not run yet: `{command}`' in page
+    assert 'maps:' not in page
+    folder = place.run / 'scores'
+    folder.mkdir(exist_ok=True)
+    rows = {'CAM of S, coarse': own_row(.5, 2), 'SCAM+': own_row(.75)}
+    write_scores(folder / 'scores.json', SetResults('stavis', 'SynthAVE', str(place.data), '', [], rows))
+    try:
+        page = show.show('tpami', 1, place, False, 'stanet tables')
+        assert '| maps: CC | maps: NSS | maps: share left out | paper, AVAD: AUC-J |' in page
+        assert line_of(page, '1, CAM of S, coarse')[6:9] == ['0.500', '0.500', '0.250']
+        assert line_of(page, '25, SCAM+')[1:10] == ['-'] * 5 + ['0.750', '0.750', '0.000', '0.887']
+    finally:
+        (folder / 'scores.json').unlink()
     listed = show.list_tables(['tpami'], 1, place)
     assert 'there: 1 of 25 rows' in listed and 'missing: 2, CAM of SA, coarse' in listed
 
@@ -197,6 +209,15 @@ def test_masks_of_eps(tmp_path):
     five = show.show('eps', 5, place, False, '')
     assert line_of(five, 'DeepLab of SynthVOC, on the masks of EPS')[1] == '100.0' and line_of(five, 'EPS V1, val')[-2:] == ['66.6', '-']
     assert 'there: 2 of 3 rows that can be had' in show.list_tables(['eps'], 3, place)
+
+
+def test_what_fails_says_why_and_the_rest_goes_on(place, tmp_path):
+    broken = dataclasses.replace(place, data=tmp_path / 'broken')
+    shutil.copytree(place.data, broken.data)
+    for path in (broken.data / 'video_frames').rglob('*.jpg'):
+        path.write_bytes(b'no image')
+    page = show.show('tpami', 8, broken, False, 'stanet tables')
+    assert 'ScoCAM at 0.7: not scored: score_cam: no video could be scored; the first one: ' in page and 'img_00009.jpg' in page
 
 
 def test_damaged_scores_are_named(place):
