@@ -15,6 +15,7 @@ from stanet_jax.tables.paper import Masks
 from stanet_jax.tables.place import Place, state_of
 from stanet_jax.tables.scores import Found
 
+BACKGROUND = ('chair', 'dining table', 'sofa')  # what `predefined` counts as background: the paper's examples, of VOC
 SPLITS = {'train': ('train', 'train_aug'), 'val': ('validation',), 'test': ('test',)}  # whose folders of masks hold those of a split
 
 
@@ -71,6 +72,9 @@ def command(ours: Masks, place: Place) -> str:
     """What trains a net and makes its masks."""
     run, recipe = place.run / ours.net, f'--config={ours.config} --config.data.root={place.data}'
     if ours.config.startswith('deeplab'):
-        return f'stanet distill {recipe} --config.pseudo_masks={place.run}/adaptive/masks/train --workdir={run}'
+        split = 'train_aug' if ours.config.partition(':')[2] not in ('', 'coco') else 'train'
+        return f'stanet distill {recipe} --config.pseudo_masks={place.run}/adaptive/masks/{split} --workdir={run}'
+    if ours.net == 'predefined':
+        recipe += f' --config.background_classes="{BACKGROUND}"'
     return (f'stanet train {recipe} --config.selection={ours.net} --workdir={run}; '
             f'stanet distill {recipe} --config.selection={ours.net} --workdir={run}')

@@ -4,7 +4,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from stanet_jax.configs import deeplab, eps, stanet
-from stanet_jax.data import synthvoc
+from stanet_jax.data import synthave, synthvoc
 from stanet_jax.eps import masks
 from stanet_jax.eps import training as eps_training
 from stanet_jax.inference import CLASS_MAPS
@@ -41,19 +41,27 @@ def _train_pipeline(place: Place) -> None:
 
 
 def _train_masks(ours: Masks, place: Place) -> None:
-    """Trains EPS or DeepLab by its recipe and makes its masks; on SynthVOC, by the embedded default."""
+    """Trains EPS or DeepLab and makes its masks: as its run began, or by its recipe; on SynthVOC, by the embedded default."""
     synthetic = (place.data / 'settings.json').exists() or not place.data.exists()
     if synthetic and ours.config not in ('eps:voc12', 'deeplab'):
         return  # of VOC alone
     if not place.data.exists():
         synthvoc.generate(place.data)
     folder, name = place.run / ours.net, ours.config.partition(':')[2]
+    if (folder / 'config.json').exists():
+        _run(read_config(folder), folder, segmentation.SPLITS[ours.split][0])
+        return
     if ours.config.startswith('deeplab'):
+        if not _masks_to_learn(place).is_dir():
+            _train_masks(Masks('adaptive', 'train', {}, 'eps:coco' if name == 'coco' else 'eps:voc12'), place)
         config = deeplab.get_config('synthvoc' if synthetic else name)
         config.pseudo_masks = str(_masks_to_learn(place))
     else:
         config = eps.get_config('synthvoc' if synthetic else name)
         config.selection = ours.net
+        if ours.net == 'predefined':
+            small = tuple(synthave.category_name(k) for k in range(synthave.Settings().categories)[-2:])  # mostly, in SynthVOC
+            config.background_classes = small if synthetic else segmentation.BACKGROUND
     config.data.root = str(place.data)
     _run(config, folder, segmentation.SPLITS[ours.split][0])
 
@@ -70,5 +78,7 @@ def _run(config: ConfigDict, folder: pathlib.Path, split: str) -> None:
         masks.run(config, folder)
         return
     splits = eps_training.open_images(config)
+    if split not in splits:  # as VOC's test part, whose masks are not published
+        return
     model, variables = eps_training.trained(config, folder, len(splits[split].categories))
     masks.write_labels(config, model, variables, splits[split], folder / 'masks' / split)

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from configs import scam_coarse, stanet
+from configs import deeplab, eps, scam_coarse, stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave, synthvoc
 from stanet_jax.evaluation import evaluate, metrics
@@ -19,8 +19,8 @@ from stanet_jax.evaluation.fixations import Video
 from stanet_jax.evaluation.results import SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import write_scores
 from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier
-from stanet_jax.tables import jobs, scores, show
-from stanet_jax.tables.paper import Method, Student
+from stanet_jax.tables import jobs, scores, segmentation, show, training
+from stanet_jax.tables.paper import Method, Student, Table
 from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.training import checkpoint
 from stanet_jax.workdir import open_workdir
@@ -218,6 +218,48 @@ def test_what_fails_says_why_and_the_rest_goes_on(place, tmp_path):
         path.write_bytes(b'no image')
     page = show.show('tpami', 8, broken, False, 'stanet tables')
     assert 'ScoCAM at 0.7: not scored: score_cam: no video could be scored; the first one: ' in page and 'img_00009.jpg' in page
+
+
+def test_which_runs_hold_the_students(tmp_path):
+    def runs_of(map_, **nets):
+        run = tmp_path / '_'.join(map(str, nets))
+        for name, of in nets.items():
+            (run / name).mkdir(parents=True, exist_ok=True)
+            (run / name / 'config.json').write_text(json.dumps({'nets': of}))
+        job = jobs.job_of(Student(map_), Place(tmp_path, run, tmp_path, tmp_path))
+        return [path.name for path in job.inputs], [path.name for path in job.missing()]
+
+    assert runs_of('STA', sta=['STA']) == (['sta'], [])
+    assert runs_of('final', sta=['STA']) == (['sta', 'sta_plus'], ['sta_plus'])  # STANet alone
+    assert runs_of('final', sta_plus=['STA', 'STA_short', 'STA_long']) == (['sta_plus'], [])
+    (tmp_path / 'other').mkdir()
+    assert runs_of('STA', sta=['STA'], sta_plus=['STA_short', 'STA_long']) == (['sta', 'sta_plus'], [])  # the papers' recipes
+
+
+@pytest.mark.thorough
+def test_a_table_trains_eps(tmp_path):
+    root, run = tmp_path / 'voc', tmp_path / 'run'
+    synthvoc.generate(root, synthave.Settings(train=8, validation=2, test=0, side=SIDE, categories=3), workers=1)
+    for name, module in (('adaptive', eps), ('adaptive/deeplab', deeplab)):  # begun as small ones
+        config = module.get_config()
+        config.data.update({'root': str(root), 'side': SIDE, 'long_side': (40, 56)})
+        config.batch, config.held_out, config.masks.canvas, config.epochs[config.nets[0]] = 4, 2, SIDE, 1.0
+        if name != 'adaptive':
+            config.pseudo_masks = str(run / 'adaptive' / 'masks' / 'train')
+        open_workdir(config, run / name)
+    place = Place(root, run, tmp_path / 'ablations', tmp_path / 'kept')
+    few = Table('few', {'mIoU': 'mIoU', 'val': 'val'}, (find(3, 'adaptive'), find(5, 'DeepLab of SynthVOC, on the masks of EPS')))
+    training.train(few, place)
+    for row in few.rows:
+        segmentation.score(row.ours, place)
+        assert all(0 < value < 100 for value in segmentation.find(row.ours, place).scores.values())
+    made = [path.stat().st_mtime_ns for path in sorted(run.glob('**/variables'))]
+    training.train(few, place)
+    assert made == [path.stat().st_mtime_ns for path in sorted(run.glob('**/variables'))] and len(made) == 2
+
+
+def find(number, name):
+    return next(row for row in show.find_table('eps', number).rows if row.name == name)
 
 
 def test_damaged_scores_are_named(place):
