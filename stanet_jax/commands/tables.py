@@ -51,9 +51,10 @@ def main() -> None:
     papers = [PAPER.value] if PAPER.value else list(PAPERS)
 
     def place_of(paper: str) -> Place:
-        segmentation = paper == 'eps'
-        run = pathlib.Path(RUN.value or ('runs/experiment-eps/seed0' if segmentation else 'runs/stanet'))
-        data = DATA.value or run_data(run / 'adaptive' if segmentation else run, 'data/synthvoc' if segmentation else 'data/synthave')
+        defaults = ('runs/experiment-eps/seed0', 'data/synthvoc') if paper == 'eps' else ('runs/stanet', 'data/synthave')
+        asked = paper != 'eps' or PAPER.value == 'eps'  # where all papers are listed, --run and --data are STANet's
+        run = pathlib.Path(asked and RUN.value or defaults[0])
+        data = asked and DATA.value or run_data(run / 'adaptive' if paper == 'eps' else run, defaults[1])
         return Place(pathlib.Path(data), run, pathlib.Path(ABLATIONS.value), pathlib.Path(WORKDIR.value), tuple(SETS.value), SAMPLES.value,
                      EVERY.value, VIDEOS.value)
 

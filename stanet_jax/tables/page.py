@@ -63,7 +63,7 @@ def absent_lines(rows: Sequence[Row], commands: Mapping[str, str], failed: Mappi
         else:
             reason = f'not scored: {failed[row.name]}' if row.name in failed else f'not run yet: `{commands[row.name]}`'
         reasons.setdefault(reason, []).append(row.name)
-    return [f'- {", ".join(names)}: {reason}' for reason, names in reasons.items()]
+    return [f'- {"; ".join(names)}: {reason}' for reason, names in reasons.items()]
 
 
 def set_line(of: VideoSet, found: Sequence[Found], place: Place, paper: str) -> str:

@@ -146,7 +146,7 @@ def _listed(paper: str, number: int, place: Place) -> list[str]:
     lines.append(f'  there: {len(there)} of {len(table.rows) - len(unknown)} rows that can be had' + (
         f'; they took {seconds / 60:.1f} minutes' if there else ''))
     texts = {'scored by the table\'s command': ready, 'missing': missing, 'cannot be had': unknown}
-    return lines + [f'  {text}: {", ".join(names)}' for text, names in texts.items() if names]
+    return lines + [f'  {text}: {"; ".join(names)}' for text, names in texts.items() if names]
 
 
 def _state(paper: str, number: int, table: Table, place: Place) -> tuple[list[str], list[str], list[str], float]:

@@ -252,7 +252,7 @@ def test_a_table_trains_what_it_lacks(whole, world, tmp_path):
     command = [sys.executable, '-m', 'stanet_jax', 'tables', '--paper=tpami', '--table=2', f'--data={world}', f'--run={whole[0]}',
                f'--ablations={tmp_path / "ablations"}', f'--workdir={tmp_path / "kept"}']
     without = run(command)
-    assert without.returncode == 0 and 'coarse CAM_sta, coarse SCAM, fine SCAM: not run yet: `stanet tables' in without.stdout
+    assert without.returncode == 0 and 'coarse CAM_sta; coarse SCAM; fine SCAM: not run yet: `stanet tables' in without.stdout
     for said in ('cam: 96 maps made', 'variants/fine/student: done already'):
         done = run([*command, '--train'])
         assert done.returncode == 0 and said in done.stdout, done.stderr

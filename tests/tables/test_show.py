@@ -74,13 +74,13 @@ def test_thresholds_are_scored_once_and_kept(place, tmp_path, capsys, monkeypatc
         expected = ['-' if of[metric] is None else f'{of[metric]:.3f}' for metric in ('auc_judd', 'cc', 'nss')]
         assert line_of(page, f'LCAM at {level}')[1:4] == expected
     assert line_of(page, 'WSSA at 0.3')[1:4] == ['-'] * 3 and line_of(page, 'WSSA at 0.3')[-3:] == ['0.799', '0.285', '1.339']
-    assert '- WSSA at 0, WSSA at 0.3' in page and ': cannot be had: a trained net of its own authors' in page
+    assert '- WSSA at 0; WSSA at 0.3' in page and ': cannot be had: a trained net of its own authors' in page
     assert '2 videos, 8 frames, every frame from number 9 on' in page and 'encoders tiny, tiny_audio, which are not the papers\'' in page
 
     monkeypatch.setattr(scores, 'score', lambda *args: pytest.fail('scored again'))
     assert show.show('tpami', 8, place, False, 'stanet tables') == page
     listed = show.list_tables(['tpami'], 8, place)
-    assert 'there: 12 of 12 rows that can be had; they took' in listed and 'cannot be had: WSSA at 0,' in listed
+    assert 'there: 12 of 12 rows that can be had; they took' in listed and 'cannot be had: WSSA at 0;' in listed
 
 
 def test_a_row_is_what_evaluation_says(place, tmp_path):
@@ -138,7 +138,7 @@ def test_lines_of_table_1(place):
     page = show.show('tpami', 1, place, False, 'stanet tables')
     assert line_of(page, '1, CAM of S, coarse')[1] != '-' and line_of(page, '25, SCAM+')[1:6] == ['-'] * 5
     command = f'stanet tables --paper=tpami --table=1 --data={place.data} --run={place.run} --ablations={place.ablations} --train'
-    assert f'24, SCAM\', 25, SCAM+: not run yet: `{command}`' in page
+    assert f'24, SCAM\'; 25, SCAM+: not run yet: `{command}`' in page
     assert 'maps:' not in page
     folder = place.run / 'scores'
     folder.mkdir(exist_ok=True)
@@ -152,14 +152,14 @@ def test_lines_of_table_1(place):
     finally:
         (folder / 'scores.json').unlink()
     listed = show.list_tables(['tpami'], 1, place)
-    assert 'there: 1 of 25 rows' in listed and 'missing: 2, CAM of SA, coarse' in listed
+    assert 'there: 1 of 25 rows' in listed and 'missing: 2, CAM of SA, coarse; 3, ' in listed
 
 
 def test_without_a_run_the_rest_is_named(place, tmp_path):
     bare = dataclasses.replace(place, run=tmp_path / 'none')
     listed = show.list_tables(['tpami', 'cvpr'], None, bare)
-    assert 'scored by the table\'s command: ITTI, GBVS, spectral residual, Gaussian at the centre' in listed
-    assert 'missing: CAM, GradCAM' in listed and 'cannot be had: STANet+, ACLNet, SalGAN, DeepNet' in listed
+    assert 'scored by the table\'s command: ITTI; GBVS; spectral residual; Gaussian at the centre' in listed
+    assert 'missing: CAM; GradCAM' in listed and 'cannot be had: STANet+; ACLNet; SalGAN; DeepNet' in listed
     nowhere = dataclasses.replace(bare, data=tmp_path / 'nowhere')
     assert 'no data: ' in show.list_tables(['tpami'], 7, nowhere)
     with pytest.raises(InputError, match='nowhere: holds no annotations'):
@@ -281,5 +281,8 @@ def test_the_command(made, tmp_path):
                         (['--paper=eps', '--table=3', '--every=0'], '--every=0')):
         done = run(stanet_tables, *flags)
         assert done.returncode == 1 and done.stderr.startswith('error: ') and says in done.stderr and done.stderr.count('\n') == 1
+    done = run(stanet_tables, '--list', f'--run={made / "run"}')
+    assert done.returncode == 0 and f'data {made / "world"}, run {made / "run"}' in done.stdout, done.stderr
+    assert 'data data/synthvoc, run runs/experiment-eps/seed0' in done.stdout and not any(tmp_path.iterdir())
     done = run(('benchmarks.tables',), '--paper=tpami', '--table=9', f'--run={made / "run"}')
     assert done.returncode == 0 and done.stdout.startswith('# TPAMI Table 9: All trained on 168 clips'), done.stderr
