@@ -9,109 +9,41 @@
 A variant that is done is skipped and one that was interrupted goes on, so that the command may be repeated until all is done.
 """
 import argparse
-import functools
 import json
 import pathlib
 import platform
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from configs.ablations import begin_from, cam_sta, fusions, reasoning, refine, sa_fuse
+from configs.ablations import fusions, reasoning, refine, sa_fuse
 from stanet_jax import InputError
-from stanet_jax.evaluation import fixations, protocols, scoring
-from stanet_jax.evaluation.map_sources import open_map_folders, student_maps
-from stanet_jax.evaluation.results import SetResults
-from stanet_jax.evaluation.tables import COLUMNS, write_scores
-from stanet_jax.inference import predictor
-from stanet_jax.models import blenders, cgcn
-from stanet_jax.pipeline import run as pipeline
-from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS
+from stanet_jax.evaluation.tables import COLUMNS
+from stanet_jax.pipeline.table import STUDENT_ROWS
+from stanet_jax.tables.ablations import TABLES, folder_of, run, seconds_of, settings
+from stanet_jax.tables.operations import operation_table
+from stanet_jax.tables.tpami import paper_figures
 from stanet_jax.workdir import open_workdir, read_config, replace_text
 
-TABLES = {2: cam_sta, 3: sa_fuse, 4: refine, 5: reasoning, 6: fusions}
 NEEDED = ('config.json', 'coarse/accuracy.json', 'pseudo_gt/coarse/config.json', 'sta_plus/config.json', 'scores/scores.json')
 METRICS = ('auc_judd', 'sim', 'shuffled_auc', 'cc', 'nss')
 
-# What the paper measured on AVAD, {table: {variant: (CC, NSS)}}; the first of a table is what the others are compared to.
-DEFAULT = .467, 2.156
-PAPER = {2: {'SCAM': (.345, 1.364), 'STA': (.293, 1.273)},
-         3: {'gate': DEFAULT, 'add': (.438, 1.880), 'multiply': (.442, 1.915), 'concatenate': (.459, 1.944), 'bilinear': (.428, 1.825)},
-         4: {'0.8_0.6': DEFAULT, 'none': (.436, 1.857), '0.8_0.4': (.426, 1.671), '0.8_0.8': (.393, 1.802), '0.9_0.6': (.421, 1.790),
-             '0.7_0.6': (.425, 1.699)},
-         5: {'m3': DEFAULT, 'none': (.338, 1.519), 'm2': (.442, 1.980), 'm4': (.451, 1.981), 'm5': (.439, 1.967), 'n1': (.432, 1.965),
-             'n2': DEFAULT, 'n3': (.424, 1.946), 'n4': (.415, 1.863), 'gru': (.441, 1.983), 'transformer': (.464, 2.157)},
-         6: {'final': (.490, 2.318), 'STA': (.438, 2.018), 'STA_short': (.465, 2.151), 'STA_long': (.469, 2.159), 'product': (.507, 2.500)}}
+# The paper's row of each variant where its name is another one; the first of a table is what the others are compared to.
+ROWS = {2: {'SCAM': 'coarse SCAM', 'STA': 'coarse CAM_sta'}, 3: dict.fromkeys(('gate', *sa_fuse.VARIANTS)),
+        4: dict.fromkeys(('0.8_0.6', *refine.VARIANTS)),
+        5: {'m3': '', **dict.fromkeys(reasoning.VARIANTS), 'gru': 'rnn', 'transformer': 'B',
+            **{f'transformer_{version}': version for version in 'ACD'}, **{f'transformer_{n}': f'{n} blocks' for n in (2, 4, 5)}},
+        6: dict.fromkeys(('final', *fusions.VARIANTS))}
+# What the paper measured on AVAD, {table: {variant: (CC, NSS)}}.
+PAPER = {table: {variant: (figures['cc'], figures['nss']) for variant, row in rows.items()
+                 for figures in [paper_figures(table, row or variant)]} for table, rows in ROWS.items()}
 
 CAMS = ' Scores are those of coarse maps; `right` is the share of test frames whose best class is the tag.'
 STUDENTS = ' Scores are those of STA+ short / STA+ long.'
 
-# Whose operations are counted, and how many the paper gives.
-BLENDERS = {'C-GCN, one step': ({'name': 'cgcn', 'steps': 1}, 189_923_328), 'C-GCN, m = 3': (dict(blenders.DEFAULT), None),
-            'GRU': ({'name': 'gru'}, 347_504_640),
-            'Transformer, 3 blocks of 1 head': ({'name': 'transformer', 'blocks': 3, 'heads': 1}, 1_071_673_344),
-            'no reasoning': ({'name': 'concatenate'}, None)}
-
-
 # ---------------------------------------------------------------------------------------------------------------- variants
-
-
-def settings(table, variant, base):
-    """The config of a variant, that of the base run's stage with the variant's changes; and whether the base run has trained the same."""
-    module = TABLES[table]
-    config, given = (read_config(base / module.STAGE) for _ in range(2))
-    module.vary(config, variant)
-    if module.STAGE == 'coarse':
-        begin_from(config, base / 'coarse')
-    differs = [field for field in given if field not in ('nets', 'start_from') and config[field] != given[field]]
-    return config, set(config.nets) <= set(given.nets) and not differs
-
-
-def folder_of(table, variant, workdir):
-    """The folder of a variant's run."""
-    return workdir / pathlib.Path(TABLES[table].__file__).stem / variant
-
-
-def run(table, variant, base, workdir):
-    """Trains and scores a variant, unless the base run has done so or it is done."""
-    (config, known), folder = settings(table, variant, base), folder_of(table, variant, workdir)
-    if known and config.task == 'student':
-        return
-    if not known:
-        open_workdir(config, folder)
-
-    def stage():
-        if not known:
-            STAGES[TABLES[table].STAGE].run(config, folder)
-        score(config, base / TABLES[table].STAGE if known else folder, folder, base)
-    pipeline.once(workdir, str(folder.relative_to(workdir)), stage)
-
-
-def score(config, nets, folder, base):
-    """Scores students, or classifiers' class activation maps, on the test split under the protocol `stavis`; writes `scores.json`.
-
-    Args:
-        config: of the variant; its `nets`, `task` and `data` are read.
-        nets: folder of the run of these nets.
-        folder: where `scores.json` is written.
-        base: folder of the pipeline's run, whose settings the maps are made with.
-    """
-    rules, rows = protocols.PROTOCOLS['stavis'], {}
-    name, videos, mismatched = fixations.open_set(config.data.root, '')
-    for net in config.nets:
-        if config.task == 'student':
-            maps = student_maps(predictor.Predictor(nets / net), videos)
-            rows |= scoring.score_all(maps, videos, rules, net)
-            continue
-        how = read_config(base / 'pseudo_gt' / 'coarse')
-        how.update({'nets': str(nets), 'sources': [net], 'fusion': 'average', 'splits': ['test']})
-        STAGES['pseudo_gt/coarse'].run(how, folder / 'cam')
-        maps, scored, lines = open_map_folders({net: folder / 'cam' / 'test'}, videos)
-        rows, mismatched = rows | scoring.score_all(maps, scored, rules, net), mismatched + lines
-    write_scores(folder / 'scores.json', SetResults('stavis', name, config.data.root, str(nets), mismatched, rows))
 
 
 def gather(table, base, workdir):
@@ -135,47 +67,6 @@ def gather(table, base, workdir):
             accuracy = {kind: of['frames'] for kind, of in nets[config.nets[0]].items()}
         result[variant] = rows, accuracy, 'base run' if known else '-' if took is None else f'{took / 60:.1f}'
     return {variant: result[variant] for variant in PAPER[table]}
-
-
-def seconds_of(workdir):
-    """The seconds that each finished variant took, by its folder."""
-    path = workdir / 'stages.json'
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-# -------------------------------------------------------------------------------------------------------------- operations
-
-
-def operations(blender, nodes=3, side=32, channels=28):
-    """The number of parameters of a blender, and of floating-point operations of a forward pass for one example, as XLA counts them.
-
-    XLA counts the body of a loop once; for C-GCN's loops, over nodes and blocks of queries, the count is corrected here.
-    """
-    net, shape = blenders.create(**blender), jax.ShapeDtypeStruct((1, nodes, side, side, channels), jnp.float32)
-    variables = jax.eval_shape(net.init, jax.random.key(0), shape)
-    count = flops(net.apply, variables, shape)
-    if blender['name'] == 'cgcn':
-        flat = jax.ShapeDtypeStruct((1, nodes, side**2, channels), jnp.float32)
-        one = jax.ShapeDtypeStruct((1, 1, *flat.shape[2:]), jnp.float32)  # a node's queries in one block
-        whole = nodes * flops(functools.partial(cgcn.messages, block=side**2), one, flat, flat)
-        count += net.steps * (whole - flops(cgcn.messages, flat, flat, flat))
-    return sum(x.size for x in jax.tree.leaves(variables)), count
-
-
-def flops(function, *shapes):
-    """The floating-point operations of a function as compiled for a CPU; on other devices, products by libraries would not be counted."""
-    with jax.default_device(jax.local_devices(backend='cpu')[0]):
-        return jax.jit(function).lower(*shapes).compile().cost_analysis()['flops']
-
-
-def operation_table():
-    """The lines of a Markdown table of every blender's parameters and operations."""
-    lines = ['| blender | parameters | operations | of C-GCN, one step | paper |', '|---|---|---|---|---|']
-    counts = {name: operations(blender) for name, (blender, _) in BLENDERS.items()}
-    for name, (parameters, count) in counts.items():
-        share, paper = count / counts['C-GCN, one step'][1], BLENDERS[name][1]
-        lines.append(f'| {name} | {parameters:,} | {count / 1e6:,.1f} M | {share:.2f} | {f"{paper / 1e6:,.1f} M" if paper else ""} |')
-    return lines
 
 
 # -------------------------------------------------------------------------------------------------------------------- page
@@ -250,8 +141,7 @@ def section(table, found, counts):
     lines = ['', f'## Table {table}', '', f'{doc} See `configs/ablations/{path.name}`.{about}', '', *score_table(table, found), '',
              *orders(table, found)]
     if table == 5:
-        lines += ['', 'Operations forward for one target at the paper\'s size, three nodes of 32 x 32 places and 28 channels, as XLA '
-                  'counts them: a product and a sum are two, exponentials are left out. How the paper counts is not known.', '', *counts]
+        lines += ['', *counts]
     return lines
 
 

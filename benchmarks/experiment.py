@@ -28,12 +28,13 @@ from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import report, run
 from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, VARIANTS
 from stanet_jax.stages.students import STUDENTS
+from stanet_jax.tables.tpami import paper_figures
 from stanet_jax.workdir import replace_text
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 # What the TPAMI paper measured on AVAD (Table 6): CC, NSS. Another data set; printed for the order alone.
-PAPER = {'STA': (.438, 2.018), 'STA+ short': (.465, 2.151), 'STA+ long': (.469, 2.159), 'product fusion': (.507, 2.500),
-         'final fusion': (.490, 2.318)}
+PAPER = {STUDENT_ROWS[key]: (figures['cc'], figures['nss']) for key in ('STA', 'STA_short', 'STA_long', 'product', 'final')
+         for figures in [paper_figures(6, key)]}
 
 
 def score_table(found):

@@ -7,21 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from stanet_jax.evaluation.tables import COLUMNS
+from stanet_jax.evaluation.tables import COLUMNS, PAPER_METRICS
 from stanet_jax.pipeline.table import VARIANTS
+from stanet_jax.tables.tpami import paper_figures
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim')
 # What the paper has on AVAD, by line: AUC-J, SIM, s-AUC, CC, NSS.
-PAPER = {
-    1: (.774, .202, .545, .261, 1.269), 2: (.785, .223, .536, .269, 1.292), 3: (.780, .214, .542, .277, 1.276),
-    4: (.786, .219, .538, .297, 1.312), 5: (.801, .256, .554, .345, 1.364), 6: (.834, .291, .574, .376, 1.528),
-    7: (.843, .289, .571, .372, 1.581), 8: (.845, .304, .564, .384, 1.622), 9: (.864, .330, .571, .421, 1.833),
-    10: (.845, .303, .573, .399, 1.797), 11: (.873, .334, .580, .438, 2.018), 12: (.807, .233, .546, .304, 1.435),
-    13: (.829, .277, .554, .372, 1.556), 14: (.839, .268, .565, .379, 1.568), 15: (.833, .280, .559, .374, 1.550),
-    16: (.835, .271, .556, .377, 1.574), 17: (.836, .272, .550, .373, 1.569), 18: (.841, .269, .561, .368, 1.553),
-    19: (.838, .293, .562, .381, 1.561), 20: (.831, .284, .558, .382, 1.585), 21: (.856, .312, .564, .436, 1.857),
-    22: (.875, .329, .587, .461, 1.893), 23: (.864, .319, .585, .432, 1.903), 24: (.886, .336, .596, .467, 2.156),
-    25: (.887, .361, .595, .490, 2.318)}
+PAPER = {line: tuple(paper_figures(1, str(line))[metric] for metric in PAPER_METRICS) for line in range(1, 26)}
 # The orders that Sec. 6.2 and 7.3.5 find: (what, the line above, the line below).
 ORDERS = (
     *(('fine over coarse', *lines) for lines in ((6, 1), (7, 2), (8, 3), (10, 4), (11, 5))),

@@ -11,6 +11,13 @@
 
     stanet run --config=stanet:paper --config.data.root=AVE_Dataset --workdir=runs/paper
         AVE as TPAMI has it; `:cvpr` is STANet as in 2021, `:release` the authors' code. Not run yet.
+
+    stanet run --config=stanet:vggsound --config.data.root=VGGSound --workdir=runs/vggsound
+        `:paper` on VGGSound in the place of AVE, the last row of STANet+ in TPAMI Table 7. Not run yet.
+
+    stanet run --config=stanet:own_videos --workdir=runs/own_videos
+        `:paper` on videos of the fixation sets with tags, as TPAMI Table 9: `stanet data tagged` makes them. Not run yet; the paper's
+        168 clips and their tags are not published.
 """
 from ml_collections import ConfigDict
 
@@ -20,7 +27,8 @@ STAGES = {'coarse': scam_coarse, 'switch': audio_switch, 'pseudo_gt': pseudo_gt,
 
 
 def get_config(recipe='synthave'):
-    of = choose({**{name: name for name in ('synthave', 'real', 'paper', 'cvpr', 'release')}, 'demo': 'synthave'}, recipe)
+    of = choose({**{name: name for name in ('synthave', 'real', 'paper', 'cvpr', 'release')}, 'demo': 'synthave', 'vggsound': 'paper',
+                 'own_videos': 'paper'}, recipe)
     config = ConfigDict({stage: module.get_config(of) for stage, module in STAGES.items() if of != 'cvpr' or stage != 'sta_plus'})
     config.task, config.recipe, config.seed = 'pipeline', recipe, 0
     config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for what each has for itself
@@ -30,6 +38,10 @@ def get_config(recipe='synthave'):
     config.judge = sta.get_config(of)  # the student that is trained on each of these lines' maps
     if of == 'synthave':
         config.judge.epochs = {'STA': 0.6}
+    if recipe == 'vggsound':
+        config.data.update({'name': 'vggsound', 'root': 'VGGSound', 'train_on': 'train'})
+    if recipe == 'own_videos':
+        config.data.update({'name': 'folders', 'root': 'data/own_videos'})
     if recipe == 'demo':
         config.data.root = 'data/demo'
         config.variants = ('coarse_S',)

@@ -32,12 +32,14 @@ COMMANDS = {
     'pack': 'packs trained students into a small folder',
     'run': 'every stage after the other, and a report',
     'report': "writes a finished run's report.html anew",
+    'tables': 'a table of the papers, their figures and ours side by side',
 }
 DATA = {
     'synthave': 'writes SynthAVE, a small audio-visual world with known gaze',
     'synthvoc': "writes frames of SynthAVE as a set for segmentation, in VOC's layout",
     'check': 'says what of a data set or of fixation sets is in a folder, and what will be skipped',
     'diem': 'makes a fixation set of the raw gaze of DIEM',
+    'tagged': "makes films of fixation sets' videos, with tags to train on",
 }
 CONFIGS = pathlib.Path(__file__).parent / 'configs'
 

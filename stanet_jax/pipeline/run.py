@@ -99,7 +99,8 @@ def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappin
         once(workdir, f'variants/{variant}/{stage}', functools.partial(STAGES[stage].run, config, own[stage]))
     student = read_from(of_pipeline(judge, configs['sta']), 'sta', {**folders, 'pseudo_gt/fine': own[maps_stage(variant)]})
     once(workdir, f'variants/{variant}/student', functools.partial(STAGES['sta'].run, student, root / variant / 'student'))
-    once(workdir, f'variants/{variant}/scores', functools.partial(score_judge, variant, configs['sta'].data.root, root / variant))
+    if configs['sta'].data.name == 'synthave':  # of others the fixations are not known
+        once(workdir, f'variants/{variant}/scores', functools.partial(score_judge, variant, configs['sta'].data.root, root / variant))
 
 
 def copy_net(trained: pathlib.Path, folder: pathlib.Path) -> None:

@@ -45,6 +45,54 @@ def test_gru_ends_at_the_node_itself(nodes):
         np.testing.assert_allclose(found[:, i], h, rtol=1e-4, atol=1e-5)
 
 
+def test_rnn_goes_over_the_nodes_both_ways(nodes):
+    params, found = applied('rnn', nodes)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def conv(x, kernel, bias):
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        h, w = x.shape[1:3]
+        return sum(padded[:, i:i + h, j:j + w] @ kernel[i, j] for i in range(3) for j in range(3)) + bias
+
+    expected = np.zeros(nodes.shape)
+    for way, order in (('forth', (0, 1, 2)), ('back', (2, 1, 0))):
+        h = c = np.zeros(nodes[:, 0].shape)
+        for k in order:
+            into, keep, out, new = np.split(conv(np.concatenate([nodes[:, k], h], axis=-1), **params[way]), 4, axis=-1)
+            c = sigmoid(keep) * c + sigmoid(into) * np.tanh(new)
+            h = sigmoid(out) * np.tanh(c)
+            expected[:, k] += h
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('sees, heads', [('all', 1), ('others', 1), ('all', 2), ('others', 3)])
+def test_transformers_blocks(nodes, sees, heads):
+    params, found = applied('transformer', nodes, blocks=2, heads=heads, sees=sees, width=7)
+    b, n, h, w, c = nodes.shape
+    x = (nodes + params['place']).reshape(b, n * h * w, c)
+    node = np.repeat(np.arange(n), h * w)
+    seen = np.full((len(node),) * 2, True) if sees == 'all' else node[:, None] != node
+
+    def norm(x, of):
+        mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
+        return (x - mean) / np.sqrt(var + 1e-6) * of['scale'] + of['bias']
+
+    for k in range(2):
+        y, of = norm(x, params[f'norm{k}a']), params[f'attention{k}']
+        q, key, v = (np.einsum('bpc,chd->bphd', y, of[name]['kernel']) + of[name]['bias'] for name in ('query', 'key', 'value'))
+        scores = np.where(seen, np.einsum('bphd,bqhd->bhpq', q, key) / np.sqrt(c / heads), -np.inf)
+        attention = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        attention /= attention.sum(axis=-1, keepdims=True)
+        x = x + np.einsum('bhpq,bqhd,hdc->bpc', attention, v, of['out']['kernel']) + of['out']['bias']
+        inner = norm(x, params[f'norm{k}b']) @ params[f'dense{k}a']['kernel'] + params[f'dense{k}a']['bias']
+        assert inner.shape[-1] == 7
+        gelu = inner / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
+        x = x + gelu @ params[f'dense{k}b']['kernel'] + params[f'dense{k}b']['bias']
+    np.testing.assert_allclose(found, x.reshape(nodes.shape), rtol=1e-3, atol=1e-4)
+
+
 def test_transformer_looks_at_all_places_of_all_nodes(nodes):
     net = blenders.create('transformer', blocks=2, heads=2)
     variables, apply = jax.jit(net.init)(jax.random.key(0), nodes), jax.jit(net.apply)
@@ -66,10 +114,12 @@ def test_only_the_wanted_nodes_come_back(nodes, name, wanted):
 
 
 def test_others_are_refused():
-    with pytest.raises(ValueError, match='Choose one of: cgcn, concatenate, gru, transformer'):
+    with pytest.raises(ValueError, match='Choose one of: cgcn, concatenate, gru, rnn, transformer'):
         blenders.create('mean')
     with pytest.raises(ValueError, match='blender gru: .*steps'):
         blenders.create('gru', steps=3)
+    with pytest.raises(ValueError, match="sees='none': must be all or others"):
+        blenders.create('transformer', sees='none').init(jax.random.key(0), np.zeros((1, 2, 2, 2, 4)))
 
 
 def test_sa_fusions():

@@ -247,6 +247,19 @@ def test_an_ablation(whole, tmp_path):
     assert page.count('`SCAM` over `STA` by') == 1 and '| C-GCN, one step | 1,624 | 740.3 M |' in page
 
 
+@pytest.mark.thorough
+def test_a_table_trains_what_it_lacks(whole, world, tmp_path):
+    command = [sys.executable, '-m', 'stanet_jax', 'tables', '--paper=tpami', '--table=2', f'--data={world}', f'--run={whole[0]}',
+               f'--ablations={tmp_path / "ablations"}', f'--workdir={tmp_path / "kept"}']
+    without = run(command)
+    assert without.returncode == 0 and 'coarse CAM_sta; coarse SCAM; fine SCAM: not run yet: `stanet tables' in without.stdout
+    for said in ('cam: 96 maps made', 'variants/fine/student: done already'):
+        done = run([*command, '--train'])
+        assert done.returncode == 0 and said in done.stdout, done.stderr
+    cells = {line.split(' | ')[0].strip('| '): line.split(' | ')[1] for line in done.stdout.splitlines() if line.startswith('| ')}
+    assert all(float(cells[row]) > 0 for row in ('coarse CAM_sta', 'coarse SCAM', 'fine SCAM')) and cells['fine CAM_sta'] == '-'
+
+
 def test_killed_while_it_makes_maps(whole, tmp_path):
     workdir, _ = whole
     coarse = workdir / 'pseudo_gt' / 'coarse'

@@ -1,0 +1,84 @@
+"""Trains what the rows of a table lack: the pipeline, lines of TPAMI Table 1, variants of configs/ablations, EPS and DeepLab."""
+import pathlib
+
+from ml_collections import ConfigDict
+
+from stanet_jax.configs import deeplab, eps, stanet
+from stanet_jax.data import synthave, synthvoc
+from stanet_jax.eps import masks
+from stanet_jax.eps import training as eps_training
+from stanet_jax.inference import CLASS_MAPS
+from stanet_jax.pipeline import run
+from stanet_jax.pipeline.table import stage_configs, stage_folders
+from stanet_jax.tables import ablations, segmentation
+from stanet_jax.tables.paper import Ablation, Line, Masks, Method, Student, Table
+from stanet_jax.tables.place import Place
+from stanet_jax.workdir import read_config
+
+
+def train(table: Table, place: Place) -> None:
+    """Trains whatever is not there of what a table's rows need; what is done is left, what was interrupted goes on."""
+    wanted = [row.ours for row in table.rows]
+    if any(isinstance(ours, Student | Line | Ablation) or isinstance(ours, Method) and ours.name in CLASS_MAPS for ours in wanted):
+        _train_pipeline(place)
+    for variant in dict.fromkeys(ours.variant for ours in wanted if isinstance(ours, Line)):
+        config = read_config(place.run)
+        run.run_variant(stage_configs(config), variant, stage_folders(place.run), config.judge, place.run)
+    for table_of, variant in dict.fromkeys((ours.table, ours.variant) for ours in wanted if isinstance(ours, Ablation)):
+        ablations.run(table_of, variant, place.run, place.ablations)
+    for ours in wanted:
+        if isinstance(ours, Masks) and segmentation.folder_of(ours, place) is None:
+            _train_masks(ours, place)
+
+
+def _train_pipeline(place: Place) -> None:
+    """Runs the pipeline in the run's folder: as it began, or by the embedded default on the data."""
+    config = read_config(place.run) if (place.run / 'config.json').exists() else stanet.get_config()
+    if not (place.run / 'config.json').exists():
+        config.data.root = str(place.data)
+    run.keep_compiled(place.run / 'compiled')
+    run.run(config, place.run)
+
+
+def _train_masks(ours: Masks, place: Place) -> None:
+    """Trains EPS or DeepLab and makes its masks: as its run began, or by its recipe; on SynthVOC, by the embedded default."""
+    synthetic = (place.data / 'settings.json').exists() or not place.data.exists()
+    if synthetic and ours.config not in ('eps:voc12', 'deeplab'):
+        return  # of VOC alone
+    if not place.data.exists():
+        synthvoc.generate(place.data)
+    folder, name = place.run / ours.net, ours.config.partition(':')[2]
+    if (folder / 'config.json').exists():
+        _run(read_config(folder), folder, segmentation.SPLITS[ours.split][0])
+        return
+    if ours.config.startswith('deeplab'):
+        if not _masks_to_learn(place).is_dir():
+            _train_masks(Masks('adaptive', 'train', {}, 'eps:coco' if name == 'coco' else 'eps:voc12'), place)
+        config = deeplab.get_config('synthvoc' if synthetic else name)
+        config.pseudo_masks = str(_masks_to_learn(place))
+    else:
+        config = eps.get_config('synthvoc' if synthetic else name)
+        config.selection = ours.net
+        if ours.net == 'predefined':
+            small = tuple(synthave.category_name(k) for k in range(synthave.Settings().categories)[-2:])  # mostly, in SynthVOC
+            config.background_classes = small if synthetic else segmentation.BACKGROUND
+    config.data.root = str(place.data)
+    _run(config, folder, segmentation.SPLITS[ours.split][0])
+
+
+def _masks_to_learn(place: Place) -> pathlib.Path:
+    """The folder of EPS's masks of what it was trained on."""
+    found = [place.run / 'adaptive' / 'masks' / name for name in ('train_aug', 'train')]
+    return next((folder for folder in found if folder.is_dir()), found[-1])
+
+
+def _run(config: ConfigDict, folder: pathlib.Path, split: str) -> None:
+    eps_training.train(config, folder)
+    if config.task == 'eps':
+        masks.run(config, folder)
+        return
+    splits = eps_training.open_images(config)
+    if split not in splits:  # as VOC's test part, whose masks are not published
+        return
+    model, variables = eps_training.trained(config, folder, len(splits[split].categories))
+    masks.write_labels(config, model, variables, splits[split], folder / 'masks' / split)
