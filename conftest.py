@@ -1,16 +1,16 @@
 """Lets tests import `configs` and `benchmarks` from the root, compile quickly rather than well, and once, and checks signatures."""
 import os
-import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true ' + os.environ.get('XLA_FLAGS', '')
-if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # of the whole session: workers and the scripts that they start inherit it
-    cache = tempfile.TemporaryDirectory(prefix='jax_cache')
-    os.environ['JAX_COMPILATION_CACHE_DIR'] = cache.name
-    os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
 from absl import flags  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
+
+from stanet_jax import cache  # noqa: E402
+
+cache.keep_compiled()  # in the user's cache, as commands do: workers and the scripts that they start share it, and the next run, too
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 import tests.signatures  # noqa: E402, F401 - the hook takes it by its name
 

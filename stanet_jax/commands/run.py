@@ -11,7 +11,6 @@ REQUIRED = ('config',)
 
 
 def main() -> None:
-    """Runs the pipeline, with compiled programs kept in the run's folder."""
+    """Runs the pipeline."""
     from stanet_jax.pipeline import run
-    run.keep_compiled(f'{WORKDIR.value}/compiled')
     run.run(CONFIG.value, WORKDIR.value)

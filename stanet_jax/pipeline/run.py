@@ -222,9 +222,3 @@ def score_judge(variant: str, root: str, folder: pathlib.Path) -> None:
     rows = scoring.score_all(student_maps(predictor.Predictor(folder / 'student'), videos), videos, protocols.PROTOCOLS['stavis'], variant)
     (folder / 'scores').mkdir(exist_ok=True)
     write_scores(folder / 'scores' / 'scores.json', SetResults('stavis', name, root, str(folder / 'student'), missing, rows))
-
-
-def keep_compiled(folder: str | os.PathLike) -> None:
-    """Keeps compiled programs in a folder, as many nets share their shapes; JAX_COMPILATION_CACHE_DIR has precedence where it is set."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder).absolute()))

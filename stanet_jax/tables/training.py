@@ -36,7 +36,6 @@ def _train_pipeline(place: Place) -> None:
     config = read_config(place.run) if (place.run / 'config.json').exists() else stanet.get_config()
     if not (place.run / 'config.json').exists():
         config.data.root = str(place.data)
-    run.keep_compiled(place.run / 'compiled')
     run.run(config, place.run)
 
 

@@ -13,6 +13,7 @@ import tqdm
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
+from stanet_jax.cache import cache_folder, user_cache
 from stanet_jax.weights.convert import load
 from stanet_jax.weights.packed import load_file, save_file
 
@@ -53,15 +54,6 @@ SOURCES = {
 KEPT = ('pip', 'fetched')  # what configs may say in place of a folder of weights
 
 
-def cache_folder() -> pathlib.Path:
-    """The folder of fetched weights: $STANET_CACHE, or stanet_jax in the user's cache."""
-    return pathlib.Path(os.environ.get('STANET_CACHE') or _user_cache() / 'stanet_jax')
-
-
-def _user_cache() -> pathlib.Path:
-    return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-
-
 def source_of(encoder: str) -> str:
     """The name of the first source of an encoder; InputError where there is none."""
     for name, source in SOURCES.items():
@@ -85,7 +77,7 @@ def package_file(source: Source) -> pathlib.Path | None:
 
 def hub_file(source: Source) -> pathlib.Path | None:
     """The publisher's file in the folder where torch.hub keeps what it downloads; None where it is not there."""
-    home = pathlib.Path(os.environ.get('TORCH_HOME') or _user_cache() / 'torch')
+    home = pathlib.Path(os.environ.get('TORCH_HOME') or user_cache() / 'torch')
     file = home / 'hub' / 'checkpoints' / source.url.rsplit('/', 1)[-1]
     return file if source.url and file.is_file() else None
 

@@ -1,0 +1,56 @@
+"""What commands keep in the user's cache: compiled programs, no more than a limit, and of this kind of processor."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from stanet_jax import cache
+
+ROOT = pathlib.Path(__file__).parents[1]
+COMPILE = '''
+from stanet_jax import cache
+cache.keep_compiled()
+import jax, jax.numpy as jnp
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
+jax.jit(lambda x: jnp.sin(x) @ x.T)(jnp.ones((3, 4)))
+print('/jax/compilation_cache/cache_hits' in events)
+'''
+
+
+@pytest.fixture
+def without(monkeypatch, tmp_path):
+    """No cache that is chosen already, and ours in an empty folder."""
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+    monkeypatch.setenv('STANET_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+def test_another_process_compiles_nothing_again(without):
+    found = [subprocess.run([sys.executable, '-c', COMPILE], cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [done.stdout for done in found] == ['False\n', 'True\n'] and not any(done.stderr for done in found)
+    assert list((without / 'compiled' / cache.processor()).iterdir())
+
+
+def test_the_oldest_make_room(tmp_path):
+    for k in range(5):
+        (tmp_path / f'{k}').write_bytes(bytes(100))
+        os.utime(tmp_path / f'{k}', (1000 - k, 1000 - k))
+    cache.shrink(tmp_path, 250)
+    assert sorted(os.listdir(tmp_path)) == ['0', '1']
+    cache.shrink(tmp_path, 250)
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_chosen_cache_stays_and_none_is_no_error(without, monkeypatch):
+    monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', 'mine')
+    cache.keep_compiled()
+    assert os.environ['JAX_COMPILATION_CACHE_DIR'] == 'mine' and not without.exists()
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+    without.parent.joinpath('file').write_text('')
+    monkeypatch.setenv('STANET_CACHE', str(without.parent / 'file' / 'cache'))
+    cache.keep_compiled()
+    assert 'JAX_COMPILATION_CACHE_DIR' not in os.environ
