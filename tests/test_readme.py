@@ -3,27 +3,22 @@ import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import nbclient
 import nbformat
 import pytest
 
+from tests import forked
 from tests.inference.test_predictor import make_run
 from tests.inference.test_videos import write
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text()
 COMMANDS = sorted(set(re.findall(r'(?<=[`\n])(?:\.venv/bin/)?stanet ([a-z]+ [^`\n]*--[^`\n]*)', README)))
-# Reads a command's flags and its config, and does nothing.
+# Lets a command read its flags and its config, and do nothing.
 PARSE = '''
-import importlib, sys
-from stanet_jax import cli
-word, *rest = sys.argv[1:]
-command = importlib.import_module(f'stanet_jax.commands.{word}' + (f'.{rest[0]}' if word == 'data' else ''))
-command.main = lambda *words: print('parsed')
-cli.main(sys.argv[1:])
+import importlib
+importlib.import_module('stanet_jax.commands.{}').main = lambda *words: print('parsed')
 '''
 
 
@@ -34,7 +29,8 @@ def test_there_are_commands():
 @pytest.mark.parametrize('command', COMMANDS)
 def test_a_command_has_the_flags_that_it_is_given(command, tmp_path):
     words = [word.strip('\'"') for word in command.split() if not word.startswith(('--coordinator', '--process'))]
-    done = subprocess.run([sys.executable, '-c', PARSE, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    module = '.'.join(words[:2] if words[0] == 'data' else words[:1])
+    done = forked.stanet(*words, before=PARSE.format(module))
     assert done.returncode == 0 and done.stdout == 'parsed\n', done.stderr
 
 

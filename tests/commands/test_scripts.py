@@ -14,6 +14,7 @@ import pytest
 
 from stanet_jax.data import ave, preparation, synthave
 from stanet_jax.training import checkpoint
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 MEDIA = ROOT.parent / 'shared' / 'media'
@@ -177,8 +178,8 @@ def mistakes(world, tmp_path):
 @pytest.mark.parametrize('names', ['bach', 'config.batch', 'configs/none.py', 'synthave, real, paper', 'get AVE_Dataset.zip',
                                    'stanet convert makes it', 'file/run: cannot be written', '--config'])
 def test_a_mistake_ends_in_one_line(world, tmp_path, names):
-    done = run([sys.executable, 'train.py', *mistakes(world, tmp_path)[names]])
-    assert done.returncode not in (0, None)
+    done = forked.stanet('train', *mistakes(world, tmp_path)[names])
+    assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1 and lines[0].startswith('error: ') and names in lines[0], done.stderr
 

@@ -10,6 +10,7 @@ import pytest
 
 import stanet_jax
 from stanet_jax import cli
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -60,7 +61,7 @@ def test_help_has_the_flags(command):
     (['report', '--workdir=nowhere'], 'nowhere/config.json: not a run'),
     (['data', 'synthave', '--out=x', '--train=many'], '--train=many')])
 def test_a_mistake_ends_in_one_line(tmp_path, arguments, says):
-    done = stanet(*arguments, folder=tmp_path)
+    done = forked.stanet(*arguments, folder=tmp_path)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith('error: ') and says in done.stderr and done.stderr.count('\n') == 1, done.stderr
     assert not any(tmp_path.iterdir())

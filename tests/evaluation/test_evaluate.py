@@ -25,6 +25,7 @@ from stanet_jax.evaluation.results import FailedVideo, SetResults, SetScores, Vi
 from stanet_jax.evaluation.tables import format_scores, write_scores
 from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.sound import audio_window, log_spectrogram
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
@@ -438,5 +439,5 @@ def test_wrong_flags_end_in_one_line(made, tmp_path):
                             '--method: not with --task=segmentation': ['--task=segmentation', '--method=centre', data, out],
                             'no video match the set': [maps, data, out],
                             'frmaes': ['--frmaes=1']}.items():
-        done = script(*arguments)
+        done = forked.stanet('evaluate', *arguments)
         assert done.returncode == 1 and text in done.stderr and len(done.stderr.strip().splitlines()) == 1, (text, done.stderr)
