@@ -15,6 +15,7 @@ that XLA plans, operations; with --run also the seconds of a step, and with --pe
 import argparse
 import functools
 import time
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +44,30 @@ def stages_of(recipe):
     return [stage for stage in STAGES if recipe != 'cvpr' or 'plus' not in stage]
 
 
-def step_of(stage, net, dtype, batch=0, recipe='paper', remat=False):
-    """The jitted update step `(state, batch, key)` of a net of the papers, the shapes of its state, and a batch of zeros.
-
-    The batch is padded to a multiple of the number of devices, as in a training.
-    """
+def config_of(stage, recipe='paper', dtype='auto', batch=0, remat=False):
+    """The config of a stage of a recipe, to compute in a type, with another batch, or with rematerialisation."""
     config = STAGES[stage].get_config(recipe)
     config.dtype, config.batch, config.remat = dtype, batch or config.batch, remat
+    return config
+
+
+class Net(NamedTuple):
+    """A net of a stage.
+
+    Attributes:
+        model: its module.
+        loss: see `loop.update`.
+        batch: of examples, of zeros.
+        variables: their shapes.
+    """
+    model: Any
+    loss: Any
+    batch: Any
+    variables: Any
+
+
+def make_net(config, net):
+    """The net of this name of a config, and a batch for it."""
     if config.task == 'student':
         model, classes = students.make_student(config, net), 1
         loss = functools.partial(students.student_loss, model=model, jitter=tuple(config.jitter), loss=config.loss)
@@ -59,27 +77,41 @@ def step_of(stage, net, dtype, batch=0, recipe='paper', remat=False):
     else:
         model, classes = make_classifier(config, net, CLASSES), CLASSES
         loss = make_tag_loss(config, net, model)
-    example = example_batch(config, 'SA' if net == 'switch' else net, classes, sharding.padded(config.batch))
+    example = example_batch(config, 'SA' if net == 'switch' else net, classes, config.batch)
     if config.task == 'student':
         lead = example['frames'].shape[:-4]
         example['target'] = np.zeros((*lead, config.data.side, config.data.side), np.uint8)
         example |= {'known': np.ones(lead, bool)} if parse_net(net).granularity else {}
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(example, config.encoder.name)))
-    variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
-    optimizer = optimizer_for(config, net, variables['params'], 1000)
-    state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), variables)
-    step = jax.jit(functools.partial(loop.update, loss_fn=loss, optimizer=optimizer), donate_argnums=0)
-    return step, state, example
+    return Net(model, loss, example, {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})})
 
 
-def compile_step(step, state, batch, remat=False):
-    """The compiled step of a batch that is split over all devices, and their mesh; with `remat` as accelerators compile it."""
-    mesh = sharding.make_mesh()
+def make_step(config, name, net):
+    """The jitted update step `(state, batch, key)` of a net, and the shapes of its state."""
+    optimizer = optimizer_for(config, name, net.variables['params'], 1000)
+    state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), net.variables)
+    return jax.jit(functools.partial(loop.update, loss_fn=net.loss, optimizer=optimizer), donate_argnums=0), state
+
+
+def step_of(stage, name, dtype, batch=0, recipe='paper', remat=False):
+    """The jitted update step `(state, batch, key)` of a net of the papers, the shapes of its state, and a batch of zeros."""
+    config = config_of(stage, recipe, dtype, batch, remat)
+    net = make_net(config, name)
+    return *make_step(config, name, net), net.batch
+
+
+def lower_step(step, state, batch, mesh):
+    """The step lowered for a batch that is split over the devices of a mesh."""
     split, whole = (jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)) for axes in (('data',), ()))
     state, batch = (jax.tree.map(lambda x, of=of: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=of), tree)
                     for tree, of in ((state, whole), (batch, split)))
-    options = KEEP_BARRIERS if remat and jax.default_backend() == 'cpu' else None
-    return step.lower(state, batch, jax.random.key(0)).compile(compiler_options=options), mesh
+    return step.lower(state, batch, jax.random.key(0))
+
+
+def compile_step(step, state, batch, mesh, remat=False):
+    """The compiled step of a batch that is split over the devices of a mesh; with `remat` as accelerators compile it."""
+    return lower_step(step, state, batch, mesh).compile(
+        compiler_options=KEEP_BARRIERS if remat and jax.default_backend() == 'cpu' else None)
 
 
 def random_like(shapes):
@@ -120,16 +152,18 @@ def main():
     parser.add_argument('--peak', type=float, default=0, help='teraflops of the device in this type')
     parser.add_argument('--rounds', type=int, default=1)
     args = parser.parse_args()
+    mesh = sharding.make_mesh()
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}, {args.dtype}, recipe {args.recipe}{", remat" if args.remat else ""}')
     print(f'{"stage":>9}{"net":>10}{"batch":>6}{"side":>5}{"parameters":>12}{"args GB":>9}{"temp GB":>9}{"Tflop":>7}{"compile s":>10}'
           f'{"step s":>8}{"of peak":>8}')
     for stage in args.stages.split(',') if args.stages else stages_of(args.recipe):
-        for net in STAGES[stage].get_config(args.recipe).nets:
+        config = STAGES[stage].get_config(args.recipe)
+        for net in config.nets:
             if args.nets and net not in args.nets.split(','):
                 continue
-            step, state, batch = step_of(stage, net, args.dtype, args.batch, args.recipe, args.remat)
+            step, state, batch = step_of(stage, net, args.dtype, sharding.padded(args.batch or config.batch), args.recipe, args.remat)
             start = time.perf_counter()
-            compiled, mesh = compile_step(step, state, batch, args.remat)
+            compiled = compile_step(step, state, batch, mesh, args.remat)
             took, plan = time.perf_counter() - start, compiled.memory_analysis()
             given, temp = plan.argument_size_in_bytes / GB, plan.temp_size_in_bytes / GB
             flops = compiled.cost_analysis().get('flops', float('nan')) / 1e12
