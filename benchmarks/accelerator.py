@@ -20,7 +20,6 @@ import tempfile
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
@@ -28,7 +27,6 @@ from benchmarks import accelerator_page, cgcn, metrics, paper_steps
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.sound import SAMPLE_RATE
-from stanet_jax.stages import audio_switch
 from stanet_jax.stages.nets import net_inputs
 from stanet_jax.training import checkpoint, sharding
 from stanet_jax.workdir import replace_text
@@ -37,7 +35,8 @@ from stanet_jax.workdir import replace_text
 NETS = (('coarse', 'S'), ('coarse', 'SA'), ('coarse', 'ST'), ('plus', 'S_short'), ('plus', 'ST_short'), ('plus', 'SA_long'),
         ('sta', 'STA'), ('sta_plus', 'STA_short'), ('switch', 'A'), ('fine', 'S'), ('fine', 'SA'), ('fine', 'ST'))
 LARGEST = ('coarse S', 'coarse ST', 'plus ST_short', 'sta STA', 'coarse ST remat', 'plus ST_short remat')
-PRECISIONS = {'bfloat16': ('bfloat16', 'default'), 'TF32': ('float32', 'tensorfloat32'), 'float32': ('float32', 'highest')}  # type, products
+# The type of the nets, and the precision of products.
+PRECISIONS = {'bfloat16': ('bfloat16', 'default'), 'TF32': ('float32', 'tensorfloat32'), 'float32': ('float32', 'highest')}
 FPS = 25
 
 

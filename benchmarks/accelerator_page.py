@@ -50,9 +50,9 @@ def net_lines(result):
                           *cells(row['forward'], result['device'], precision), *cells(row['step'], result['device'], precision)])
     if not lines:
         return []
-    return ['## Nets', '', 'Forward and in a training step, on one device, at the batch of the papers. Pictures are those that pass the image '
-            'encoder (of A, seconds of sound). Operations are those of a step as XLA counts them before it optimises; the share is of the '
-            'peak of the device in this precision, where it is known. Gigabytes are those that the compiled program plans.', '',
+    return ['## Nets', '', 'Forward and in a training step, on one device, at the batch of the papers. Pictures are those that pass the '
+            'image encoder (of A, seconds of sound). Operations are those of a step as XLA counts them before it optimises; the share is '
+            'of the peak of the device in this precision, where it is known. Gigabytes are those that the compiled program plans.', '',
             *table(['net', 'precision', 'batch', 'side', 'Tflop', 'forward, ms', 'pictures/s', 'of peak', 'GB', 'step, ms', 'pictures/s',
                     'of peak', 'GB'], lines)]
 
@@ -60,19 +60,21 @@ def net_lines(result):
 def largest_lines(result):
     """The lines on the largest batches."""
     found = {name.partition(' ')[2]: row for name, row in result['rows'].items() if name.startswith('largest') and 'error' not in row}
-    lines = [[name, row['batch'], *(cells(row, result['device'], 'bfloat16') if row['batch'] else ['-'] * 4)] for name, row in found.items()]
-    return ['## Largest batch', '', "A training step in bfloat16; the largest batch of the papers' times a power of two whose plan fits the "
-            'memory of the device and that runs. `remat` is `--config.remat=True`.', '',
+    lines = [[name, row['batch'], *(cells(row, result['device'], 'bfloat16') if row['batch'] else ['-'] * 4)]
+             for name, row in found.items()]
+    return ['## Largest batch', '', "A training step in bfloat16; the largest batch of the papers' times a power of two whose plan fits "
+            'the memory of the device and that runs. `remat` is `--config.remat=True`.', '',
             *table(['net', 'batch', 'step, ms', 'pictures/s', 'of peak', 'GB'], lines)] if lines else []
 
 
 def scaling_lines(result):
     """The lines on several devices."""
     found = [row for name, row in result['rows'].items() if name.startswith('scaling') and 'error' not in row]
-    lines = [[row['devices'], row['batch'], number(row['ms']), number(row['pictures_per_second']),
-              f'{row["pictures_per_second"] / row["devices"] / found[0]["pictures_per_second"] * found[0]["devices"]:.2f}'] for row in found]
-    return ['## Devices', '', "A training step of S, coarse, in bfloat16, with the papers' batch on each device. The last column is how many "
-            'pictures each device does, over the first line.', '',
+    of_each = [row['pictures_per_second'] / row['devices'] for row in found]
+    lines = [[row['devices'], row['batch'], number(row['ms']), number(row['pictures_per_second']), f'{each / of_each[0]:.2f}']
+             for row, each in zip(found, of_each, strict=True)]
+    return ['## Devices', '', "A training step of S, coarse, in bfloat16, with the papers' batch on each device. The last column is how "
+            'many pictures each device does, over the first line.', '',
             *table(['devices', 'batch', 'step, ms', 'pictures/s', 'of each'], lines)] if lines else []
 
 
@@ -81,9 +83,9 @@ def other_lines(result):
     rows, lines = {name: row for name, row in result['rows'].items() if 'error' not in row}, []
     if 'C-GCN' in rows:
         row = rows['C-GCN']
-        lines += ['## C-GCN', '', f'Three steps on nodes {tuple(row["shape"])}, forward and backward, on one device; `benchmarks/cgcn.py` says '
-                  f'what the forms are. Value and gradients differ by {row["difference"]:.1e} of the largest. The package has the blocks '
-                  'alone; the others are here to compare.', '',
+        lines += ['## C-GCN', '', f'Three steps on nodes {tuple(row["shape"])}, forward and backward, on one device; `benchmarks/cgcn.py` '
+                  f'says what the forms are. Value and gradients differ by {row["difference"]:.1e} of the largest. The package has the '
+                  'blocks alone; the others are here to compare.', '',
                   *table(['form', 'ms', 'temporary MB'], [[name, number(of['ms']), number(of['temporary_bytes'] / 1e6)]
                                                          for name, of in row['forms'].items()])]
     if 'metrics' in rows:
@@ -92,8 +94,8 @@ def other_lines(result):
                   f'{number(row["frames_per_second"])} frames a second, the protocol\'s work on the host included.', '']
     if 'prediction' in rows:
         row = rows['prediction']
-        lines += ['## Prediction', '', f'{row["frames"]} synthetic frames of {row["size"][1]}x{row["size"][0]} pixels with sound, in memory, by '
-                  'nets of the papers\' size, whose maps come back to the host; nothing is decoded or written. '
+        lines += ['## Prediction', '', f'{row["frames"]} synthetic frames of {row["size"][1]}x{row["size"][0]} pixels with sound, in '
+                  'memory, by nets of the papers\' size, whose maps come back to the host; nothing is decoded or written. '
                   f'STA alone: {number(row["STA"])} frames a second; the three students: {number(row["three"])}.', '']
     return lines
 
@@ -103,8 +105,8 @@ def page(result, names):
     rows = result['rows']
     failed = [f'- {name}: {row["error"]}' for name, row in rows.items() if 'error' in row]
     left = [name for name in names if name not in rows]
-    head = ['# On an accelerator', '', 'Written by `python -m benchmarks.accelerator` (`make gpu-report`), which takes ten minutes on a device '
-            'that JAX sees and needs neither data nor weights nor a network. The same command goes on with what is left out.', '']
+    head = ['# On an accelerator', '', 'Written by `python -m benchmarks.accelerator` (`make gpu-report`), which takes ten minutes on a '
+            'device that JAX sees and needs neither data nor weights nor a network. The same command goes on with what is left out.', '']
     if not rows:
         return '\n'.join([*head, '**This has not been run on an accelerator**: none was at hand. There are no numbers here yet.', '',
                           'The rows that it measures, in this order, as far as the time allows:', '', ', '.join(names) + '.', ''])
