@@ -63,7 +63,6 @@ def synthave():
         'sa_fuse': 'gate',  # Eq. 5; or add, multiply, concatenate, bilinear, to compare
         'width': 64,  # inner width of the fusions
         'dtype': 'auto',  # bfloat16 on accelerators, float32 on a CPU
-        'remat': False,  # on accelerators the backward pass computes the inside of ResNeXt or VGG-16 again: less memory, more time
         'batch': 32,
         'epochs': {'A': 0.4, 'S': 2.8, 'switch': 0.8, 'SA': 2.2, 'ST': 2.8},
         'optimizer': {'A': 'sgd', 'S': 'sgd', 'switch': 'adam', 'SA': 'adam', 'ST': 'adam'},
@@ -107,6 +106,7 @@ def paper():
     config.start_from = {}
     config.batch_norm = 'running'
     config.width = 512
+    config.remat = False  # on accelerators the backward pass computes the inside of ResNeXt or VGG-16 again: less memory, more time
     config.batch = 20
     for field, value in {'epochs': 15.0, 'optimizer': 'sgd', 'learning_rate': 1e-3, 'new_multiplier': 10.0}.items():
         config[field] = {net: value for net in NETS}
