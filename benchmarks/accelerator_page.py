@@ -81,13 +81,15 @@ def scaling_lines(result):
 def other_lines(result):
     """The lines on C-GCN, the metrics and prediction."""
     rows, lines = {name: row for name, row in result['rows'].items() if 'error' not in row}, []
-    if 'C-GCN' in rows:
-        row = rows['C-GCN']
+    of_cgcn = {name: row for name, row in rows.items() if name.startswith('C-GCN')}
+    if of_cgcn:
+        row = next(iter(of_cgcn.values()))
+        differences = ', '.join(f'{of["difference"]:.1e} ({", ".join(of["forms"])})' for of in of_cgcn.values())
         lines += ['## C-GCN', '', f'Three steps on nodes {tuple(row["shape"])}, forward and backward, on one device; `benchmarks/cgcn.py` '
-                  f'says what the forms are. Value and gradients differ by {row["difference"]:.1e} of the largest. The package has the '
-                  'blocks alone; the others are here to compare.', '',
-                  *table(['form', 'ms', 'temporary MB'], [[name, number(of['ms']), number(of['temporary_bytes'] / 1e6)]
-                                                         for name, of in row['forms'].items()])]
+                  'says what the forms are. The package has the blocks alone; the others are here to compare. Value and gradients differ, '
+                  f'relative to the largest, by {differences}.', '',
+                  *table(['form', 'ms', 'temporary MB'], [[name, number(of['ms']), number(of['temporary_bytes'] / 1e6)] for row
+                                                         in of_cgcn.values() for name, of in row['forms'].items()])]
     if 'metrics' in rows:
         row = rows['metrics']
         lines += ['## Metrics', '', f'The five metrics of the papers under `stavis`, {row["size"][1]}x{row["size"][0]} pixels: '

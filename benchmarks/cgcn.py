@@ -31,11 +31,6 @@ from stanet_jax.models import cgcn
 COMPILED = ('blocks', 'direct', 'compiled-pairs', 'attention')
 
 
-def kernels():
-    """The form that only a GPU computes fast."""
-    return ('kernel',) if jax.default_backend() == 'gpu' else ()
-
-
 def project(params, name, h):
     """The query or the key of features."""
     return h @ params[name]['kernel'][0, 0] + params[name]['bias']
@@ -155,7 +150,8 @@ def main():
     args = parser.parse_args()
     shape = (args.batch, args.nodes, args.side, args.side, args.channels)
     names = COMPILED[:2] + ('pairs', 'compiled-pairs') + (('torch',) if importlib.util.find_spec('torch') else ()) + ('attention',)
-    runs, memory = forms(shape, args.steps, names + kernels())
+    names += ('kernel',) if jax.default_backend() == 'gpu' else ()
+    runs, memory = forms(shape, args.steps, names)
     error = furthest(runs)
     took = {name: [] for name in runs}
     for _ in range(args.rounds):

@@ -9,8 +9,8 @@ of film, and the seconds of one core to prepare a frame and to read an example. 
 (`benchmarks.paper_steps`). What no machine here can tell is given: `--teraflops`, which one device does of these operations in a second of
 training, `--fps` of the sets' films, and that devices add up.
 
-`--simulate` also trains a small net on one device, on eight simulated ones, and in four processes of two devices each, and compares losses
-and the memory of the processes (`benchmarks.scale_simulation`).
+`--simulate` also trains a small net on one device, on eight simulated ones, and in four processes, and compares losses and the memory
+of the processes (`benchmarks.scale_simulation`).
 """
 import argparse
 import pathlib

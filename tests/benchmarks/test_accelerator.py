@@ -27,11 +27,14 @@ def test_page_of_rows():
     rows = {'coarse S bfloat16': {'batch': 20, 'side': 256, 'forward': {**PROGRAM, 'ms': 25.0}, 'step': PROGRAM},
             'scaling 1': {'devices': 1, 'batch': 20, **PROGRAM},
             'scaling 2': {'devices': 2, 'batch': 40, **PROGRAM, 'pictures_per_second': 600.0},
+            'C-GCN': {'shape': [16, 3, 32, 32, 28], 'difference': 1e-6, 'forms': {'blocks': {'ms': 2.0, 'temporary_bytes': 3e8}}},
+            'C-GCN kernel': {'error': 'ValueError: no such GPU'},
             'largest coarse ST': {'limit': 8e10, 'batch': 0}, 'coarse ST float32': {'error': 'RESOURCE_EXHAUSTED: out of memory'}}
     text = accelerator_page.page({**H100, 'rows': rows}, [*rows, 'metrics'])
     # 2.5 Tflop in 50 ms are 50 teraflops, of 989.4.
     assert '| coarse S | bfloat16 | 20 | 256 | 2.50 | 25.0 | 400 | 10.1% | 5.00 | 50.0 | 400 | 5.1% | 5.00 |' in text
     assert '| 2 | 40 | 50.0 | 600 | 0.75 |' in text and '| coarse ST | 0 | - | - | - | - |' in text
+    assert '| blocks | 2.00 | 300 |' in text and '- C-GCN kernel: ValueError: no such GPU' in text
     assert '- coarse ST float32: RESOURCE_EXHAUSTED' in text and text.rstrip().endswith('For lack of time: metrics.')
     assert 'not been run' not in text and 'CPU' not in text
     assert '**This is a CPU, not an accelerator.**' in accelerator_page.page({**H100, 'platform': 'cpu', 'rows': rows}, list(rows))

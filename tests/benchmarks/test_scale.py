@@ -78,10 +78,10 @@ def test_costs_of_made_films(tmp_path):
 
 @pytest.mark.thorough
 def test_devices_and_processes_do_not_change_the_training(tmp_path):
-    """Losses on eight simulated devices and in four processes of two are those on one device; the memory of each process stays flat."""
+    """Losses on eight simulated devices and in four processes are those on one device; the memory of each process stays flat."""
     result = scale_simulation.simulate(tmp_path / 'runs', 80)
     assert {name: (run['processes'], run['devices']) for name, run in result['runs'].items()} == {
-        'one device': (1, 1), 'eight devices': (1, 8), 'four processes': (4, 8)}
+        'one device': (1, 1), 'eight devices': (1, 8), 'four processes': (4, 4)}
     for run in result['runs'].values():
         assert run['difference'] < 1e-5 and len(run['early']) == len(run['late']) == run['processes']
         assert all(late < 1.1 * early for early, late in zip(run['early'], run['late'], strict=True))
