@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RUNS = {'one device': (1, 1), 'eight devices': (1, 8), 'four processes': (4, 1)}  # processes, devices of each
 BATCH, CLIPS, PER_CLIP = 10, 24, 4  # a batch that neither eight devices nor four processes divide
 LIMIT = 900  # seconds of a training
+FIRST = 20  # steps in which rounding has not grown much
 
 
 def command(root, workdir, steps):
@@ -88,6 +89,7 @@ def simulate(folder, steps=300):
             runs[name] = {'processes': processes, 'devices': devices * processes, 'losses': losses(workdir), **memory}
         first = np.array(runs['one device']['losses'])
         for run in runs.values():
-            run['difference'] = float(np.abs(np.array(run.pop('losses')) - first).max())
+            far = np.abs(np.array(run.pop('losses')) - first)
+            run['difference'], run['difference_at_first'] = float(far.max()), float(far[:FIRST].max())
         result.write_text(json.dumps({'steps': steps, 'batch': BATCH, 'runs': runs}, indent=1))
     return json.loads(result.read_text())

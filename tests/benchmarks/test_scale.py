@@ -29,9 +29,9 @@ def test_the_page_says_what_the_plan_is():
     assert 'Nothing here has been run on more than one machine' in text and 'The simulation has not been run' in text
     assert '| coarse ST | 256 | 3 | 2.00 | 400 | 10.0 | 20 |' in text and '| 256 | 7,680 | 128 |' in text
     assert '| VGGSound | films | 400 |' in text
-    row = {'processes': 4, 'devices': 8, 'difference': 2e-7, 'early': [400.0, 401.0], 'late': [402.0, 403.0]}
+    row = {'processes': 4, 'devices': 8, 'difference': 2e-4, 'difference_at_first': 2e-6, 'early': [400.0, 401.0], 'late': [402.0, 403.0]}
     text = scale.page(SIDES, {'coarse ST': COST}, 2e5, {'steps': 300, 'batch': 12, 'runs': {'four processes': row}}, args)
-    assert '| four processes | 4 | 8 | 2.0e-07 | 400, 401 | 402, 403 |' in text
+    assert '| four processes | 4 | 8 | 2e-06 | 2e-04 | 400, 401 | 402, 403 |' in text
 
 
 class Numbers:
@@ -83,6 +83,6 @@ def test_devices_and_processes_do_not_change_the_training(tmp_path):
     assert {name: (run['processes'], run['devices']) for name, run in result['runs'].items()} == {
         'one device': (1, 1), 'eight devices': (1, 8), 'four processes': (4, 4)}
     for run in result['runs'].values():
-        assert run['difference'] < 1e-5 and len(run['early']) == len(run['late']) == run['processes']
+        assert run['difference_at_first'] < 2e-5 and run['difference'] < 1e-3 and len(run['early']) == len(run['late']) == run['processes']
         assert all(late < 1.1 * early for early, late in zip(run['early'], run['late'], strict=True))
     assert scale_simulation.simulate(tmp_path / 'runs', 80) == result  # kept
