@@ -216,15 +216,16 @@ def simulation_lines(result):
     """The lines on the simulation."""
     if not result:
         return ['## Simulated', '', 'The simulation has not been run (`--simulate`).', '']
-    lines = [[name, row['processes'], row['devices'], f'{row["difference_at_first"]:.0e}', f'{row["difference"]:.0e}', ', '.join(f'{x:.0f}' for x in row['early']),
-              ', '.join(f'{x:.0f}' for x in row['late'])] for name, row in result['runs'].items()]
+    lines = [[name, row['processes'], row['devices'], *(f'{row[of]:.0e}' for of in ('difference_at_first', 'difference')),
+              *(', '.join(f'{x:.0f}' for x in row[of]) for of in ('early', 'late'))] for name, row in result['runs'].items()]
     return ['## Simulated', '',
             f'S with the tiny encoder on SynthAVE for {result["steps"]} steps of {result["batch"]} examples, in processes of one machine, '
             'each with simulated devices. The difference is the largest of a step\'s loss from that on one device (the log has '
             'six digits), of the first steps and of all, as rounding grows from step to step. The examples of a step and their order are '
             'functions of the seed and the step: other ones would show from the first step on, by hundredths. Memory is what each '
             'process has resident after a quarter of the steps and at the end.', '',
-            *table(['run', 'processes', 'devices', f'difference, {scale_simulation.FIRST} steps', 'all steps', 'MB after a quarter', 'MB at the end'], lines)]
+            *table(['run', 'processes', 'devices', f'difference, {scale_simulation.FIRST} steps', 'all steps', 'MB after a quarter',
+                    'MB at the end'], lines)]
 
 
 def page(sides, nets, film, simulation, args):
