@@ -72,6 +72,7 @@ def test_the_table_adds_up():
     assert lines[2:] == ['| decode | 25.0% | 2.50 | 4.00 |', '| waiting | 75.0% | 7.50 |  |', '| all | | 10.00 | |']
 
 
+@pytest.mark.thorough
 def test_a_command(tmp_path):
     """A prediction: its shares add up, its child decodes, its trace is there; and one that fails ends as it does without."""
     video = write(tmp_path / 'my.mp4', 30)
