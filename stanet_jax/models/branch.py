@@ -62,10 +62,12 @@ class Branch(nn.Module):
         batch_norm: 'running' or 'batch' statistics in the encoders during training.
         dtype: of the computation; parameters are float32.
         sa_fuse: how SA fuses sound, a key of `fusion.SA_FUSIONS`.
+        remat: whether the backward pass computes the inside of the image encoder again, see `backbones.create`.
     """
     def setup(self):
         fields = {'batch_norm': self.batch_norm, 'dtype': self.dtype}
-        self.image_encoder = backbones.create(self.encoder, name='encoder', **fields)
+        remat = {'remat': True} if self.remat else {}
+        self.image_encoder = backbones.create(self.encoder, name='encoder', **fields, **remat)
         classes = self.classes if self.source == 'A' else 0
         self.sound_encoder = backbones.create(self.audio_encoder, classes=classes, name='audio_encoder', **fields)
         self.audio_map = fusion.AudioMap(self.width, self.dtype, name='audio_map')

@@ -38,6 +38,7 @@ class Classifier(Branch):
     dtype: DTypeLike = jnp.float32
     sa_fuse: str = 'gate'
     refine: bool = False
+    remat: bool = False
 
     def setup(self):
         super().setup()

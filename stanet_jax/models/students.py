@@ -23,6 +23,7 @@ class STA(Branch):
     width: int = 512
     batch_norm: str = 'running'
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
     source, sa_fuse = 'STA', 'gate'
 
     def setup(self):
@@ -73,6 +74,7 @@ class STAPlus(Branch):
     width: int = 512
     batch_norm: str = 'running'
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
     blender: Mapping = blenders.DEFAULT
     source, sa_fuse = 'STA', 'gate'
 

@@ -29,7 +29,7 @@ def make_classifier(config: ConfigDict, net: str, classes: int) -> classifiers.C
     """The module of the net 'A', 'S', 'SA', 'ST', 'STA' or one of `classifiers.PLUS_NETS`, with the fields of the config."""
     source, granularity = branch.parse_net(net)
     fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm,
-              compute_dtype(config.dtype), config.sa_fuse, config.get('refine', False))
+              compute_dtype(config.dtype), config.sa_fuse, config.get('refine', False), config.get('remat', False))
     return classifiers.ClassifierPlus(*fields, config.blender.to_dict()) if granularity else classifiers.Classifier(*fields)
 
 

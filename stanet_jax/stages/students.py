@@ -52,7 +52,8 @@ STUDENTS = ('STA', 'STA_short', 'STA_long')  # STA+ short and long are named by 
 
 def make_student(config: ConfigDict, net: str = 'STA') -> STA | STAPlus:
     """The module of a student, one of `STUDENTS`, with the fields of the config."""
-    fields = (config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config.dtype))
+    fields = (config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config.dtype),
+              config.get('remat', False))
     return STAPlus(*fields, config.blender.to_dict()) if parse_net(net).granularity else STA(*fields)
 
 

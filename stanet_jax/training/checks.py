@@ -38,6 +38,9 @@ def check_training(config: ConfigDict, known: Sequence[str]) -> None:
     for field, choices in (('batch_norm', ('batch', 'running')), ('schedule', ('constant', 'cosine', 'polynomial')),
                            ('dtype', ('auto', 'float32', 'bfloat16'))):
         require(field, config[field], config[field] in choices, f'must be one of {", ".join(choices)}')
+    remat = config.get('remat', False)
+    require('remat', remat, not remat or config.encoder.name in backbones.REMAT,
+            f'config.encoder.name={config.encoder.name!r} has no such; only {", ".join(backbones.REMAT)} have')
     for field in ('batch', 'evaluate_every', 'save_every', 'log_every'):
         require(field, config[field], config[field] > 0, 'must be above 0')
     require('data.side', config.data.side, config.data.side > 0, 'must be above 0')

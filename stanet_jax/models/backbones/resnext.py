@@ -57,7 +57,7 @@ class ResNeXt(nn.Module):
 
     Takes normalised images and returns `C3` [b, h/8, w/8, 512], `C4` [b, h/16, w/16, 1024] and `C5` [b, h/32, w/32, 2048] (layers 2,
     3 and 4), sides rounded up. The last `dilated` layers have dilation in place of stride, as in torchvision: with 2 of them `C4` and
-    `C5` are at h/8, w/8, too.
+    `C5` are at h/8, w/8, too. With `remat` the backward pass computes the inside of every block again, see `backbones.create`.
     """
 
     layers: tuple[int, ...] = (3, 4, 23, 3)
@@ -66,6 +66,7 @@ class ResNeXt(nn.Module):
     dilated: int = 0
     dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, 'b h w 3'], train: bool = False,
@@ -79,7 +80,7 @@ class ResNeXt(nn.Module):
         x = conv(64, (7, 7), 2, padding=3, name='conv1')(x)
         x = nn.relu(norm(name='bn1')(x, mask=mask))
         x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pads with -inf, as torch does
-        out, dilation = {}, 1
+        out, dilation, block = {}, 1, nn.remat(Bottleneck) if self.remat else Bottleneck
         for level, blocks in enumerate(self.layers, start=1):
             planes = 64 * 2 ** (level - 1)
             width = planes * self.width_per_group // 64 * self.groups
@@ -87,6 +88,6 @@ class ResNeXt(nn.Module):
             dilation *= 2 if dilates else 1
             for i in range(blocks):
                 stride = 2 if i == 0 and level > 1 and not dilates else 1
-                x = Bottleneck(planes, width, self.groups, stride, dilation if i else before, conv, norm, name=f'layer{level}_{i}')(x, mask)
+                x = block(planes, width, self.groups, stride, dilation if i else before, conv, norm, name=f'layer{level}_{i}')(x, mask)
             out[f'C{level + 1}'] = x
         return {name: out[name] for name in ('C3', 'C4', 'C5')}

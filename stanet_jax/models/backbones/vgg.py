@@ -20,11 +20,13 @@ class VGG16(nn.Module):
     `C3` [b, h/4, w/4, 256], `C4` and `C5` [b, h/8, w/8, 512], sides rounded down.
 
     It has no batch normalisation: `batch_norm`, `train` and `mask` are accepted, as by every encoder, and change
-    nothing. A side below 8 pixels leaves no features and raises ValueError.
+    nothing. A side below 8 pixels leaves no features and raises ValueError. With `remat` the backward pass computes the inside of
+    every level again, see `backbones.create`.
     """
 
     dtype: DTypeLike = jnp.float32
     batch_norm: str = 'running'
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, 'b h w 3'], train: bool = False,
@@ -34,17 +36,20 @@ class VGG16(nn.Module):
         _, h, w, _ = x.shape
         if min(h, w) < 8:
             raise ValueError(f'VGG16 needs images of at least 8x8 pixels, got {h}x{w}.')
-        out = {}
-        for level, (convs, channels) in enumerate(LEVELS, start=1):
-            dilation = 2 if level == 5 else 1
-            for i in range(1, convs + 1):
-                x = nn.Conv(channels, (3, 3), padding=dilation, kernel_dilation=dilation, dtype=self.dtype,
-                            kernel_init=HE_NORMAL, name=f'conv{level}_{i}')(x)
-                x = nn.relu(x)
-            out[f'C{level}'] = x
-            if level <= 3:
-                x = nn.max_pool(x, (2, 2), (2, 2))
-            elif level == 4:
-                # At stride 1 the map keeps its size; the dilation of conv5 makes up for the context that the stride gave.
-                x = nn.max_pool(x, (3, 3), (1, 1), padding=((1, 1), (1, 1)))
+        out, run = {}, nn.remat(_level, static_argnums=2) if self.remat else _level
+        for level in range(1, len(LEVELS) + 1):
+            out[f'C{level}'], x = run(self, x, level)
         return {name: out[name] for name in ('C3', 'C4', 'C5')}
+
+
+def _level(net, x, level):
+    """The features of a level of a `VGG16`, and what the next level takes of them."""
+    convs, channels = LEVELS[level - 1]
+    dilation = 2 if level == 5 else 1
+    for i in range(1, convs + 1):
+        x = nn.relu(nn.Conv(channels, (3, 3), padding=dilation, kernel_dilation=dilation, dtype=net.dtype, kernel_init=HE_NORMAL,
+                            name=f'conv{level}_{i}')(x))
+    if level <= 3:
+        return x, nn.max_pool(x, (2, 2), (2, 2))
+    # At stride 1 the map keeps its size; the dilation of conv5 makes up for the context that the stride gave. Conv5 has no pool.
+    return x, nn.max_pool(x, (3, 3), (1, 1), padding=((1, 1), (1, 1))) if level == 4 else x
