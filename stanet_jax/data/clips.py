@@ -15,7 +15,7 @@ from tensorflow_datasets.core import DatasetBuilder
 from stanet_jax.data import records
 from stanet_jax.data.features import Features
 from stanet_jax.media.clip import StoredClip
-from stanet_jax.media.sound import SAMPLE_RATE, audio_window_bounds
+from stanet_jax.media.sound import FRONT_ENDS, SAMPLE_RATE, audio_window_bounds, sliding_window_bounds
 
 
 def sound_starts(frames: int, rate: float) -> list[tuple[int, int]]:
@@ -126,8 +126,22 @@ class Clips:
 
     def sound(self, index: int, centre: float) -> Float[np.ndarray, '16000']:
         """Reads the second of sound around `centre` seconds, in [-1, 1], as `sound.audio_window`; zeros for a silent clip."""
+        return self.samples(index, *audio_window_bounds(self.clips[index]['samples'], centre))
+
+    def heard_bounds(self, index: int, frame: int, front_end: str) -> tuple[int, int]:
+        """The first sample and the number of samples of what is heard at a frame through `front_end`, of `sound.FRONT_ENDS`."""
         clip = self.clips[index]
-        start, length = audio_window_bounds(clip['samples'], centre)
+        if FRONT_ENDS[front_end].slides:
+            return sliding_window_bounds(clip['samples'], frame, clip['frames'])
+        return audio_window_bounds(clip['samples'], frame / self.rate_of(index))
+
+    def heard(self, index: int, frame: int, front_end: str) -> Float[np.ndarray, 'f t']:
+        """What `front_end`, of `sound.FRONT_ENDS`, makes of the sound at a frame."""
+        return FRONT_ENDS[front_end].function(self.samples(index, *self.heard_bounds(index, frame, front_end)))
+
+    def samples(self, index: int, start: int, length: int) -> Float[np.ndarray, ' n']:
+        """Reads n = `length` samples of sound from `start` on, in [-1, 1]; beyond the clip's end, and of a silent one, zeros."""
+        clip = self.clips[index]
         end = min(start + length, clip['samples'])
         starts = sound_starts(clip['frames'], self.rate_of(index))
         window = np.zeros(length, np.float32)

@@ -12,7 +12,6 @@ import PIL.Image
 from jaxtyping import UInt8
 
 from stanet_jax.data.clips import Clips
-from stanet_jax.media.sound import FRONT_ENDS
 
 Box = tuple[float, float, float, float]  # (y0, x0, y1, x1), as shares of the frame's height and width
 AnnotationFn = Callable[[int, int], dict[str, Any]]  # (clip, frame) -> what is known of the frame, see `annotations.Annotations`
@@ -90,7 +89,7 @@ def read_fragment(clips: Clips, clip: int, frame: int, frames: int = 1, sound: s
         if clips.features:
             result['embedding'] = clips.features.heard(info, frame)
         else:
-            result['audio'] = FRONT_ENDS[sound].function(clips.sound(clip, frame / clips.rate_of(clip)))
+            result['audio'] = clips.heard(clip, frame, sound)
         result['phi'] = np.float32(info['samples'] > 0)
     return result
 

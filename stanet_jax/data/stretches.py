@@ -9,7 +9,6 @@ from jaxtyping import Float
 from stanet_jax.data.batches import iterate_in_order
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.fragments import WHOLE, AnnotationFn, read_fragment, sample_fragments
-from stanet_jax.media.sound import FRONT_ENDS, audio_window_bounds
 from stanet_jax.models import branch
 
 Stretch = tuple[int, int]  # (clip, first frame)
@@ -53,10 +52,10 @@ def read_sounds(clips: Clips, clip: int, span: range, front_end: str) -> Float[n
     """Reads what is heard around each of n frames of a clip; beyond its end, around its last one. `front_end` as in `read_stretch`."""
     info, sounds, heard = clips.clips[clip], {}, []
     for k in span:
-        centre = min(k, info['frames'] - 1) / clips.rate_of(clip)
-        window = audio_window_bounds(info['samples'], centre)
+        frame = min(k, info['frames'] - 1)
+        window = clips.heard_bounds(clip, frame, front_end)
         if window not in sounds:  # at a clip's ends several frames share one
-            sounds[window] = FRONT_ENDS[front_end].function(clips.sound(clip, centre))
+            sounds[window] = clips.heard(clip, frame, front_end)
         heard.append(sounds[window])
     return np.stack(heard)
 

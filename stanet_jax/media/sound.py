@@ -184,10 +184,15 @@ def sliding_window(wave: Num[np.ndarray, ' n'], frame: int, frames: int, length:
         frames: of the clip.
         length: of the window, in samples.
     """
-    room = max(len(wave) - length, 0)
-    start = min(frame * (room // max(frames - 1, 1)), room)
+    start, length = sliding_window_bounds(len(wave), frame, frames, length)
     window = wave[start:start + length]
     return np.pad(window, (0, length - len(window)))
+
+
+def sliding_window_bounds(samples: int, frame: int, frames: int, length: int = SAMPLE_RATE // 2) -> tuple[int, int]:
+    """Gives the first sample and the length of the window that `sliding_window` cuts out of a wave of `samples` samples."""
+    room = max(samples - length, 0)
+    return min(frame * (room // max(frames - 1, 1)), room), length
 
 
 def read_sound(path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> Float[np.ndarray, ' n'] | None:

@@ -66,7 +66,7 @@ def levels_of(net: str) -> tuple[str, ...]:
 
 def front_end(config: ConfigDict) -> str:
     """Which of `sound.FRONT_ENDS` makes what the audio encoder of a config hears."""
-    return backbones.hears(config.audio_encoder.name)
+    return config.audio_encoder.get('hears') or backbones.hears(config.audio_encoder.name)
 
 
 def feature_shapes(encoder: ConfigDict, x: np.ndarray) -> dict[str, tuple[int, ...]]:

@@ -80,7 +80,7 @@ def write(loaded: release.Loaded, source: str | os.PathLike, out: str | os.PathL
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.replace_variables(folder / name / 'variables', loaded.variables)
     config = {'task': TASK, 'nets': known, 'data': {'side': SIDE}, 'encoder': {'name': 'resnext101_32x8d'},
-              'audio_encoder': {'name': 'vggsound'}}  # what stages ask of a run whose nets make maps
+              'audio_encoder': {'name': 'vggsound', 'hears': 'release'}}  # what stages ask of a run whose nets make maps
     replace_text(folder / 'config.json', json.dumps(config, indent=2, sort_keys=True) + '\n')
     return name
 

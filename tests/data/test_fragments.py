@@ -20,7 +20,8 @@ from stanet_jax.data.fragments import (
     sample_fragments,
     target_frame,
 )
-from stanet_jax.media.sound import log_spectrogram
+from stanet_jax.data.stretches import read_stretch
+from stanet_jax.media.sound import log_spectrogram, sliding_window
 
 SIDE, RATE, FRAMES = 48, 8, 8
 SILENT = 'no_sound_00'
@@ -132,14 +133,15 @@ def test_sound(clips):
         assert found['audio'].any() == (index < 4)
 
 
-def test_the_second_is_around_the_target():
-    class Long(Numbered):
-        def sound(self, index, centre):
-            asked.append((index, centre))
-            return np.zeros(16000, np.float32)
-    asked = []
-    read_fragment(Long(), 3, 6, frames=0, sound='log_spectrogram')
-    assert asked == [(3, .75)]
+def test_the_releases_half_second_slides_over_the_clip(clips):
+    wave = clips.raw(1).sound / np.float32(32768)
+    count = clips.clips[1]['frames']
+    for k in range(count):
+        found = read_fragment(clips, 1, k, frames=0, sound='release')['audio']
+        np.testing.assert_array_equal(found, log_spectrogram(sliding_window(wave, k, count)))
+    assert found.shape == (257, 48)
+    stretch = read_stretch(clips, lambda *_: {}, count + 1, 'release', (1, 0))
+    np.testing.assert_array_equal(stretch['audio'][-2:], [found] * 2)
 
 
 def test_crop_takes_the_same_box_from_all_frames():
