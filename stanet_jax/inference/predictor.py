@@ -218,17 +218,17 @@ class Predictor:
             wave: its sound, in [-1, 1], mono, 16 kHz; None for a silent video.
             fps: frames per second.
         """
-        chosen, step = np.unique((2 * np.arange(BANK) + 1) * frames // (2 * BANK)), round(fps / (self.rate or fps))
-        places = np.clip(chosen[:, None] + step * np.array([-1, 0, 1]), 0, frames - 1)
-        size = self.block(fps)
-        triples = 3 * np.minimum(np.arange(size), size // 3 - 1)[:, None] + np.array([0, 1, 2])
+        chosen, clock = np.unique((2 * np.arange(BANK) + 1) * frames // (2 * BANK)), self._clock(fps)
+        places = np.clip(chosen[:, None] + round(clock / (self.rate or clock)) * np.array(self._offsets), 0, frames - 1)
+        size, width = self.block(fps), len(self._offsets)
+        near = width * np.minimum(np.arange(size), size // width - 1)[:, None] + np.arange(width)
         found = []
         of_places = moments_of_frames(map(frame, places.ravel().tolist()), wave, fps, self.side, self.front_end, places.ravel().tolist())
-        for block in split_blocks(of_places, size // 3 * 3):
-            nodes = self._blend(self._variables, (self._encoded(block, size),) * 3, size + triples)
-            found.append({net: x[:len(block) // 3] for net, x in nodes.items() if net != 'STA'})
+        for block in split_blocks(of_places, size // width * width):
+            nodes = self._blend(self._variables, (self._encoded(block, size),) * 3, size + near)
+            found.append({net: x[:len(block) // width] for net, x in nodes.items() if net != 'STA'})
         nodes = jax.tree.map(lambda *x: jnp.pad(jnp.concatenate(x), [(0, BANK - len(chosen))] + [(0, 0)] * (x[0].ndim - 1)), *found)
-        return Bank(jax.device_put(nodes, self._whole), np.pad(chosen / fps, (0, BANK - len(chosen)), constant_values=np.inf))
+        return Bank(jax.device_put(nodes, self._whole), np.pad(chosen / clock, (0, BANK - len(chosen)), constant_values=np.inf))
 
     def predict_pictures(self, pictures: Iterable[UInt8[np.ndarray, '_ _ 3']]) -> Iterator[dict[str, Float[np.ndarray, 'side side']]]:
         """Yields {name: map in [0, 1]} of each of some pictures, which have nothing to do with each other; blocks of them go through.
@@ -245,6 +245,10 @@ class Predictor:
             maps, _ = self._reason(self._variables, seen, (nodes,) * 3, self._empty_bank(nodes), own, own, np.zeros(BANK, int))
             maps = {name: np.asarray(of_name) for name, of_name in maps.items()}
             yield from ({name: maps[name][k] for name in self.names} for k in range(len(block)))
+
+    def _clock(self, fps):
+        """How many moments the times of `predict_blocks` count to a second, of a video of `fps` frames per second."""
+        return fps
 
     def _empty_bank(self, nodes):
         """The bank of nodes before a video, as `reason_block` takes it."""

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 
 from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray, Variables
-from stanet_jax.inference.predictor import Predictor, block_size
+from stanet_jax.inference.predictor import Bank, Predictor, block_size
 from stanet_jax.media.moments import Moment
 from stanet_jax.models.backbones import MEAN, STD
 from stanet_jax.stages import released
@@ -202,7 +202,8 @@ class ReleasedPredictor(Predictor):
     """Released students, ready to predict fixation maps as a `Predictor` does; its `side` is 0, as it takes frames as they are.
 
     The last of its `names` is the prediction: the one student's map, the maximum of two, or the fusion of three (Eq. 21). Long-term
-    fragments are those of `Predictor`, from the film's past; the release draws them at random.
+    fragments are those of `Predictor`, from the film's past or, where sets are scored, from all of it; the release draws
+    them at random.
     """
 
     def __init__(self, *runs: str | os.PathLike):
@@ -231,7 +232,12 @@ class ReleasedPredictor(Predictor):
         del fps
         return block_size(3)
 
-    def predict_blocks(self, moments: Iterator[Moment], fps: float = CLOCK) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
+    def _clock(self, fps):
+        del fps
+        return CLOCK
+
+    def predict_blocks(self, moments: Iterator[Moment], fps: float = CLOCK,
+                       bank: Bank | None = None) -> Iterator[tuple[list[Moment], dict[str, AnyArray]]]:
         """As of `Predictor`."""
         times: collections.deque[float] = collections.deque()
 
@@ -240,7 +246,7 @@ class ReleasedPredictor(Predictor):
                 times.append(moment.time)
                 yield moment._replace(time=k / CLOCK)
 
-        for block, maps in super().predict_blocks(counted(), fps):
+        for block, maps in super().predict_blocks(counted(), fps, bank):
             yield [moment._replace(time=times.popleft()) for moment in block], maps
 
     def _together(self, size):

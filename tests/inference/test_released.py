@@ -139,6 +139,21 @@ def test_from_files_to_scores(run, tmp_path):
     synthave.generate(tmp_path / 'set', synthave.Settings(train=1, validation=0, test=1, seconds=1.5, side=48, observers=6), workers=1)
     rows = evaluate(tmp_path / 'set', '', 'stavis', tmp_path / 'scores.json', checkpoint=run / 'STA').rows
     assert {'own', 'muted'} < set(rows) and np.isfinite(list(rows['own'].scores.values())).all()
+    rows = evaluate(tmp_path / 'set', '', 'stavis', tmp_path / 'three.json', checkpoint=run).rows
+    assert {'STA_long', 'final', 'final, muted sound'} < set(rows) and np.isfinite(rows['final'].scores['cc'])
+
+
+def test_a_scored_film_lends_fragments_of_all_of_it(run):
+    predictor, moments = open_predictor([run]), random_moments()
+    bank = predictor.whole_film_bank(lambda k: moments[k].picture, COUNT, None, 3.0)
+    chosen = (2 * np.arange(10) + 1) * COUNT // 20
+    np.testing.assert_array_equal(bank.times, chosen / released.CLOCK)
+    silent = [moment._replace(audio=np.zeros_like(moment.audio), phi=0.0) for moment in moments]
+    blocks = []
+    blend, predictor._blend = predictor._blend, lambda *of: blocks.append(blend(*of)) or blocks[-1]
+    list(predictor.predict_blocks(iter(silent), 3.0, bank))
+    for k, nodes in zip(chosen, bank.nodes['STA_long'], strict=True):
+        np.testing.assert_allclose(nodes, blocks[0]['STA_long'][k], atol=1e-4)
 
 
 def test_pictures_of_any_size(run):
