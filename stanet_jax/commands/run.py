@@ -13,5 +13,7 @@ REQUIRED = ('config',)
 def main() -> None:
     """Runs the pipeline, with compiled programs kept in the run's folder."""
     from stanet_jax.pipeline import run
+    from stanet_jax.workdir import hold_workdir
     run.keep_compiled(f'{WORKDIR.value}/compiled')
-    run.run(CONFIG.value, WORKDIR.value)
+    with hold_workdir(WORKDIR.value):
+        run.run(CONFIG.value, WORKDIR.value)
