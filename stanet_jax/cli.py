@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn, TypeVar
@@ -96,7 +97,8 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files may hold bytes that are no text
-    logging.set_verbosity(logging.WARNING)  # Orbax logs every step
+    logging.set_verbosity(logging.FATAL)  # Orbax logs every step, and with a traceback what it also raises
+    threading.excepthook = tell_of_thread
     words = parse(name, [resolve_config(word) for word in words])
     missing = [flag for flag in command.REQUIRED if flags.FLAGS[flag].value in (None, [])]
     if words and not hasattr(command, 'WORDS'):
@@ -115,6 +117,14 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
         fail(error)
     except OSError as error:
         fail(f'{error.filename}: {error.strerror}' if error.filename else error)
+
+
+def tell_of_thread(raised: threading.ExceptHookArgs) -> None:
+    """Tells in one line what the system refuses to a thread beside, as to TensorBoard's on a full disk; of other errors the traceback."""
+    if isinstance(raised.exc_value, OSError):
+        print(one_line(raised.exc_value), file=sys.stderr)
+    else:
+        threading.__excepthook__(raised)
 
 
 def resolve_config(word: str) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from stanet_jax import InputError
 
-_SCRATCH = re.compile(r'\..+\.[0-9a-f]{8}\.[0-9]+\.(new|old|png)', re.DOTALL)  # what `scratch_path` gives
+ORBAX_SCRATCH = '.orbax-checkpoint-tmp'  # behind the name of what Orbax is writing
+_SCRATCH = re.compile(rf'\..+\.[0-9a-f]{{8}}\.([0-9]+)\.(new|old|png)({ORBAX_SCRATCH})?', re.DOTALL)  # what `scratch_path` gives
 _PICTURES = 'maps'  # folders of many files, none of them scratch
 
 
@@ -53,7 +54,8 @@ def hold_output(path: pathlib.Path) -> Iterator[None]:
     """As `hold`, for a file or a folder that is replaced as a whole: what is held is a hidden folder beside it."""
     with hold(path.with_name(hidden_name(path.name))):
         for left in path.parent.iterdir():
-            if _SCRATCH.fullmatch(left.name) and left.name.startswith(f'.{path.stem[:40]}') and not _is_alive(int(left.suffixes[-2][1:])):
+            found = _SCRATCH.fullmatch(left.name)
+            if found and left.name.startswith(f'.{path.stem[:40]}') and not _is_alive(int(found[1])):
                 shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         yield
 

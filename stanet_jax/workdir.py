@@ -67,18 +67,25 @@ def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) 
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            was, now = _flatten(json.loads(path.read_text())), _flatten(json.loads(text))
+            was, now = _flatten(_read_object(path)), _flatten(json.loads(text))
             changed = [f'{k} was {was.get(k)!r} and is {now.get(k)!r}' for k in sorted(was.keys() | now.keys())
                        if was.get(k) != now.get(k)]
             if changed:
                 raise InputError(f'{workdir}: belongs to a run of another config ({"; ".join(changed[:3])}); give another --workdir')
         elif jax.process_index() == 0:
             replace_text(path, text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f'{path}: not a run\'s config ({error}); give another --workdir') from error
     except OSError as error:
         raise InputError(f'{workdir}: cannot be written ({error.strerror}); give another --workdir') from error
     return workdir
+
+
+def _read_object(path):
+    content = json.loads(path.read_text('utf-8'))
+    if not isinstance(content, dict):
+        raise ValueError('no object')
+    return content
 
 
 def _flatten(tree, prefix=''):
@@ -90,7 +97,7 @@ def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     """The config of the run in a folder; InputError where the folder holds none."""
     path = pathlib.Path(workdir) / 'config.json'
     try:
-        return ml_collections.ConfigDict(json.loads(path.read_text()))
+        return ml_collections.ConfigDict(_read_object(path))
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: not a run ({error.__class__.__name__}); give the folder of one that was trained') from error
 

@@ -153,9 +153,8 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
         return update(state, batch, key, loss_fn=loss_fn, optimizer=optimizer)
 
     key = jax.random.key(config.seed)
-    log = Log(folder, start)
     batches = data(start) if start < steps else iter(())
-    with Interruption() as interruption, tqdm.tqdm(
+    with Interruption() as interruption, contextlib.closing(Log(folder, start)) as log, tqdm.tqdm(
             total=steps, initial=start, desc=name, unit='step', mininterval=1, disable=jax.process_index() > 0) as progress:
         for step in range(start, steps + 1):
             last = step == steps
@@ -171,7 +170,6 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
             progress.update()
             if (step + 1) % config.log_every == 0:
                 log.later(step + 1, metrics, progress)
-    log.close()
     checkpoints.close()
     if not last:
         print(f'{name}: stopped and saved at step {step} of {steps}; the same command goes on from there', flush=True)

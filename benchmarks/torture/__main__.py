@@ -1,0 +1,59 @@
+"""Tortures the product by a seed: a summary line for each campaign, and a folder with what is needed to see a fault again.
+
+    python -m benchmarks.torture --quick                        a few minutes; what CI runs
+    python -m benchmarks.torture --out=docs/reliability.md      the long form, and the page about it
+    python -m benchmarks.torture --only=media,files             some campaigns; the others' rows in the page stay
+
+Ends with code 1 where anything fails.
+"""
+import argparse
+import importlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+
+from benchmarks.torture import page
+from benchmarks.torture.campaign import Campaign
+
+CAMPAIGNS = ('media', 'files', 'endurance', 'two_at_once', 'disk', 'kills')  # each a module of this package
+
+
+def main() -> None:
+    """Runs the campaigns that the flags ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='the short form')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--only', default=','.join(CAMPAIGNS), help='campaigns, with commas between; by default all')
+    parser.add_argument('--out', type=pathlib.Path, help='the page to write; by default none')
+    parser.add_argument('--keep', type=pathlib.Path, default=pathlib.Path('runs/torture'), help='folder of the reproductions')
+    flags = parser.parse_args()
+    chosen = flags.only.split(',')
+    if unknown := set(chosen) - set(CAMPAIGNS):
+        parser.error(f'--only: no campaign {", ".join(sorted(unknown))}; choose of {", ".join(CAMPAIGNS)}')
+    failed = False
+    with tempfile.TemporaryDirectory(prefix='torture') as work:
+        os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{work}/compiled'
+        os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
+        for name in chosen:
+            failed |= run(Campaign(name, flags.seed, flags.quick, pathlib.Path(work) / name, flags.keep.absolute()), flags.out)
+    sys.exit(failed)
+
+
+def run(campaign: Campaign, out: pathlib.Path | None) -> bool:
+    """Runs a campaign, prints its line and adds it to the page; gives whether anything failed."""
+    begin = time.monotonic()
+    campaign.work.mkdir()
+    summary = importlib.import_module(f'benchmarks.torture.{campaign.name}').torture(campaign)
+    seconds = time.monotonic() - begin
+    shutil.rmtree(campaign.work, ignore_errors=True)
+    print(f'{campaign.name}: {summary.what}: {summary.count}; {summary.result}; {seconds:.0f} s', flush=True)
+    if out:
+        page.write_row(out, campaign, summary, seconds, CAMPAIGNS)
+    return bool(campaign.faults)
+
+
+if __name__ == '__main__':
+    main()
