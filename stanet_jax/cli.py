@@ -4,6 +4,7 @@ Only what a command needs is imported, and only when it runs: importing JAX alon
 ends the process with one line on stderr and exit code 1.
 """
 import difflib
+import errno
 import importlib
 import io
 import os
@@ -116,7 +117,8 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
     except InputError as error:
         fail(error)
     except OSError as error:
-        fail(f'{error.filename}: {error.strerror}' if error.filename else error)
+        room = '; make room, and the same command goes on' if error.errno == errno.ENOSPC else ''
+        fail(f'{error.filename}: {error.strerror}{room}' if error.filename else f'{error}{room}')
 
 
 def tell_of_thread(raised: threading.ExceptHookArgs) -> None:

@@ -37,11 +37,22 @@ def hold(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
         folder: to be written.
         wait: whether to wait, which is told, until another process lets go of it.
     Raises:
+        OSError: as the block does; with the folder as its file where it names none.
         InputError: another process holds it and `wait` is False, or it cannot be written.
     """
-    handle = _lock(folder, wait)
+    with _hold(folder, folder, wait):
+        yield
+
+
+@contextlib.contextmanager
+def _hold(folder, named, wait):
+    handle = _lock(folder, named, wait)
     try:
         yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # as of writing to an open file
+            raise OSError(error.errno, error.strerror, os.fspath(named)) from error
+        raise
     finally:
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(handle), os.stat(folder)):
@@ -52,7 +63,7 @@ def hold(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
 @contextlib.contextmanager
 def hold_output(path: pathlib.Path) -> Iterator[None]:
     """As `hold`, for a file or a folder that is replaced as a whole: what is held is a hidden folder beside it."""
-    with hold(path.with_name(hidden_name(path.name))):
+    with _hold(path.with_name(hidden_name(path.name)), path, False):
         for left in path.parent.iterdir():
             found = _SCRATCH.fullmatch(left.name)
             if found and left.name.startswith(f'.{path.stem[:40]}') and not _is_alive(int(found[1])):
@@ -80,7 +91,7 @@ def making(out: pathlib.Path) -> Iterator[pathlib.Path]:
         InputError: `out` exists.
     """
     new = out.with_name(hidden_name(out.name))
-    with hold(new, wait=True):
+    with _hold(new, out, True):
         if os.path.lexists(out):
             raise InputError(f'{out}: exists already; delete it or give another folder')
         try:
@@ -109,15 +120,15 @@ def replacing_file(path: pathlib.Path, kind: str = 'new') -> Iterator[pathlib.Pa
         new.unlink(missing_ok=True)
 
 
-def _lock(folder, wait):
+def _lock(folder, named, wait):
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
         except OSError as error:
-            raise InputError(f'{folder}: cannot be written ({error.strerror}); give another folder') from None
+            raise InputError(f'{named}: cannot be written ({error.strerror}); give another folder') from None
         try:
-            locked = _lock_handle(handle, folder, wait)
+            locked = _lock_handle(handle, named, wait)
             if os.path.samestat(os.fstat(handle), os.stat(folder)):  # or else who held it has removed or renamed it
                 if locked:
                     clear_scratch(folder)
@@ -130,13 +141,13 @@ def _lock(folder, wait):
         os.close(handle)
 
 
-def _lock_handle(handle, folder, wait):
+def _lock_handle(handle, named, wait):
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if not wait:
-            raise InputError(f'{folder}: another process is writing it; wait until that ends, or give another folder') from None
-        print(f'{folder}: another process is writing it; waiting until that ends', file=sys.stderr)
+            raise InputError(f'{named}: another process is writing it; wait until that ends, or give another folder') from None
+        print(f'{named}: another process is writing it; waiting until that ends', file=sys.stderr)
         fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError:
         return False  # a file system without locks

@@ -1,4 +1,5 @@
 """A process holds the folder that it writes, and what killed processes left in it goes."""
+import errno
 import os
 import pathlib
 import signal
@@ -14,7 +15,8 @@ from stanet_jax.workdir import replacing
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOLDER = ('import pathlib, sys, time; from stanet_jax.scratch import hold, hold_output, making\n'
-          'with {}(pathlib.Path(sys.argv[1])) as new:\n    print("held", flush=True); time.sleep({}); new and (new / "x").write_text("other")')
+          'with {}(pathlib.Path(sys.argv[1])) as new:\n    print("held", flush=True); time.sleep({})\n'
+          '    new and (new / "x").write_text("other")')
 
 
 def start(how, path, seconds=60.0):
@@ -97,3 +99,9 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(InputError, match='run: cannot be written'), hold(tmp_path / 'file' / 'run'):
         pass
+
+
+def test_errors_without_a_file_name_the_folder(tmp_path):
+    with pytest.raises(OSError, match='No space') as caught, hold_output(tmp_path / 'a.json'):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    assert caught.value.filename == str(tmp_path / 'a.json') and caught.value.errno == errno.ENOSPC

@@ -38,7 +38,8 @@ def main() -> None:
         os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{work}/compiled'
         os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
         for name in chosen:
-            failed |= run(Campaign(name, flags.seed, flags.quick, pathlib.Path(work) / name, flags.keep.absolute()), flags.out)
+            folders = pathlib.Path(work) / name, pathlib.Path(work), flags.keep.absolute()
+            failed |= run(Campaign(name, flags.seed, flags.quick, *folders), flags.out)
     sys.exit(failed)
 
 

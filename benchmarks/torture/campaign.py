@@ -18,6 +18,7 @@ class Campaign:
         seed: of all that is drawn.
         quick: whether the short form is wanted.
         work: an empty folder to work in.
+        shared: a folder of all campaigns, for what they have in common.
         keep: the folder of reproductions, in which each fault gets one of its own.
         faults: what failed, a line each.
     """
@@ -25,6 +26,7 @@ class Campaign:
     seed: int
     quick: bool
     work: pathlib.Path
+    shared: pathlib.Path
     keep: pathlib.Path
     faults: list[str] = dataclasses.field(default_factory=list)
 

@@ -10,10 +10,8 @@ from benchmarks.torture import commands
 from benchmarks.torture.campaign import Campaign, Summary, is_one_line
 from benchmarks.torture.commands import Torn
 from benchmarks.torture.folders import differences, left_over
-from benchmarks.torture.kills import fresh
-from benchmarks.torture.processes import Command
 
-QUICK = {'train': 1, 'predict': 1, 'evaluate': 1, 'convert': 1}
+QUICK = {'train': 1, 'predict': 1, 'convert': 1}
 LONG = {'run': 10, 'train': 10, 'predict': 10, 'evaluate': 10, 'convert': 5, 'synthave': 5}
 ROOM = 512 << 20  # bytes of the disk where it is not to be full
 
@@ -22,19 +20,21 @@ def torture(campaign: Campaign) -> Summary:
     """Runs the campaign; says so where no small disk can be mounted."""
     plan = QUICK if campaign.quick else LONG
     what = f'a disk that is full at a random moment, then room and the same command: {", ".join(f"{k} {n}" for k, n in plan.items())}'
-    with small_disk(campaign.work / 'disk') as disk:
+    given = commands.make_inputs(campaign)
+    torn = [(getattr(commands, name)(given), times) for name, times in plan.items()]
+    for of, _ in torn:
+        commands.left_alone(campaign, of)
+    with small_disk(campaign.shared / 'tried') as disk:
         if not disk:
             return Summary(what, 0, '**skipped**: no tmpfs can be mounted here, which takes root')
-        given, full = commands.make_inputs(campaign.work / 'given', 6 if campaign.quick else 12), 0
-        for name, times in plan.items():
-            full += fill(campaign, getattr(commands, name)(given), disk, times)
+        full = sum(fill(campaign, of, disk, times) for of, times in torn)
     return Summary(what, sum(plan.values()), f'{full} times the disk was full; {len(campaign.faults)} faults')
 
 
 @contextlib.contextmanager
 def small_disk(folder: pathlib.Path) -> Iterator[pathlib.Path | None]:
     """Mounts a tmpfs on a folder while the block runs; yields None where that may not be done."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     if subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={ROOM}', 'torture', folder], stderr=subprocess.DEVNULL, check=False).returncode:
         yield None
         return
@@ -57,20 +57,17 @@ def used(disk: pathlib.Path) -> int:
 
 def fill(campaign: Campaign, torn: Torn, disk: pathlib.Path, times: int) -> int:
     """Runs a command on a disk that has room for a random share of what it writes; gives how often that was not enough."""
-    folder, rng, full = disk / torn.name, campaign.generator(torn.name), 0
-    torn.before(fresh(folder))
-    before = used(disk)
-    Command(torn.words(folder), campaign.work / 'logs' / torn.name).wait()
-    need, whole = used(disk) - before, campaign.work / f'{torn.name} whole'
-    shutil.copytree(folder, whole)
+    (whole, _), rng, full = commands.left_alone(campaign, torn), campaign.generator(torn.name), 0
+    good, start = campaign.work / torn.name, used(disk)
+    shutil.copytree(whole, disk / torn.name)
+    need = used(disk) - start
     for _ in range(times):
-        torn.before(fresh(folder))
-        good = campaign.work / f'{torn.name} good'
+        folder = commands.renew(campaign, torn)
         shutil.rmtree(good, ignore_errors=True)
         shutil.copytree(folder, good)
         room = int(rng.uniform(0, 1) * need)
         resize(disk, used(disk) + max(room, 4096))
-        ended = Command(torn.words(folder), campaign.work / 'logs' / f'{torn.name}.full').wait()
+        ended = commands.start(campaign, torn, 'full').wait()
         full += ended.code != 0
         wrong = []
         if ended.code and (ended.code != 1 or not is_one_line(ended.err)):
@@ -79,10 +76,10 @@ def fill(campaign: Campaign, torn: Torn, disk: pathlib.Path, times: int) -> int:
         if ended.code and lost:
             wrong.append(f'what was good is lost: {lost[:3]}')
         resize(disk, ROOM)
-        again = Command(torn.words(folder), campaign.work / 'logs' / f'{torn.name}.room').wait()
+        again = commands.start(campaign, torn, 'room').wait()
         wrong += [f'with room: code {again.code}: {again.err[-2000:]}'] if again.code else left_over(folder) or differences(folder, whole)
         if wrong:
             campaign.fault(f'{torn.name} with {room:,} of {need:,} bytes of room: {"; ".join(wrong[:5])}',
                            ['stanet', *torn.words(folder)], [folder])
-    shutil.rmtree(folder)
+    commands.fresh(disk / torn.name)
     return full

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import h5py
-import jax
 import numpy as np
 import PIL.Image
 import safetensors.numpy
@@ -26,7 +25,7 @@ from stanet_jax.inference.opening import open_students
 from stanet_jax.media import box
 from stanet_jax.media.picture import read_picture
 from stanet_jax.training import checkpoint
-from stanet_jax.weights import convert, keras_file, mxnet_file, packed, torch_file
+from stanet_jax.weights import keras_file, mxnet_file, packed, torch_file
 from stanet_jax.workdir import open_workdir, read_config
 
 QUICK, LONG = 8, 100  # of each kind
@@ -153,7 +152,8 @@ def make_table(path):
 def make_vggsound(folder):
     """VGGSound's table in a folder."""
     folder.mkdir()
-    (folder / 'vggsound.csv').write_text(''.join(f'abcdefghij{k % 10},{k},"playing, loudly",{("train", "test")[k % 2]}\n' for k in range(30)))
+    lines = [f'abcdefghij{k % 10},{k},"playing, loudly",{("train", "test")[k % 2]}' for k in range(30)]
+    (folder / 'vggsound.csv').write_text('\n'.join(lines) + '\n')
 
 
 def make_ave(folder):

@@ -100,7 +100,8 @@ def write_torch(path: pathlib.Path, old: bool = False) -> pathlib.Path:
         storage = b'((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0' b'0X\x03\0\0\0cpuK\x30' + b'N' * old + b'tQK\0'
         return key + b'ctorch._utils\n_rebuild_tensor_v2\n' + storage + shape + strides + b'\x89ccollections\nOrderedDict\n)RtR'
 
-    pickled = b'\x80\x02}(' + tensor(b'a.weight', b'K\x06K\x08\x86', b'K\x08K\x01\x86') + tensor(b'a.bias', b'K\x08\x85', b'K\x01\x85') + b'u.'
+    tensors = tensor(b'a.weight', b'K\x06K\x08\x86', b'K\x08K\x01\x86') + tensor(b'a.bias', b'K\x08\x85', b'K\x01\x85')
+    pickled = b'\x80\x02}(' + tensors + b'u.'
     if old:
         head = b''.join((b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.', b'\x80\x02M\xe9\x03.', b'\x80\x02}X\r\0\0\0little_endian\x88s.'))
         path.write_bytes(head + pickled + b'\x80\x02]X\x01\0\0\0' b'0a.' + struct.pack('<q', 48) + numbers)
@@ -114,7 +115,7 @@ def write_torch(path: pathlib.Path, old: bool = False) -> pathlib.Path:
 
 def write_mxnet(path: pathlib.Path) -> pathlib.Path:
     """Writes a `.params` file of MXNet with one array."""
-    array = struct.pack('<Ii', 0xF993FAC9, 0) + struct.pack('<iqq', 2, 6, 8) + struct.pack('<iii', 1, 0, 0) + np.arange(48, dtype='<f4').tobytes()
+    array = struct.pack('<IiiqqIii', 0xF993FAC9, 0, 2, 6, 8, 1, 0, 0) + np.arange(48, dtype='<f4').tobytes()
     name = b'arg:conv_weight'
     path.write_bytes(struct.pack('<QQQ', 0x112, 0, 1) + array + struct.pack('<QQ', 1, len(name)) + name)
     return path

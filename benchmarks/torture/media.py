@@ -1,4 +1,4 @@
-"""Damaged media files: each ends in frames or in one line; nothing else is raised, and neither does this process crash nor anything hang."""
+"""Damaged media files: each ends in frames or in one line; nothing else is raised, and neither crashes this process nor hangs anything."""
 import collections
 import os
 import pathlib
@@ -21,6 +21,7 @@ from stanet_jax.media import box
 
 QUICK, LONG = 40, 1000
 TIMEOUT = 10.0  # seconds without a frame, after which a file is given up
+ENDS = {'crashes the decoder': 'crashed the decoder', 'no frame of it for': 'hung in the decoder'}  # by what is told
 LONGEST = 90.0  # seconds; what takes longer hangs
 
 
@@ -60,7 +61,7 @@ def attempt(path: pathlib.Path, use: Callable[[pathlib.Path], object]) -> tuple[
         end, told = 'read', ''
     except (InputError, OSError, av.FFmpegError) as error:  # what commands tell in one line
         told = str(error)
-        end = 'crashed the decoder' if 'crashes the decoder' in told else 'hung in the decoder' if 'no frame of it for' in told else 'refused'
+        end = next((end for words, end in ENDS.items() if words in told), 'refused')
     except Exception:  # what would be a traceback
         return 'fault', traceback.format_exc()
     if '\n' in told or not told and end != 'read':

@@ -1,4 +1,4 @@
-"""Runs commands of `stanet` in processes of their own, which are forked from one that has imported JAX, and kills them with their children."""
+"""Runs commands of `stanet` in processes, which are forked from one that has imported JAX, and kills them with their children."""
 import contextlib
 import dataclasses
 import multiprocessing

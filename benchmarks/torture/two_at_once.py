@@ -7,32 +7,26 @@ from benchmarks.torture import commands
 from benchmarks.torture.campaign import Campaign, Summary, error_lines, is_one_line
 from benchmarks.torture.commands import Torn
 from benchmarks.torture.folders import differences, left_over
-from benchmarks.torture.kills import fresh
 from benchmarks.torture.processes import Command
 
-REFUSE, WAIT = ('train', 'predict', 'evaluate', 'convert'), ('synthave',)
+QUICK, LONG = ('predict', 'convert'), ('train', 'predict', 'evaluate', 'convert', 'synthave')
 ROUNDS = 8  # of the long form
 
 
 def torture(campaign: Campaign) -> Summary:
     """Runs the campaign."""
-    given, rounds = commands.make_inputs(campaign.work / 'given', 6 if campaign.quick else 12), 1 if campaign.quick else ROUNDS
-    ends = {'refused': 0, 'one after the other': 0}
-    for name in REFUSE + WAIT:
+    given, rounds, names = commands.make_inputs(campaign), 1 if campaign.quick else ROUNDS, QUICK if campaign.quick else LONG
+    ends = {'one refused': 0, 'one after the other': 0}
+    for name in names:
         torn = getattr(commands, name)(given)
-        whole = campaign.work / f'{torn.name} whole'
-        folder = campaign.work / torn.name
-        torn.before(fresh(folder))
-        Command(torn.words(folder), campaign.work / 'logs' / torn.name).wait()
-        folder.rename(whole)
         for number in range(rounds):
-            ends[together(campaign, torn, folder, whole, number)] += 1
+            ends[together(campaign, torn, number)] += 1
     for number in range(rounds):
         prepare_together(campaign, given, number)
         read_beside(campaign, given, number)
     told = ', '.join(f'{number} times {end}' for end, number in ends.items())
     return Summary('the same command twice at once; two trainings that prepare one set; readers beside a training',
-                   rounds * (len(REFUSE + WAIT) + 2), f'{told}; {len(campaign.faults)} faults')
+                   rounds * (len(names) + 2), f'{told}; {len(campaign.faults)} faults')
 
 
 def pause(campaign: Campaign, key: str, number: int, most: float) -> None:
@@ -40,12 +34,13 @@ def pause(campaign: Campaign, key: str, number: int, most: float) -> None:
     time.sleep(campaign.generator(key, number).uniform(0, most))
 
 
-def together(campaign: Campaign, torn: Torn, folder: pathlib.Path, whole: pathlib.Path, number: int) -> str:
+def together(campaign: Campaign, torn: Torn, number: int) -> str:
     """Starts a command twice, the second a little later; gives how that ended."""
-    torn.before(fresh(folder))
-    first = Command(torn.words(folder), campaign.work / 'logs' / 'first')
+    whole, _ = commands.left_alone(campaign, torn)
+    folder = commands.renew(campaign, torn)
+    first = commands.start(campaign, torn, 'first')
     pause(campaign, torn.name, number, 0.5)
-    ends = [first, Command(torn.words(folder), campaign.work / 'logs' / 'second')]
+    ends = [first, commands.start(campaign, torn, 'second')]
     ended = [command.wait() for command in ends]
     refused = [of for of in ended if of.code]
     wrong = [f'ends with code {of.code}: {of.err[-2000:]}' for of in refused
@@ -54,12 +49,12 @@ def together(campaign: Campaign, torn: Torn, folder: pathlib.Path, whole: pathli
         wrong.append('none of the two does it')
     if wrong := wrong or left_over(folder) or differences(folder, whole):
         campaign.fault(f'{torn.name} twice at once: {"; ".join(wrong[:5])}', ['stanet', *torn.words(folder)], [folder])
-    return 'refused' if refused else 'one after the other'
+    return 'one refused' if refused else 'one after the other'
 
 
 def prepare_together(campaign: Campaign, given: pathlib.Path, number: int) -> None:
     """Two trainings in folders of their own, which prepare the same set."""
-    folder = fresh(campaign.work / 'prepare')
+    folder = commands.fresh(campaign.work / 'prepare')
     words = [[*commands.train(given, 4).words(folder / str(k))[:-1], f'--config.data.prepared={folder}/prepared'] for k in range(2)]
     ended = [command.wait() for command in [Command(of, campaign.work / 'logs' / f'prepare{k}') for k, of in enumerate(words)]]
     wrong = [f'ends with code {of.code}: {of.err[-2000:]}' for of in ended if of.code] or left_over(folder)
@@ -68,19 +63,20 @@ def prepare_together(campaign: Campaign, given: pathlib.Path, number: int) -> No
     configs = ('run/config.json',)  # they name the folders
     wrong = wrong or [line for line in differences(folder / '0', folder / '1') if not line.startswith(configs)]
     if wrong:
-        campaign.fault(f'two trainings prepare one set: {"; ".join(wrong[:5])}', [' '.join(['stanet', *of]) + '\n' for of in words], [folder])
+        lines = '\n'.join(' '.join(['stanet', *of]) for of in words)
+        campaign.fault(f'two trainings prepare one set: {"; ".join(wrong[:5])}', lines, [folder])
 
 
 def read_beside(campaign: Campaign, given: pathlib.Path, number: int) -> None:
     """Reads a run while it is trained: each reader ends in a result or in a line, and the training as without them."""
-    folder = fresh(campaign.work / 'read')
-    torn = commands.train(given, 24)
+    folder = commands.fresh(campaign.work / 'read')
+    torn = commands.train(given, 12 if campaign.quick else 24)
     writer = Command(torn.words(folder), campaign.work / 'logs' / 'writer')
     film, run = str(given / 'films' / 'a.mp4'), folder / 'run'
     readers = [['evaluate', f'--workdir={run}'], ['predict', film, f'--checkpoint={run}/S', '--method=grad_cam', f'--out={folder}/maps']]
     turn = 0
     while writer.running or not turn:
-        pause(campaign, f'reader {turn}', number, 1.0)
+        pause(campaign, f'reader {turn}', number, 3.0)
         words = readers[turn % len(readers)]
         ended = Command(words, campaign.work / 'logs' / 'reader').wait()
         turn += 1
@@ -91,4 +87,5 @@ def read_beside(campaign: Campaign, given: pathlib.Path, number: int) -> None:
     steps = [json.loads(line)['step'] for line in log.read_text().splitlines()] if log.exists() else []
     if ended.code or not steps or left_over(folder):
         lines = '; '.join(error_lines(ended.err)[-3:])
-        campaign.fault(f'a training beside readers ends with code {ended.code}: {lines}; {left_over(folder)}', ['stanet', *torn.words(folder)])
+        campaign.fault(f'a training beside readers ends with code {ended.code}: {lines}; {left_over(folder)}',
+                       ['stanet', *torn.words(folder)])

@@ -3,6 +3,7 @@
 Orbax writes to a temporary name and renames, so that a killed process leaves the last complete checkpoint.
 """
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -93,19 +94,22 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _telling(folder: str | os.PathLike) -> Iterator[None]:
-    """Raises OSError, with the folder, where TensorStore cannot write, as on a full disk; what is half written goes."""
+    """Raises OSError, with the folder, where Orbax or its TensorStore cannot write, as on a full disk; what is half written goes."""
+    _hush()
     try:
         yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or os.fspath(folder)) from error
     except (ValueError, RuntimeError) as error:
         shutil.rmtree(f'{folder}{ORBAX_SCRATCH}', ignore_errors=True)
         if not (code := re.search(r"os_error_code='(\d+)'", str(error))):
             raise
-        _hush()
         raise OSError(int(code[1]), os.strerror(int(code[1])), os.fspath(folder)) from error
 
 
+@functools.cache
 def _hush():
-    """Keeps TensorStore from printing a traceback for each of the writes that still go on when one has failed."""
+    """Keeps TensorStore from printing a traceback for each of the writes that still go on when one has failed, which is raised."""
     told = sys.excepthook
 
     def tell(kind, error, trace):
