@@ -2,16 +2,20 @@
 import errno
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from stanet_jax import InputError
 from stanet_jax.scratch import hidden_name, hold, hold_output, making, replacing_file, scratch_path
-from stanet_jax.workdir import replacing
+from stanet_jax.training import checkpoint
+from stanet_jax.workdir import open_workdir, read_config, replacing
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOLDER = ('import pathlib, sys, time; from stanet_jax.scratch import hold, hold_output, making\n'
@@ -105,3 +109,28 @@ def test_errors_without_a_file_name_the_folder(tmp_path):
     with pytest.raises(OSError, match='No space') as caught, hold_output(tmp_path / 'a.json'):
         raise OSError(errno.ENOSPC, 'No space left on device')
     assert caught.value.filename == str(tmp_path / 'a.json') and caught.value.errno == errno.ENOSPC
+
+
+def test_weights_that_cannot_be_written_are_told_and_the_older_ones_stay(tmp_path, capfd):
+    """A limit on the size of files makes writing fail as a full disk does."""
+    checkpoint.save_variables(tmp_path / 'weights', {'a': np.arange(3)})
+    large = {f'{k}': np.random.default_rng(k).normal(size=100_000) for k in range(8)}  # which cannot be packed
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, hard))
+    try:
+        with pytest.raises(OSError, match='File too large') as caught:
+            checkpoint.replace_variables(tmp_path / 'weights', large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG and 'weights' in caught.value.filename
+    assert os.listdir(tmp_path) == ['weights'] and list(checkpoint.load_variables(tmp_path / 'weights')) == ['a']
+    assert 'Event loop is closed' not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('content', [b'\xff\xfe{', b'[1]', b'{', b''])
+def test_a_config_that_is_none(tmp_path, content):
+    (tmp_path / 'config.json').write_bytes(content)
+    for read in (read_config, lambda folder: open_workdir(ConfigDict({'a': 1}), folder)):
+        with pytest.raises(InputError, match=r"config\.json: not a run") as caught:
+            read(tmp_path)
+        assert '\n' not in str(caught.value)

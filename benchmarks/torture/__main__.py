@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 
-from benchmarks.torture import page
 from benchmarks.torture.campaign import Campaign
 
 CAMPAIGNS = ('media', 'files', 'endurance', 'two_at_once', 'disk', 'kills')  # each a module of this package
@@ -35,12 +34,19 @@ def main() -> None:
         parser.error(f'--only: no campaign {", ".join(sorted(unknown))}; choose of {", ".join(CAMPAIGNS)}')
     failed = False
     with tempfile.TemporaryDirectory(prefix='torture') as work:
-        os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{work}/compiled'
-        os.environ['JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
+        set_environment(pathlib.Path(work))
         for name in chosen:
             folders = pathlib.Path(work) / name, pathlib.Path(work), flags.keep.absolute()
             failed |= run(Campaign(name, flags.seed, flags.quick, *folders), flags.out)
     sys.exit(failed)
+
+
+def set_environment(work: pathlib.Path) -> None:
+    """Has programs compiled once, quickly rather than well, and no progress shown; commands inherit it."""
+    quick = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true '
+    os.environ |= {'XLA_FLAGS': quick + os.environ.get('XLA_FLAGS', ''), 'JAX_COMPILATION_CACHE_DIR': f'{work}/compiled',
+                   'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '0.2', 'TQDM_DISABLE': '1'}
+    os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 
 def run(campaign: Campaign, out: pathlib.Path | None) -> bool:
@@ -52,6 +58,7 @@ def run(campaign: Campaign, out: pathlib.Path | None) -> bool:
     shutil.rmtree(campaign.work, ignore_errors=True)
     print(f'{campaign.name}: {summary.what}: {summary.count}; {summary.result}; {seconds:.0f} s', flush=True)
     if out:
+        from benchmarks.torture import page  # here and above, as JAX and tqdm read the environment when they are imported
         page.write_row(out, campaign, summary, seconds, CAMPAIGNS)
     return bool(campaign.faults)
 

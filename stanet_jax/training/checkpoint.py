@@ -110,13 +110,13 @@ def _telling(folder: str | os.PathLike) -> Iterator[None]:
 @functools.cache
 def _hush():
     """Keeps TensorStore from printing a traceback for each of the writes that still go on when one has failed, which is raised."""
-    told = sys.excepthook
+    told = sys.unraisablehook
 
-    def tell(kind, error, trace):
-        if 'Event loop is closed' not in str(error):
-            told(kind, error, trace)
+    def tell(raised):
+        if 'Event loop is closed' not in str(raised.exc_value):
+            told(raised)
 
-    sys.excepthook = tell
+    sys.unraisablehook = tell
 
 
 def _shapes(tree):
