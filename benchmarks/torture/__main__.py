@@ -17,7 +17,7 @@ import time
 
 from benchmarks.torture.campaign import Campaign
 
-CAMPAIGNS = ('media', 'files', 'endurance', 'two_at_once', 'disk', 'kills')  # each a module of this package
+CAMPAIGNS = ('media', 'files', 'endurance', 'two_at_once', 'disk', 'kills', 'pipeline')  # each a module of this package
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.torture import inputs
 from benchmarks.torture.campaign import Campaign
+from benchmarks.torture.folders import differences
 from benchmarks.torture.processes import Command
 from stanet_jax.data import synthvoc
 from stanet_jax.data.synthave import Settings
@@ -66,7 +67,10 @@ def renew(campaign: Campaign, torn: Torn) -> pathlib.Path:
 
 
 def left_alone(campaign: Campaign, torn: Torn) -> tuple[pathlib.Path, float]:
-    """What a command writes that nothing disturbs, and its seconds; computed once for all campaigns."""
+    """What a command writes that nothing disturbs, and its seconds; computed once for all campaigns.
+
+    In the long form it runs twice, the second time with its programs compiled, and has to end the same.
+    """
     kept, seconds = campaign.shared / 'whole' / torn.name, campaign.shared / 'whole' / f'{torn.name}.seconds'
     if not seconds.exists():
         folder = renew(campaign, torn)
@@ -74,6 +78,11 @@ def left_alone(campaign: Campaign, torn: Torn) -> tuple[pathlib.Path, float]:
         if ended.code:
             campaign.fault(f'{torn.name} ends with code {ended.code}: {ended.err[-2000:]}', ['stanet', *torn.words(folder)])
         shutil.copytree(folder, kept)
+        if not campaign.quick:
+            folder = renew(campaign, torn)
+            ended = start(campaign, torn, 'alone again').wait()
+            if unlike := differences(folder, kept):
+                campaign.fault(f'{torn.name}: differs from run to run: {"; ".join(unlike[:5])}', ['stanet', *torn.words(folder)], [folder])
         seconds.write_text(str(ended.seconds))
     return kept, float(seconds.read_text())
 

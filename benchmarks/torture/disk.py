@@ -12,7 +12,7 @@ from benchmarks.torture.commands import Torn
 from benchmarks.torture.folders import differences, left_over
 
 QUICK = {'train': 1, 'predict': 1, 'convert': 1}
-LONG = {'run': 10, 'train': 10, 'predict': 10, 'evaluate': 10, 'convert': 5, 'synthave': 5}
+LONG = {'train': 10, 'predict': 8, 'evaluate': 8, 'convert': 4, 'synthave': 4}
 ROOM = 512 << 20  # bytes of the disk where it is not to be full
 
 

@@ -5,7 +5,7 @@ from benchmarks.torture.commands import Torn
 from benchmarks.torture.folders import differences, left_over
 
 QUICK = {'train': 2, 'predict': 1, 'evaluate': 1, 'convert': 1}
-LONG = {'run': 36, 'eps': 8, 'train': 20, 'predict': 14, 'evaluate': 8, 'convert': 8, 'synthave': 6}
+LONG = {'train': 24, 'predict': 16, 'evaluate': 10, 'convert': 6, 'eps': 12, 'synthave': 8}
 
 
 def torture(campaign: Campaign) -> Summary:
