@@ -11,6 +11,7 @@ import importlib
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,7 @@ def main() -> None:
     if unknown := set(chosen) - set(CAMPAIGNS):
         parser.error(f'--only: no campaign {", ".join(sorted(unknown))}; choose of {", ".join(CAMPAIGNS)}')
     failed = False
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: folders go, disks are unmounted, commands end
     with tempfile.TemporaryDirectory(prefix='torture') as work:
         set_environment(pathlib.Path(work))
         for name in chosen:

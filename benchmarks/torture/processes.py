@@ -1,4 +1,5 @@
 """Runs commands of `stanet` in processes, which are forked from one that has imported JAX, and kills them with their children."""
+import atexit
 import contextlib
 import dataclasses
 import multiprocessing
@@ -35,6 +36,7 @@ class Command:
         self.words, self._log, self._begin = words, log, time.monotonic()
         self._process = CONTEXT.Process(target=_run, args=(words, f'{log}.out', f'{log}.err'))
         self._process.start()
+        atexit.register(self._end)
 
     @property
     def running(self) -> bool:
@@ -44,12 +46,16 @@ class Command:
     def wait(self, seconds: float = LONGEST) -> Ended:
         """Waits for its end; what goes on for longer is killed."""
         self._process.join(seconds)
-        if self.running:
-            self.kill()
+        self._end()
+        atexit.unregister(self._end)
         texts = [pathlib.Path(f'{self._log}.{of}').read_text(errors='replace') if os.path.exists(f'{self._log}.{of}') else ''
                  for of in ('out', 'err')]
         assert self._process.exitcode is not None
         return Ended(self._process.exitcode, *texts, time.monotonic() - self._begin)
+
+    def _end(self):
+        if self.running:
+            self.kill()
 
     def kill(self) -> None:
         """Kills it, and all that it has started, by SIGKILL."""
