@@ -1,5 +1,6 @@
 """Names for what is not whole yet, and the hold of a process on a folder, so that two do not write the same, nor leave anything behind."""
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,6 +14,7 @@ from stanet_jax import InputError
 
 ORBAX_SCRATCH = '.orbax-checkpoint-tmp'  # behind the name of what Orbax is writing
 _SCRATCH = re.compile(rf'\..+\.[0-9a-f]{{8}}\.([0-9]+)\.(new|old|png)({ORBAX_SCRATCH})?', re.DOTALL)  # what `scratch_path` gives
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PICTURES = 'maps'  # folders of many files, none of them scratch
 
 
@@ -37,7 +39,7 @@ def hold(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
         folder: to be written.
         wait: whether to wait, which is told, until another process lets go of it.
     Raises:
-        OSError: as the block does; with the folder as its file where it names none.
+        OSError: as the block does; of a full or broken disk with the folder as its file where it names none.
         InputError: another process holds it and `wait` is False, or it cannot be written.
     """
     with _hold(folder, folder, wait):
@@ -50,7 +52,7 @@ def _hold(folder, named, wait):
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # as of writing to an open file
+        if error.filename is None and error.errno in _DISK:  # as of writing to an open file
             raise OSError(error.errno, error.strerror, os.fspath(named)) from error
         raise
     finally:
@@ -125,6 +127,8 @@ def _lock(folder, named, wait):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # removed by who held it
         except OSError as error:
             raise InputError(f'{named}: cannot be written ({error.strerror}); give another folder') from None
         try:
