@@ -11,8 +11,8 @@ from stanet_jax.workdir import replace_text
 HEAD = '''# Reliability
 
 What `make torture` did last and what came of it. Everything is drawn from the seed; the moments of kills are drawn as shares of a command's
-time, which differs from run to run, as the seconds do with what else the machine has to do. `make torture-quick`, the short form, is part of
-CI. What fails is kept in `runs/torture`, with the seed, the command and the files. The campaigns are the modules of
+time, which differs from run to run, as the seconds do with what else the machine has to do. `make torture-quick`, the short form, is part
+of CI. What fails is kept in `runs/torture`, with the seed, the command and the files. The campaigns are the modules of
 [benchmarks/torture](../benchmarks/torture).
 
 | campaign | what | how many | result | seconds | when, command |
