@@ -4,7 +4,7 @@ from benchmarks.torture.campaign import Campaign, Summary
 from benchmarks.torture.commands import Torn
 from benchmarks.torture.folders import differences, left_over
 
-QUICK = {'train': 2, 'predict': 1, 'evaluate': 1, 'convert': 1}
+QUICK = {'train': 2, 'predict': 1, 'convert': 1}
 LONG = {'train': 24, 'predict': 16, 'evaluate': 10, 'convert': 6, 'eps': 12, 'synthave': 8}
 
 

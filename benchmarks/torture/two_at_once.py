@@ -9,7 +9,7 @@ from benchmarks.torture.commands import Torn
 from benchmarks.torture.folders import differences, left_over
 from benchmarks.torture.processes import Command
 
-QUICK, LONG = ('predict', 'convert'), ('train', 'predict', 'evaluate', 'convert', 'synthave')
+QUICK, LONG = ('predict',), ('train', 'predict', 'evaluate', 'convert', 'synthave')
 ROUNDS = 8  # of the long form
 
 
