@@ -2,14 +2,16 @@
 # Its seeds run side by side; on an accelerator give PARALLEL=1.
 # make demo-eps, experiment-eps: the same of EPS. make default-student CLIPS=DIR: trains the packaged student on clips in folders of
 # their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method.
-# make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. All work in .venv, made on first use, but
-# for make gpu-report, which measures the nets on an accelerator in ten minutes, offline: it takes the Python that has JAX for it, PYTHON=.
+# make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. make torture: damaged files, kills, full
+# disks and the like by a seed, up to an hour, and docs/reliability.md; make torture-quick: some of each. All work in .venv, made on first
+# use, but for make gpu-report, which measures the nets on an accelerator in ten minutes, offline: it takes the Python that has JAX for it,
+# PYTHON=.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 PARALLEL ?= 3
 
-.PHONY: demo experiment demo-eps experiment-eps ablations default-student gpu-report test test-thorough clean
+.PHONY: demo experiment demo-eps experiment-eps ablations default-student gpu-report test test-thorough torture torture-quick clean
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +48,12 @@ test: $(VENV)/installed
 
 test-thorough: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m thorough
+
+torture: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.torture --out=docs/reliability.md
+
+torture-quick: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.torture --quick
 
 clean:
 	rm -rf $(VENV) runs data

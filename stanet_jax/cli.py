@@ -4,12 +4,14 @@ Only what a command needs is imported, and only when it runs: importing JAX alon
 ends the process with one line on stderr and exit code 1.
 """
 import difflib
+import errno
 import importlib
 import io
 import os
 import pathlib
 import re
 import sys
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn, TypeVar
@@ -98,7 +100,8 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files may hold bytes that are no text
-    logging.set_verbosity(logging.WARNING)  # Orbax logs every step
+    logging.set_verbosity(logging.FATAL)  # Orbax logs every step, and with a traceback what it also raises
+    threading.excepthook = tell_of_thread
     words = parse(name, [resolve_config(word) for word in words])
     missing = [flag for flag in command.REQUIRED if flags.FLAGS[flag].value in (None, [])]
     if words and not hasattr(command, 'WORDS'):
@@ -117,7 +120,16 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
     except InputError as error:
         fail(error)
     except OSError as error:
-        fail(f'{error.filename}: {error.strerror}' if error.filename else error)
+        room = '; make room, and the same command goes on' if error.errno == errno.ENOSPC else ''
+        fail(f'{error.filename}: {error.strerror}{room}' if error.filename else f'{error}{room}')
+
+
+def tell_of_thread(raised: threading.ExceptHookArgs) -> None:
+    """Tells in one line what the system refuses to a thread beside, as to TensorBoard's on a full disk; of other errors the traceback."""
+    if isinstance(raised.exc_value, OSError):
+        print(one_line(raised.exc_value), file=sys.stderr)
+    else:
+        threading.__excepthook__(raised)
 
 
 def resolve_config(word: str) -> str:

@@ -1,7 +1,6 @@
 """A run's folder: its config, files that are written whole or not at all, and reading it back."""
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -14,6 +13,9 @@ import tqdm
 from jax.experimental import multihost_utils
 
 from stanet_jax import InputError
+from stanet_jax.scratch import empty, hold, replacing_file, scratch_path
+
+WRITING = '.writing.'  # folders of what `write_missing` writes, by process
 
 
 def barrier(name: str) -> None:
@@ -21,24 +23,13 @@ def barrier(name: str) -> None:
     multihost_utils.sync_global_devices(name)
 
 
-def hidden_name(name: str) -> str:
-    """A name for what becomes the file or folder `name` when it is whole: hidden, and short, as file systems take 255 bytes alone."""
-    return f'.{name[:40]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}'
-
-
-def scratch_path(path: pathlib.Path, kind: str = 'new') -> pathlib.Path:
-    """A path beside a file or folder for what becomes it, of this process alone, with `kind` as its suffix."""
-    return path.with_name(f'{hidden_name(path.name)}.{os.getpid()}.{kind}')
-
-
 def replace_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file atomically, in UTF-8: under a temporary name, which then replaces the file.
 
     Bytes of file names that are no text stand in it as `\\udc..`.
     """
-    temporary = scratch_path(path)
-    temporary.write_text(text, 'utf-8', 'backslashreplace')
-    temporary.replace(path)
+    with replacing_file(path) as new:
+        new.write_text(text, 'utf-8', 'backslashreplace')
 
 
 @contextlib.contextmanager
@@ -51,8 +42,15 @@ def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             folder.rename(old)
         new.rename(folder)
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def hold_workdir(workdir: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
+    """Keeps other runs from a run's folder, see `scratch.hold`; of several processes of a run the first one does."""
+    return hold(pathlib.Path(workdir)) if jax.process_index() == 0 else contextlib.nullcontext()
 
 
 def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> pathlib.Path:
@@ -69,18 +67,25 @@ def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) 
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            was, now = _flatten(json.loads(path.read_text())), _flatten(json.loads(text))
+            was, now = _flatten(_read_object(path)), _flatten(json.loads(text))
             changed = [f'{k} was {was.get(k)!r} and is {now.get(k)!r}' for k in sorted(was.keys() | now.keys())
                        if was.get(k) != now.get(k)]
             if changed:
                 raise InputError(f'{workdir}: belongs to a run of another config ({"; ".join(changed[:3])}); give another --workdir')
         elif jax.process_index() == 0:
             replace_text(path, text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f'{path}: not a run\'s config ({error}); give another --workdir') from error
     except OSError as error:
         raise InputError(f'{workdir}: cannot be written ({error.strerror}); give another --workdir') from error
     return workdir
+
+
+def _read_object(path):
+    content = json.loads(path.read_text('utf-8'))
+    if not isinstance(content, dict):
+        raise ValueError('no object')
+    return content
 
 
 def _flatten(tree, prefix=''):
@@ -92,7 +97,7 @@ def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     """The config of the run in a folder; InputError where the folder holds none."""
     path = pathlib.Path(workdir) / 'config.json'
     try:
-        return ml_collections.ConfigDict(json.loads(path.read_text()))
+        return ml_collections.ConfigDict(_read_object(path))
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: not a run ({error.__class__.__name__}); give the folder of one that was trained') from error
 
@@ -113,11 +118,18 @@ def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],
         unit: of `sizes`, on the progress bar.
         again: whether existing files and folders are written again.
     """
-    scratch = out / f'.writing.{jax.process_index()}'
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    missing = [i for i in range(jax.process_index(), len(names), jax.process_count()) if again or not (out / names[i]).exists()]
+    scratch = out / f'{WRITING}{jax.process_index()}'
+    with hold(scratch, wait=True):  # another run may write the same, as of a set that both read
+        try:
+            empty(scratch)
+            missing = [i for i in range(jax.process_index(), len(names), jax.process_count()) if again or not (out / names[i]).exists()]
+            _write(scratch, out, names, sizes, missing, make, unit)
+        finally:
+            empty(scratch)
+    barrier(f'{out} written')
 
+
+def _write(scratch, out, names, sizes, missing, make, unit):
     def put(write, name):
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         write(scratch / name)
@@ -135,5 +147,3 @@ def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],
             progress.update(sizes[i])
         for job in waiting:
             job.result()
-    shutil.rmtree(scratch)
-    barrier(f'{out} written')

@@ -12,6 +12,8 @@ configs find by 'fetched'. Needs no torch and no TensorFlow, runs no code of the
 makes a run of the authors' checkpoints, to which further files are added, or all of a folder at once; of EPS's, a run of EPS
 (docs/release.md).
 """
+import pathlib
+
 from absl import flags
 
 from stanet_jax import InputError, cli
@@ -30,6 +32,7 @@ def main() -> None:
     """Converts the file, writes the weights and prints how many there are and which tensors of the file are not used."""
     import jax
 
+    from stanet_jax.scratch import hold_output
     from stanet_jax.training import checkpoint
     from stanet_jax.weights import sources
     from stanet_jax.weights.convert import convert, summary
@@ -37,11 +40,13 @@ def main() -> None:
         if not OUT.value:
             raise InputError('--out: needed with --name=release, the folder of the run')
         from stanet_jax.eps.released import convert_files
-        convert_files(cli.required(SRC), OUT.value)
+        with hold_output(pathlib.Path(OUT.value)):
+            convert_files(cli.required(SRC), OUT.value)
         return
     converted = convert(cli.required(SRC), cli.required(NAME), PREFIX.value)
     if OUT.value:
-        checkpoint.replace_variables(OUT.value, converted.variables)
+        with hold_output(pathlib.Path(OUT.value)):
+            checkpoint.replace_variables(OUT.value, converted.variables)
     place = OUT.value or sources.keep(sources.source_of(cli.required(NAME)), converted.variables)
     print(f'{place}: {sum(x.size for x in jax.tree.leaves(converted.variables)):,} numbers of {NAME.value}; '
           f'not used: {summary(converted.unused)}')

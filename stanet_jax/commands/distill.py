@@ -21,6 +21,9 @@ def main() -> None:
     from stanet_jax.eps import masks, saliency, training
     from stanet_jax.pipeline import run
     from stanet_jax.stages import maps, students
+    from stanet_jax.workdir import hold_workdir
     tasks = {'maps': maps.run, 'pseudo_gt': run.run_pseudo_gt, 'student': students.run, 'saliency': saliency.run, 'eps': masks.run,
              'deeplab': training.train, 'cam_baselines': cam_baselines.run}
-    cli.choose(CONFIG.value, tasks)(CONFIG.value, cli.required(WORKDIR))
+    chosen = cli.choose(CONFIG.value, tasks)
+    with hold_workdir(cli.required(WORKDIR)):
+        chosen(CONFIG.value, cli.required(WORKDIR))

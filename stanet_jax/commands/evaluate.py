@@ -8,11 +8,13 @@
     stanet evaluate --workdir=runs/coarse --split=test                       trained nets' accuracy on held-out clips, by kind
 """
 import os
+import pathlib
 
 from absl import flags
 
 from stanet_jax import InputError
 from stanet_jax.inference import CLASS_MAPS, METHODS, find_method
+from stanet_jax.scratch import hold_output
 
 TASK = flags.DEFINE_enum('task', 'fixations', ['fixations', 'segmentation'], 'What is scored.')
 MAPS = flags.DEFINE_string('maps', '', 'Folder of maps to score: <video>/maps/eyeMap_%05d.png, or PNG, JPEG or NPY files under any names '
@@ -87,14 +89,17 @@ def main() -> None:
     asked = check()
     if asked == 'segmentation':
         from stanet_jax.eps.scores import evaluate_masks
-        evaluate_masks(DATA.value, SPLIT.value, OUT.value, MAPS.value, *CHECKPOINT.value)
+        with hold_output(pathlib.Path(OUT.value)):
+            evaluate_masks(DATA.value, SPLIT.value, OUT.value, MAPS.value, *CHECKPOINT.value)
     elif asked == 'fixations':
         from stanet_jax.evaluation.evaluate import evaluate
-        evaluate(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value, SAVE.value,
-                 METHOD.value, thresholds(), SAMPLES.value)
+        with hold_output(pathlib.Path(OUT.value)):
+            evaluate(DATA.value, SET.value, PROTOCOL.value, OUT.value, MAPS.value, CHECKPOINT.value, WORKERS.value, COMPARE.value,
+                     SAVE.value, METHOD.value, thresholds(), SAMPLES.value)
     else:
         from stanet_jax.stages.accuracy import measure
         from stanet_jax.stages.examples import open_clips
-        from stanet_jax.workdir import read_config
+        from stanet_jax.workdir import hold_workdir, read_config
         config = read_config(WORKDIR.value)
-        measure(config, WORKDIR.value, open_clips(config), SPLIT.value)
+        with hold_workdir(WORKDIR.value):
+            measure(config, WORKDIR.value, open_clips(config), SPLIT.value)

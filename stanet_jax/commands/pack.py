@@ -2,6 +2,8 @@
 
     stanet pack --run=runs/real/sta --out=my_student
 """
+import pathlib
+
 from absl import flags
 
 from stanet_jax import cli
@@ -15,5 +17,7 @@ REQUIRED = ('run', 'out')
 def main() -> None:
     """Packs the students and prints how large they are."""
     from stanet_jax.inference.packing import pack
-    size = pack(cli.required(RUN), cli.required(OUT), NETS.value)
+    from stanet_jax.scratch import hold_output
+    with hold_output(pathlib.Path(cli.required(OUT))):
+        size = pack(cli.required(RUN), cli.required(OUT), NETS.value)
     print(f'{OUT.value}: {", ".join(NETS.value)}, {size / 2**20:.1f} MB')

@@ -5,11 +5,14 @@
     stanet predict my.mp4 photo.jpg --method=heard_cam --out=maps              without any training
     stanet predict --image=photos --checkpoint=runs/deeplab --out=labels
 """
+import pathlib
+
 from absl import flags
 
 from stanet_jax import InputError
 from stanet_jax.inference import CLASS_MAPS, METHODS, find_method
 from stanet_jax.media import box
+from stanet_jax.scratch import hold
 
 VIDEO = flags.DEFINE_multi_string('video', [], 'A video or a picture, or a folder of them; may be given several times, or as plain '
                                   'words.')
@@ -44,7 +47,8 @@ def main(words: list[str]) -> None:
         if len(runs) != 1 or NAMES.present or METHOD.value:
             raise InputError('--image: takes one --checkpoint, and no --names or --method; fixation maps of pictures need no --image')
         from stanet_jax.eps.prediction import predict_images
-        predict_images(runs[0], IMAGE.value, OUT.value)
+        with hold(pathlib.Path(OUT.value)):
+            predict_images(runs[0], IMAGE.value, OUT.value)
         return
     if MAPS.value == 'none' and not OVERLAY.value:
         raise InputError('--maps=none --nooverlay: nothing would be written; leave one of them out')
@@ -54,5 +58,6 @@ def main(words: list[str]) -> None:
     from stanet_jax.inference.opening import open_predictor
     from stanet_jax.inference.videos import predict_videos
     from stanet_jax.media.overlay import Output
-    predict_videos(open_predictor(runs if runs or METHOD.value else ['default'], METHOD.value, SIDE.value), videos, OUT.value,
-                   Output(MAPS.value, NAMES.value, OVERLAY.value))
+    predictor = open_predictor(runs if runs or METHOD.value else ['default'], METHOD.value, SIDE.value)
+    with hold(pathlib.Path(OUT.value)):
+        predict_videos(predictor, videos, OUT.value, Output(MAPS.value, NAMES.value, OVERLAY.value))

@@ -15,9 +15,10 @@ REQUIRED = ('workdir',)
 def main() -> None:
     """Writes the report of a finished run."""
     from stanet_jax.pipeline import report
-    from stanet_jax.workdir import read_config
+    from stanet_jax.workdir import hold_workdir, read_config
     workdir = pathlib.Path(cli.required(WORKDIR))
     config = read_config(workdir)
     if config.get('task') != 'pipeline' or not (workdir / 'scores' / 'scores.json').exists():
         raise InputError(f'--workdir={workdir}: no run of `stanet run` with scores; run it to its end first')
-    report.write_report(config, workdir)
+    with hold_workdir(workdir):
+        report.write_report(config, workdir)

@@ -13,4 +13,6 @@ REQUIRED = ('config',)
 def main() -> None:
     """Runs the pipeline."""
     from stanet_jax.pipeline import run
-    run.run(CONFIG.value, WORKDIR.value)
+    from stanet_jax.workdir import hold_workdir
+    with hold_workdir(WORKDIR.value):
+        run.run(CONFIG.value, WORKDIR.value)

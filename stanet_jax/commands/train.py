@@ -18,5 +18,8 @@ def main() -> None:
     from stanet_jax.eps import training
     from stanet_jax.pipeline import run
     from stanet_jax.stages import audio_switch
+    from stanet_jax.workdir import hold_workdir
     tasks = {'classifiers': run.run_coarse, 'switch': audio_switch.run, 'eps': training.train}
-    cli.choose(CONFIG.value, tasks)(CONFIG.value, WORKDIR.value)
+    chosen = cli.choose(CONFIG.value, tasks)
+    with hold_workdir(WORKDIR.value):
+        chosen(CONFIG.value, WORKDIR.value)

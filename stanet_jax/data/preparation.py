@@ -25,6 +25,7 @@ from tqdm import tqdm
 from stanet_jax import InputError, one_line
 from stanet_jax.data import records
 from stanet_jax.data.shards import SUMMARIES, Shard, SourceClip, plan_shards, write_shard
+from stanet_jax.scratch import hold
 
 VERSION = '2.0.0'  # of the records and of their metadata
 
@@ -174,14 +175,16 @@ def prepare(source: Source, side: int, rate: float, prepared: str | os.PathLike 
         raise InputError(f'side and rate: frames need a side of at least 1 and a rate of 0 or more, got {side} and {rate}')
     prepared = pathlib.Path(prepared or source.prepared)
     folder = prepared / source.name / (f'{side}px_{f"{rate:g}" if rate else "all"}fps' + (f'_{source.cut}' if source.cut else '')) / VERSION
-    if process == 0 and not folder.exists():
+    if process == 0 and (not folder.exists() or (folder / SUMMARIES).exists()):
         write_all = functools.partial(write_by_beam, runner=beam, options=beam_options) if beam else functools.partial(
             write_in_threads, title=f'Preparing {source.name}', workers=workers or os.cpu_count() or 1)
-        try:
-            _write(source, side, rate, folder, write_all)
-        except OSError as e:
+        with hold(folder.parent, wait=True):
             if not folder.exists():  # or else another run has prepared the same meanwhile
-                raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
+                try:
+                    _write(source, side, rate, folder, write_all)
+                except OSError as e:
+                    raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
+            shutil.rmtree(folder / SUMMARIES, ignore_errors=True)
             _clear(folder)
     while process > 0 and not folder.exists():
         time.sleep(1)  # a barrier may give up before a large set is done; if the first process fails, the run ends for all
@@ -220,8 +223,6 @@ def _write(source, side, rate, folder, write_all):
     for left in partial.glob('.*'):  # by a process that was killed
         left.unlink()
     partial.rename(folder)
-    shutil.rmtree(folder / SUMMARIES)
-    _clear(folder)
     print(summarise(metadata))
 
 

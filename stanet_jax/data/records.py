@@ -2,8 +2,11 @@
 import collections
 import concurrent.futures
 import contextlib
+import glob
 import io
 import os
+import pathlib
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +19,11 @@ from tensorflow_datasets.core import DatasetBuilder
 from tensorflow_datasets.proto import tf_example_pb2
 
 from stanet_jax import InputError
+from stanet_jax.scratch import hold
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
+DOWNLOADS = '.downloads_'  # of a folder that TFDS asks for
 
 
 def prepare(make_builder: Callable[[], DatasetBuilder], prepared: str | os.PathLike, source: str, fingerprint: str,
@@ -56,17 +61,20 @@ def files(builder: DatasetBuilder) -> list[str | os.PathLike]:
 def write(builder: DatasetBuilder, make_builder: Callable[[], DatasetBuilder], prepared: str | os.PathLike, source: str) -> DatasetBuilder:
     """Writes the builder's records; InputError where the folder cannot be written."""
     # TFDS writes beside the final folder and renames it when all is done: what a killed process leaves is never taken for complete.
-    try:
-        os.makedirs(prepared, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=prepared) as downloads:
-            builder.download_and_prepare(
-                download_dir=downloads, file_format='array_record',
-                download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False))
-        return builder
-    except OSError as e:
-        if not os.path.exists(builder.data_dir):
+    final = pathlib.Path(builder.data_dir)
+    with hold(pathlib.Path(prepared), wait=True):
+        if final.exists():
+            return make_builder()  # another process has prepared the same meanwhile
+        for left in (*pathlib.Path(prepared).glob(f'{DOWNLOADS}*'), *final.parent.glob(f'{glob.escape(final.name)}.incomplete*')):
+            shutil.rmtree(left, ignore_errors=True)  # of a killed process
+        try:
+            with tempfile.TemporaryDirectory(prefix=DOWNLOADS, dir=prepared) as downloads:
+                builder.download_and_prepare(
+                    download_dir=downloads, file_format='array_record',
+                    download_config=tfds.download.DownloadConfig(manual_dir=source, try_download_gcs=False))
+        except OSError as e:
             raise InputError(f'{prepared}: cannot be written ({e.strerror}); give another folder') from e
-        return make_builder()  # another process has prepared the same meanwhile
+    return builder
 
 
 @contextlib.contextmanager

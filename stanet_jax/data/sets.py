@@ -43,8 +43,8 @@ def open_splits(name: str, root: str | os.PathLike, side: int, rate: float, prep
     Raises:
         InputError: see `preparation.prepare`.
     """
-    if name == 'synthave' and process == 0 and not os.path.exists(root):
-        synthave.generate(root)
+    if name == 'synthave' and process == 0:
+        synthave.ensure(root)
     wait('data made')
     source = find_source(name, root, clip_seconds, shares, split_seed, train_on)
     builder = preparation.prepare(source, side, rate, prepared, beam=beam, beam_options=beam_options, process=process, wait=wait)

@@ -26,7 +26,6 @@ import json
 import multiprocessing
 import os
 import pathlib
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -41,6 +40,7 @@ import tqdm
 from jaxtyping import Float, UInt8
 
 import stanet_jax
+from stanet_jax.scratch import making
 
 SAMPLE_RATE = 16000
 SPLITS = {'train': 'trainSet.txt', 'validation': 'valSet.txt', 'test': 'testSet.txt'}
@@ -502,36 +502,44 @@ def generate(out: str | os.PathLike, settings: Settings | None = None, workers: 
     """
     settings, out = settings or Settings(), pathlib.Path(out)
     check(settings)
-    if os.path.lexists(out):
-        raise stanet_jax.InputError(f'{out}: exists already; delete it or give another folder')
-    root = out.parent / f'.{out.name}.{os.getpid()}'
+    with making(out) as root:
+        write_all(root, settings, workers)
+
+
+def ensure(out: str | os.PathLike, settings: Settings | None = None) -> None:
+    """Writes the set as `generate` does, unless it is there; waits for another process that does."""
+    try:
+        if not os.path.exists(out):
+            generate(out, settings)
+    except stanet_jax.InputError:
+        if not os.path.exists(out):
+            raise
+
+
+def write_all(root: pathlib.Path, settings: Settings, workers: int | None) -> None:
+    """Writes the whole set into a folder; the arguments are those of `generate`."""
     (root / 'AVE_Dataset' / 'AVE').mkdir(parents=True)
     jobs = [(split, index) for split in SPLITS for index in range(getattr(settings, split))]
     lines: dict[str, list[str]] = {split: [] for split in SPLITS}
     truths, train_density = [], np.zeros((settings.side, settings.side))
-    try:
-        context = multiprocessing.get_context('spawn')
-        with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), context) as pool:
-            results = pool.map(write_clip, *zip(*((root, settings, *job) for job in jobs), strict=True), chunksize=8)
-            progress = tqdm.tqdm(results, 'SynthAVE', len(jobs), unit='clip', mininterval=1)
-            for (split, _), written in zip(jobs, progress, strict=True):
-                lines[split].append(written.annotation)
-                truths.append(written.truth)
-                train_density = train_density + written.density * (split == 'train')
-        for split, name in SPLITS.items():
-            (root / 'AVE_Dataset' / name).write_text('\n'.join(lines[split]) + '\n')
-        (root / 'AVE_Dataset' / 'Annotations.txt').write_text('\n'.join(sum(lines.values(), [])) + '\n')
-        (root / 'truth.jsonl').write_text('\n'.join(truths) + '\n')
-        (root / 'settings.json').write_text(json.dumps(dataclasses.asdict(settings), indent=2) + '\n')
-        mean = np.round(255 * train_density / max(train_density.max(), 1e-9)).astype(np.uint8)
-        PIL.Image.fromarray(mean).save(root / 'train_mean_density.png')
-        (root / 'fold_lists').mkdir()
-        fold = ''.join(f'{line.split("&")[1]} {settings.frames} {settings.rate}\n' for line in lines['test'])
-        (root / 'fold_lists' / f'{SET}_list_test_fps.txt').write_text(fold)
-        root.rename(out)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
+    context = multiprocessing.get_context('spawn')
+    with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), context) as pool:
+        results = pool.map(write_clip, *zip(*((root, settings, *job) for job in jobs), strict=True), chunksize=8)
+        progress = tqdm.tqdm(results, 'SynthAVE', len(jobs), unit='clip', mininterval=1)
+        for (split, _), written in zip(jobs, progress, strict=True):
+            lines[split].append(written.annotation)
+            truths.append(written.truth)
+            train_density = train_density + written.density * (split == 'train')
+    for split, name in SPLITS.items():
+        (root / 'AVE_Dataset' / name).write_text('\n'.join(lines[split]) + '\n')
+    (root / 'AVE_Dataset' / 'Annotations.txt').write_text('\n'.join(sum(lines.values(), [])) + '\n')
+    (root / 'truth.jsonl').write_text('\n'.join(truths) + '\n')
+    (root / 'settings.json').write_text(json.dumps(dataclasses.asdict(settings), indent=2) + '\n')
+    mean = np.round(255 * train_density / max(train_density.max(), 1e-9)).astype(np.uint8)
+    PIL.Image.fromarray(mean).save(root / 'train_mean_density.png')
+    (root / 'fold_lists').mkdir()
+    fold = ''.join(f'{line.split("&")[1]} {settings.frames} {settings.rate}\n' for line in lines['test'])
+    (root / 'fold_lists' / f'{SET}_list_test_fps.txt').write_text(fold)
 
 
 if __name__ == '__main__':

@@ -18,7 +18,6 @@ import functools
 import multiprocessing
 import os
 import pathlib
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,6 +30,7 @@ from jaxtyping import Bool, Float, UInt8
 
 import stanet_jax
 from stanet_jax.data import synthave, voc
+from stanet_jax.scratch import making
 
 LISTS = {'train': 'train.txt', 'validation': 'val.txt', 'test': 'test.txt'}
 SMALL = 0.5  # size of a small object, relative to the others
@@ -152,12 +152,9 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
     synthave.check(settings)
     if missed not in MISSED:
         raise stanet_jax.InputError(f'missed={missed!r}: must be one of {", ".join(MISSED)}')
-    if os.path.lexists(out):
-        raise stanet_jax.InputError(f'{out}: exists already; delete it or give another folder')
-    root = out.parent / f'.{out.name}.{os.getpid()}'
-    for folder in ('JPEGImages', 'SegmentationClassAug', 'SALImages', 'Context'):
-        (root / folder).mkdir(parents=True)
-    try:
+    with making(out) as root:
+        for folder in ('JPEGImages', 'SegmentationClassAug', 'SALImages', 'Context'):
+            (root / folder).mkdir()
         with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context('spawn')) as pool:
             for split, path in LISTS.items():
                 indices = range(getattr(settings, split))
@@ -165,10 +162,6 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
                 ids = [name for name, tags in tqdm.tqdm(made, f'SynthVOC {split}', len(indices), unit='image', mininterval=1) if tags]
                 (root / path).write_text(''.join(f'{name}\n' for name in ids))
         (root / 'classes.txt').write_text(''.join(synthave.category_name(k) + '\n' for k in range(settings.categories)))
-        root.rename(out)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ from stanet_jax import InputError
 from stanet_jax.evaluation.fixations import count_points, list_folders
 from stanet_jax.media import box
 from stanet_jax.media.header import count_frames
-from stanet_jax.workdir import hidden_name
+from stanet_jax.scratch import hidden_name
 
 SCREEN = 960, 1280  # (h, w) of the project's screen, in pixels
 FIXATION = 1

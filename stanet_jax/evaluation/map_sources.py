@@ -20,7 +20,7 @@ from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.moments import moments_of_frames
 from stanet_jax.media.overlay import MAP_NAMES
-from stanet_jax.workdir import hidden_name
+from stanet_jax.scratch import hidden_name
 
 SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
 

@@ -8,7 +8,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from jaxtyping import UInt8
 
-from stanet_jax.workdir import scratch_path
+from stanet_jax.scratch import replacing_file
 
 Row = tuple[str, Sequence[tuple[str, UInt8[np.ndarray, 'h w 3']]]]  # a title, and labelled RGB pictures
 
@@ -35,6 +35,5 @@ def contact_sheet(path: pathlib.Path, rows: Sequence[Row], side: int = 128, acro
             sheet.paste(PIL.Image.fromarray(image).resize((side, side), PIL.Image.Resampling.BICUBIC), (x, y + bar))
             draw.text((x + 2, y + bar + side + 1), label, (170, 170, 180), font)
             x += side + 2
-    temporary = scratch_path(path, 'png')
-    sheet.save(temporary)
-    temporary.replace(path)
+    with replacing_file(path, 'png') as new:
+        sheet.save(new)

@@ -165,8 +165,7 @@ def make_world(config: ConfigDict) -> None:
     root = pathlib.Path(config.data.root)
     if config.data.name != 'synthave' or jax.process_index() > 0:
         return
-    if not root.exists():
-        synthave.generate(root, synthave.Settings(**config.world))
+    synthave.ensure(root, synthave.Settings(**config.world))
     made = json.loads((root / 'settings.json').read_text())
     other = [f'{field} is {made[field]!r}' for field, value in config.world.items() if made[field] != value]
     if other:

@@ -30,7 +30,7 @@ from stanet_jax.data.stretches import iterate_stretches, stretches
 from stanet_jax.models import backbones
 from stanet_jax.stages.nets import encoder_weights, front_end
 from stanet_jax.training import sharding
-from stanet_jax.workdir import write_missing
+from stanet_jax.workdir import WRITING, write_missing
 
 STRETCH = 16  # frames that a device encodes at once
 
@@ -66,7 +66,7 @@ def features_of(config: ConfigDict, clips: Clips, boxes: str | os.PathLike = '')
         name += f'_{digest(np.array([box for clip in annotations.manifest(boxes, clips, "box") for box in clip], np.float32).tobytes())}'
     result = Features(clips.folder / 'features' / name / clips.split, bool(boxes))
     files = [result.path(clip) for clip in clips.clips]
-    if not all(file.exists() for file in files):
+    if not all(file.exists() for file in files) or any(result.folder.glob(f'{WRITING}*')):  # the latter of a killed process
         make = functools.partial(encode_clips, config, clips, boxes)
         write_missing(result.folder, [file.name for file in files], [clip['frames'] for clip in clips.clips], make, 'frame')
     return result

@@ -2,9 +2,14 @@
 
 Orbax writes to a temporary name and renames, so that a killed process leaves the last complete checkpoint.
 """
+import contextlib
+import functools
 import os
 import pathlib
-from collections.abc import Mapping
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +18,7 @@ import orbax.checkpoint as ocp
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
+from stanet_jax.scratch import ORBAX_SCRATCH
 from stanet_jax.weights.packed import load_file
 from stanet_jax.workdir import replacing
 
@@ -46,7 +52,8 @@ class Checkpoints:
             data: the place in the data, as JSON can hold it.
         """
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data))
-        self._manager.save(step, args=items, force=True)
+        with _telling(self._manager.directory):
+            self._manager.save(step, args=items, force=True)
 
     def restore(self, state: Any) -> Restored | None:
         """Reads the newest checkpoint, if there is any.
@@ -80,8 +87,36 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until the checkpoints are written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        with _telling(self._manager.directory):
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+
+@contextlib.contextmanager
+def _telling(folder: str | os.PathLike) -> Iterator[None]:
+    """Raises OSError, with the folder, where Orbax or its TensorStore cannot write, as on a full disk; what is half written goes."""
+    _hush()
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or os.fspath(folder)) from error
+    except (ValueError, RuntimeError) as error:
+        shutil.rmtree(f'{folder}{ORBAX_SCRATCH}', ignore_errors=True)
+        if not (code := re.search(r"os_error_code='(\d+)'", str(error))):
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), os.fspath(folder)) from error
+
+
+@functools.cache
+def _hush():
+    """Keeps TensorStore from printing a traceback for each of the writes that still go on when one has failed, which is raised."""
+    told = sys.unraisablehook
+
+    def tell(raised):
+        if 'Event loop is closed' not in str(raised.exc_value):
+            told(raised)
+
+    sys.unraisablehook = tell
 
 
 def _shapes(tree):
@@ -91,7 +126,7 @@ def _shapes(tree):
 
 def save_variables(folder: str | os.PathLike, variables: Variables) -> None:
     """Writes a net's variables to `folder`, and replaces what the folder holds."""
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _telling(folder), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(pathlib.Path(folder).absolute(), variables, force=True)
 
 

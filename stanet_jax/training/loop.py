@@ -143,7 +143,8 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
     state = State(jnp.int32(0), variables, optimizer.init(variables['params']))
     state = jax.device_put(state, sharding.replicated(mesh))
     start = 0
-    if restored := checkpoints.restore(state):
+    restored = checkpoints.restore(state)
+    if restored is not None:
         state, start = restored.state, restored.data['next_step']
     chex.clear_trace_counter()
 
@@ -153,13 +154,13 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
         return update(state, batch, key, loss_fn=loss_fn, optimizer=optimizer)
 
     key = jax.random.key(config.seed)
-    log = Log(folder, start)
     batches = data(start) if start < steps else iter(())
-    with Interruption() as interruption, tqdm.tqdm(
+    with Interruption() as interruption, contextlib.closing(Log(folder, start)) as log, tqdm.tqdm(
             total=steps, initial=start, desc=name, unit='step', mininterval=1, disable=jax.process_index() > 0) as progress:
         for step in range(start, steps + 1):
             last = step == steps
-            if last or step > start and step % config.evaluate_every == 0:
+            evaluated = step == start and not (last and restored is None)  # before the checkpoint was saved, or at no time for step 0
+            if not evaluated and (last or step % config.evaluate_every == 0):
                 log.write(step, {f'held_out/{k}': v for k, v in evaluate(state.variables).items()}, progress)
             stop = interruption.asked or checkpoints.interrupted(step)
             if step > start and (last or stop or step % config.save_every == 0):
@@ -171,7 +172,6 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
             progress.update()
             if (step + 1) % config.log_every == 0:
                 log.later(step + 1, metrics, progress)
-    log.close()
     checkpoints.close()
     if not last:
         print(f'{name}: stopped and saved at step {step} of {steps}; the same command goes on from there', flush=True)

@@ -11,16 +11,15 @@ from jax.typing import DTypeLike
 
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
-from stanet_jax.workdir import scratch_path
+from stanet_jax.scratch import replacing_file
 
 
 def save_file(path: str | os.PathLike, variables: Variables, dtype: DTypeLike = np.float32) -> None:
     """Writes variables, their floats as `dtype`; the file appears when it is whole."""
     path = pathlib.Path(path)
     flat = flax.traverse_util.flatten_dict(variables, sep='/')
-    temporary = scratch_path(path)
-    temporary.write_bytes(safetensors.numpy.save({key: np.ascontiguousarray(x, dtype) for key, x in flat.items()}))
-    temporary.rename(path)
+    with replacing_file(path) as new:
+        new.write_bytes(safetensors.numpy.save({key: np.ascontiguousarray(x, dtype) for key, x in flat.items()}))
 
 
 def load_file(path: str | os.PathLike) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import tqdm
 from stanet_jax import InputError
 from stanet_jax.arrays import Variables
 from stanet_jax.cache import cache_folder, user_cache
+from stanet_jax.scratch import hold
 from stanet_jax.weights.convert import load
 from stanet_jax.weights.packed import load_file, save_file
 
@@ -143,28 +144,30 @@ def fetch(name: str, url: str = '') -> pathlib.Path:
         raise InputError(f'{name}: has no address to fetch it from; {remedy(name)}')
     if kept.is_file():
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
     address = url or source.url
     file = kept.parent / source.url.rsplit('/', 1)[-1]
     part = file.with_name(f'{file.name}.part')
-    _download(address, part, name)
-    digest = re.search(r'-([0-9a-f]{8})\.', file.name)
-    if digest and not _sha256(part).startswith(digest[1]):
-        part.unlink()
-        raise InputError(f'{address}: its hash is not {digest[1]}; another file, or a damaged one: fetch it again')
-    part.rename(file)
-    try:
-        variables = load(file, source.encoder)
-    finally:
-        file.unlink()  # the cache keeps the converted form alone
-    return keep(name, variables)
+    with hold(kept.parent, wait=True):
+        if kept.is_file():  # by another process meanwhile
+            return kept
+        _download(address, part, name)
+        digest = re.search(r'-([0-9a-f]{8})\.', file.name)
+        if digest and not _sha256(part).startswith(digest[1]):
+            part.unlink()
+            raise InputError(f'{address}: its hash is not {digest[1]}; another file, or a damaged one: fetch it again')
+        part.rename(file)
+        try:
+            save_file(kept, load(file, source.encoder))
+        finally:
+            file.unlink()  # the cache keeps the converted form alone
+    return kept
 
 
 def keep(name: str, variables: Variables) -> pathlib.Path:
     """Keeps the variables of a source in the cache, where 'fetched' finds them; -> the file there."""
     kept = cached_file(name)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    save_file(kept, variables)
+    with hold(kept.parent, wait=True):
+        save_file(kept, variables)
     return kept
 
 

@@ -147,18 +147,21 @@ def test_a_full_disk_ends_in_one_line(videos, tmp_path, monkeypatch):
     assert not files(tmp_path)
 
 
-def test_two_runs_prepare_the_same_at_a_time(videos, tmp_path, monkeypatch):
-    """The one that ends last takes what the other has made."""
-    write, within = preparation.write_in_threads, []
+PREPARED = '''
+import sys
+from tests.data import test_preparation as t
+t.preparation.prepare(t.source(t.pathlib.Path(sys.argv[1]), 20), t.SIDE, t.RATE, sys.argv[2], workers=1)
+'''
 
-    def other_first(planned, **settings):
-        if not within:
-            within.append(True)
-            preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path)
-        write(planned, **settings)
-    monkeypatch.setattr(preparation, 'write_in_threads', other_first)
+
+def test_two_runs_prepare_the_same_at_a_time(videos, tmp_path):
+    """The second waits for the first, and takes what that has made."""
+    words = [sys.executable, '-c', PREPARED, str(videos), str(tmp_path)]
+    runs = [subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0] and sum('prepared ' in out for out, _ in told) == 1, told
     assert len(Clips(preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path), 'train')) == 14
-    assert len(list(tmp_path.glob('made/*/*'))) == 1
+    assert len(list(tmp_path.glob('made/*/*'))) == 1 and not list(tmp_path.rglob('.*'))
 
 
 KILLED = '''

@@ -90,7 +90,8 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
                         optimizer=optax.adam(0.01), data=lambda start: (linear_batch(step) for step in range(start, steps)),
                         evaluate=lambda variables: {'accuracy': 1.0}, config=config, mesh=sharding.make_mesh())
     unbroken, _ = fit('unbroken', 6), fit('resumed', 4)
-    chex.assert_trees_all_equal(fit('resumed', 6), unbroken)
+    for _ in range(2):  # the second time as after a kill between the last checkpoint and the end
+        chex.assert_trees_all_equal(fit('resumed', 6), unbroken)
     logs = [(tmp_path / name / 'log.jsonl').read_text() for name in ('unbroken', 'resumed')]
     assert logs[0].splitlines() == logs[1].splitlines() and logs[0].count('loss') == 6
 

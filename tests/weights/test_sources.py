@@ -114,7 +114,7 @@ def test_another_file_is_refused(server, tmp_path, monkeypatch):
         sources.fetch('nothing')
     with pytest.raises(InputError, match='vggsound: has no address to fetch it from; stanet convert'):
         sources.fetch('vggsound')
-    assert not os.listdir(tmp_path / 'cache')
+    assert not (tmp_path / 'cache').exists()
 
 
 def test_a_hash_that_fits_and_torchs_own_folder(server, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pathlib
 from absl import flags
 
 from stanet_jax import InputError, cli
+from stanet_jax.scratch import hold
 
 ROOT = flags.DEFINE_string('root', None, 'Folder of DIEM: <video>/event_data/*.txt, <video>/video/*.')
 OUT = flags.DEFINE_string('out', None, 'Folder to write: annotations/DIEM/<video>.')
@@ -28,6 +29,7 @@ def main() -> None:
     width, _, height = SCREEN.value.partition('x')
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise InputError(f'--screen={SCREEN.value}: must be width x height in pixels, as 1280x960')
-    skipped = convert(root, out, blur * PIXELS.value, (int(height), int(width)))
+    with hold(pathlib.Path(out)):
+        skipped = convert(root, out, blur * PIXELS.value, (int(height), int(width)))
     print(f'{out}: {len(list((pathlib.Path(out) / "annotations" / "DIEM").glob("[!.]*")))} videos; skipped {len(skipped)}')
     print('\n'.join(f'  {line}' for line in skipped))
