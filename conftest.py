@@ -7,9 +7,9 @@ os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0 --xla_llvm_disable
 from absl import flags  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-from stanet_jax import cache  # noqa: E402
+from stanet_jax import compilation  # noqa: E402
 
-cache.keep_compiled()  # in the user's cache, as commands do: workers and the scripts that they start share it, and the next run, too
+compilation.prepare()  # in the user's cache, as commands do: workers and the scripts that they start share it, and the next run, too
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 import tests.signatures  # noqa: E402, F401 - the hook takes it by its name

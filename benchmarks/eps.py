@@ -20,7 +20,7 @@ from absl import logging
 from benchmarks.experiment import replace_part
 from benchmarks.table1 import mean_and_spread, verdict
 from configs import deeplab, eps
-from stanet_jax import InputError, cache, losses
+from stanet_jax import InputError, compilation, losses
 from stanet_jax.data import synthave, synthvoc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.images import ImageExamples, mask_reader, open_images
@@ -187,7 +187,7 @@ def main():
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
     args = parser.parse_args()
     logging.set_verbosity(logging.WARNING)
-    cache.keep_compiled()
+    compilation.prepare()
     try:
         found = [run_seed(args, seed) for seed in range(args.seeds)]
         replace_part(args.out, TITLE, document(args, found))

@@ -20,7 +20,7 @@ from benchmarks.eps import expectation
 from benchmarks.experiment import replace_part
 from benchmarks.table1 import mean_and_spread
 from configs import eps
-from stanet_jax import InputError, cache, losses
+from stanet_jax import InputError, compilation, losses
 from stanet_jax.data import synthave, synthvoc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.images import ImageExamples, open_images
@@ -204,7 +204,7 @@ def main():
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
     args = parser.parse_args()
     logging.set_verbosity(logging.WARNING)
-    cache.keep_compiled()
+    compilation.prepare()
     try:
         found = {(missed, epochs, selection): [run_one(args, seed, missed, epochs, selection) for seed in range(args.seeds)]
                  for missed, epochs in points(args) for selection in SELECTIONS}

@@ -23,7 +23,7 @@ from absl import logging
 
 from benchmarks.table1 import line_table, mean_and_spread, order_table, verdict
 from configs import stanet
-from stanet_jax import InputError, cache
+from stanet_jax import InputError, compilation
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import report, run
 from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, VARIANTS
@@ -147,7 +147,7 @@ def run_seed(args, seed):
     """Runs the pipeline of a seed in this process and writes what it prints to a file."""
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
-        cache.keep_compiled()
+        compilation.prepare()
         run.run(config_of(args, seed), args.workdir / f'seed{seed}')
 
 

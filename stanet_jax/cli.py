@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from absl import flags, logging
 
 import stanet_jax
-from stanet_jax import InputError, cache, one_line
+from stanet_jax import InputError, compilation, one_line
 from stanet_jax.media import box
 
 T = TypeVar('T')
@@ -110,7 +110,7 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
         fail(f'--{missing[0]}: {name} needs it; {name} --help tells more')
     if DECODE_TIMEOUT.present:
         os.environ[box.TIMEOUT] = str(DECODE_TIMEOUT.value)  # which worker processes inherit
-    cache.keep_compiled()
+    compilation.prepare()
     try:
         under_srun = int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
         if COORDINATOR.value or DISTRIBUTED.value or under_srun:

@@ -1,17 +1,18 @@
-"""What commands keep in the user's cache: compiled programs, no more than a limit, and of this kind of processor."""
+"""How commands have programs compiled: quickly, and kept in the user's cache, no more than a limit, for this kind of processor."""
 import os
 import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
-from stanet_jax import cache
+from stanet_jax import compilation
 
 ROOT = pathlib.Path(__file__).parents[1]
 COMPILE = '''
-from stanet_jax import cache
-cache.keep_compiled()
+from stanet_jax import compilation
+compilation.prepare()
 import jax, jax.numpy as jnp
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 events = []
@@ -32,25 +33,34 @@ def without(monkeypatch, tmp_path):
 def test_another_process_compiles_nothing_again(without):
     found = [subprocess.run([sys.executable, '-c', COMPILE], cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(2)]
     assert [done.stdout for done in found] == ['False\n', 'True\n'] and not any(done.stderr for done in found)
-    assert list((without / 'compiled' / cache.processor()).iterdir())
+    assert list((without / 'compiled' / compilation.processor()).iterdir())
 
 
 def test_the_oldest_make_room(tmp_path):
     for k in range(5):
         (tmp_path / f'{k}').write_bytes(bytes(100))
         os.utime(tmp_path / f'{k}', (1000 - k, 1000 - k))
-    cache.shrink(tmp_path, 250)
+    compilation.shrink(tmp_path, 250)
     assert sorted(os.listdir(tmp_path)) == ['0', '1']
-    cache.shrink(tmp_path, 250)
+    compilation.shrink(tmp_path, 250)
     assert len(os.listdir(tmp_path)) == 2
 
 
 def test_a_chosen_cache_stays_and_none_is_no_error(without, monkeypatch):
     monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', 'mine')
-    cache.keep_compiled()
+    compilation.keep_compiled()
     assert os.environ['JAX_COMPILATION_CACHE_DIR'] == 'mine' and not without.exists()
     monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
     without.parent.joinpath('file').write_text('')
     monkeypatch.setenv('STANET_CACHE', str(without.parent / 'file' / 'cache'))
-    cache.keep_compiled()
+    compilation.keep_compiled()
     assert 'JAX_COMPILATION_CACHE_DIR' not in os.environ
+
+
+def test_a_flag_of_the_user_stays(monkeypatch):
+    for given in ('', '--xla_dump_to=here', '--xla_cpu_use_fusion_emitters=true'):
+        monkeypatch.setenv('XLA_FLAGS', given)
+        compilation.compile_quickly()
+        flags = os.environ['XLA_FLAGS'].split()
+        ours = jax.__version__.startswith('0.10.') and 'emitters' not in given
+        assert flags == [given] * bool(given) + ['--xla_cpu_use_fusion_emitters=false'] * ours
