@@ -125,9 +125,13 @@ def run(name: str, command: ModuleType, words: list[str]) -> None:
 
 
 def tell_of_thread(raised: threading.ExceptHookArgs) -> None:
-    """Tells in one line what the system refuses to a thread beside, as to TensorBoard's on a full disk; of other errors the traceback."""
+    """Tells in one line what the system refuses to a thread beside, as to TensorBoard's on a full disk; of other errors the traceback.
+
+    An OSError without a number is Python's own: what such a thread wrote to was closed, as the process ends. Nothing is told of it.
+    """
     if isinstance(raised.exc_value, OSError):
-        print(one_line(raised.exc_value), file=sys.stderr)
+        if raised.exc_value.errno is not None:
+            print(one_line(raised.exc_value), file=sys.stderr)
     else:
         threading.__excepthook__(raised)
 

@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -65,6 +66,12 @@ def test_a_mistake_ends_in_one_line(tmp_path, arguments, says):
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith('error: ') and says in done.stderr and done.stderr.count('\n') == 1, done.stderr
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('error, told', [(OSError(28, 'No space left on device', 'events'), 1), (OSError('handle is closed'), 0)])
+def test_threads_beside_tell_what_the_system_refuses(capsys, error, told):
+    cli.tell_of_thread(threading.ExceptHookArgs((type(error), error, None, None)))
+    assert capsys.readouterr().err.count('\n') == told
 
 
 @pytest.mark.parametrize('given, path', [
