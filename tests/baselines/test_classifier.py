@@ -25,18 +25,22 @@ from stanet_jax.workdir import open_workdir
 SIDE, CLASSES = 48, 2
 
 
-@pytest.fixture(scope='module')
-def world(tmp_path_factory):
-    """A small SynthAVE, and a run with an S that was never trained."""
-    root = tmp_path_factory.mktemp('cam')
+def make_world(root, run):
+    """Writes a small SynthAVE to `<root>/world`, and a run on it with an S that was never trained."""
     settings = synthave.Settings(categories=CLASSES, train=1, validation=0, test=2, seconds=1.5, side=SIDE)
     synthave.generate(root / 'world', settings, workers=1)
     config = scam_coarse.get_config()
     config.data.update({'root': str(root / 'world'), 'side': SIDE})
     config.nets, config.width = ('S',), 8
     variables = initial_variables(config, 'S', make_classifier(config, 'S', CLASSES), example_batch(config, 'S', CLASSES, 1), root)
-    open_workdir(config, root / 'run')
-    checkpoint.save_variables(root / 'run' / 'S' / 'variables', variables)
+    open_workdir(config, run)
+    checkpoint.save_variables(run / 'S' / 'variables', variables)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp('cam')
+    make_world(root, root / 'run')
     return root
 
 

@@ -11,37 +11,29 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from configs import deeplab, eps, scam_coarse, stanet
+from configs import deeplab, eps, stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave, synthvoc
 from stanet_jax.evaluation import evaluate, metrics
 from stanet_jax.evaluation.fixations import Video
 from stanet_jax.evaluation.results import SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import write_scores
-from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier
 from stanet_jax.tables import jobs, scores, segmentation, show, training
 from stanet_jax.tables.paper import Method, Student, Table
 from stanet_jax.tables.place import Place, VideoSet
-from stanet_jax.training import checkpoint
 from stanet_jax.workdir import open_workdir
+from tests.baselines.test_classifier import SIDE, make_world
 from tests.inference.test_predictor import make_run
 
 ROOT = pathlib.Path(__file__).parents[2]
-SIDE, CLASSES, FRAMES = 48, 2, 12  # of which four are scored
+FRAMES = 12  # of which four are scored
 
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     """A world, and a run on it with an S and students that were never trained."""
     root = tmp_path_factory.mktemp('tables')
-    settings = synthave.Settings(categories=CLASSES, train=1, validation=0, test=2, seconds=1.5, side=SIDE)
-    synthave.generate(root / 'world', settings, workers=1)
-    config = scam_coarse.get_config()
-    config.data.update({'root': str(root / 'world'), 'side': SIDE})
-    config.nets, config.width = ('S',), 8
-    variables = initial_variables(config, 'S', make_classifier(config, 'S', CLASSES), example_batch(config, 'S', CLASSES, 1), root)
-    open_workdir(config, root / 'run' / 'coarse')
-    checkpoint.save_variables(root / 'run' / 'coarse' / 'S' / 'variables', variables)
+    make_world(root, root / 'run' / 'coarse')
     pipeline = stanet.get_config()
     pipeline.data.root = str(root / 'world')
     open_workdir(pipeline, root / 'run')
