@@ -45,6 +45,8 @@ def overlay(frame: UInt8[np.ndarray, 'h w 3'], map_: Float[AnyArray, 'h2 w2']) -
 MAP_NAMES = {'eyemap': 'maps/eyeMap_{:05d}.png', 'stavis': 'pred_sal_{:06d}.jpg'}
 # The mp4 muxer refuses a frame of 2^31 ticks or more. A clock finer than this is that of no camera, and a slide would be too long for it.
 _FINEST, _LONGEST = Fraction(1, 90000), 2 ** 31 - 1
+# With its macroblock tree what x264 writes differs a little from run to run.
+_H264 = {'preset': 'veryfast', 'crf': '20', 'x264-params': 'mbtree=0'}
 
 
 def _overlay_tables():
@@ -189,7 +191,7 @@ class _Film:
             film = self._container.add_stream('ffv1', rate=header.fps)
             film.width, film.height, film.pix_fmt = width, height, 'gray'
         else:
-            film = self._container.add_stream('libx264', rate=header.fps, options={'preset': 'veryfast', 'crf': '20'})
+            film = self._container.add_stream('libx264', rate=header.fps, options=_H264)
             film.width, film.height, film.pix_fmt = width + width % 2, height + height % 2, 'yuv420p'
             codec = film.codec_context
             codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = 1  # BT.709, 16 to 235

@@ -286,6 +286,15 @@ def test_maps_as_a_video_or_not_at_all(predictor, tmp_path):
     assert os.listdir(out / 'a') == ['overlay.mp4']
 
 
+def test_the_overlay_is_the_same_to_the_bit(predictor, tmp_path):
+    video = write(tmp_path / 'a.mp4', 40)
+    found = set()
+    for k in range(8):
+        predict_video(predictor, video, tmp_path / f'{k}', output=Output(maps='none'))
+        found.add((tmp_path / f'{k}' / 'a' / 'overlay.mp4').read_bytes())
+    assert len(found) == 1
+
+
 def test_names_do_not_collide():
     paths = [pathlib.Path(p) for p in ('x/a.mp4', 'x/A.mkv', 'y/a.mp4', 'b.mp4', 'a.mp4.avi')]
     assert output_names(paths) == ['a.mp4', 'A.mkv', 'a.mp4_2', 'b', 'a.mp4_3']
