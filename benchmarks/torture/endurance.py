@@ -45,7 +45,8 @@ def watch(campaign: Campaign, what: str, run: pathlib.Path, path: pathlib.Path) 
         return f'{what} failed'
     memory, children, handles = np.load(kept).T
     warm = slice(int(len(memory) * WARM_UP), None)
-    ends = [(np.median(of[warm][:len(of[warm]) // 4]), np.median(of[warm][-(len(of[warm]) // 4):])) for of in (memory, children)]
+    part = max(1, len(memory[warm]) // 4)
+    ends = [(np.median(of[warm][:part]), np.median(of[warm][-part:])) for of in (memory, children)]
     told = ', '.join(f'{name} {first / 2**20:.0f} to {last / 2**20:.0f} MiB' for name, (first, last) in
                      zip(('memory', 'that of the decoder'), ends, strict=True))
     told = f'{what}: {told}, open files {int(handles[warm].min())} to {int(handles[warm].max())}'
