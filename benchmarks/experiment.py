@@ -26,7 +26,7 @@ from configs import stanet
 from stanet_jax import InputError, compilation
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import report, run
-from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, VARIANTS
+from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, TABLE1
 from stanet_jax.stages.students import STUDENTS
 from stanet_jax.tables.tpami import paper_figures
 from stanet_jax.workdir import replace_text
@@ -48,7 +48,7 @@ def score_table(found):
 
 def set_apart(rows):
     """The names of the rows that are no maps of a line of Table 1."""
-    of_lines = {variant.name for variant in VARIANTS.values()}
+    of_lines = {variant.name for variant in TABLE1.values()}
     return [name for name in rows if name not in of_lines]
 
 
@@ -98,7 +98,7 @@ def accuracy_lines(folders):
 
 def judged(folder):
     """The scores {variant: row} of the variants' students, of the run in a folder."""
-    scores = {variant: json.loads((folder / 'variants' / variant / 'scores' / 'scores.json').read_text()) for variant in VARIANTS}
+    scores = {variant: json.loads((folder / 'variants' / variant / 'scores' / 'scores.json').read_text()) for variant in TABLE1}
     return {variant: next(iter(of['rows'].values())) for variant, of in scores.items()}
 
 
@@ -138,7 +138,7 @@ def config_of(args, seed):
     """The pipeline's config for a seed."""
     config = stanet.get_config(args.recipe)
     config.seed = config.world.seed = seed
-    config.variants = tuple(VARIANTS)
+    config.variants = tuple(TABLE1)
     config.data.root = str(args.workdir / f'world{seed}')
     return config
 
@@ -155,7 +155,7 @@ def run_seeds(args):
     """Runs the seeds in processes, `args.parallel` at a time, and shows how many stages are done; others go on where a seed fails."""
     args.workdir.mkdir(parents=True, exist_ok=True)
     files = [args.workdir / f'seed{seed}' / 'stages.json' for seed in range(args.seeds)]
-    count = args.seeds * (len(STAGES) + sum(len(of.stages) + 2 for of in VARIANTS.values()) + 1)
+    count = args.seeds * (len(STAGES) + sum(len(of.stages) + 2 for of in TABLE1.values()) + 1)
     with concurrent.futures.ProcessPoolExecutor(args.parallel, multiprocessing.get_context('spawn')) as pool, tqdm.tqdm(
             total=count, desc=f'seeds, {args.workdir}/seed*.log', unit='stage') as progress:
         running = jobs = [pool.submit(run_seed, args, seed) for seed in range(args.seeds)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stanet_jax.evaluation.tables import COLUMNS, PAPER_METRICS
-from stanet_jax.pipeline.table import VARIANTS
+from stanet_jax.pipeline.table import TABLE1
 from stanet_jax.tables.tpami import paper_figures
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim')
@@ -26,7 +26,7 @@ ORDERS = (
     ("SCAM' over SCAM", 24, 11), ('SCAM+ over SCAM', 25, 11), ("SCAM+ over SCAM'", 25, 24))
 
 Rows = Mapping[str, Mapping[str, Any]]  # {name of a row, or variant: its scores as JSON}
-BY_LINE = {of.line: variant for variant, of in VARIANTS.items()}
+BY_LINE = {of.line: variant for variant, of in TABLE1.items()}
 
 
 def number(value: float | None) -> float:
@@ -45,7 +45,7 @@ def line_table(maps: Sequence[Rows], students: Sequence[Rows]) -> list[str]:
     heads = [f'{who}: {COLUMNS[metric]}' for who in ('student', 'maps') for metric in METRICS]
     lines = [f'| line | | {" | ".join(heads)} | maps left out | paper, AVAD: CC, NSS |', '|---' * (len(heads) + 4) + '|']
     for line, variant in BY_LINE.items():
-        name = VARIANTS[variant].name
+        name = TABLE1[variant].name
         both = [of[variant] for of in students], [of[name] for of in maps]
         cells = [mean_and_spread([row['scores'][metric] for row in rows]) for rows in both for metric in METRICS]
         empty = np.mean([row['undefined']['cc'] / row['frames'] for row in both[1]])
@@ -69,7 +69,7 @@ def order_table(maps: Sequence[Rows], students: Sequence[Rows]) -> list[str]:
         return np.array([number(of[BY_LINE[line]]['scores']['cc']) for of in students])
 
     def of_maps(line):
-        rows = [of[VARIANTS[BY_LINE[line]].name] for of in maps]
+        rows = [of[TABLE1[BY_LINE[line]].name] for of in maps]
         return np.array([number(row['scores']['cc']) * (1 - row['undefined']['cc'] / row['frames']) for row in rows])
 
     lines = ['| order | lines | paper | students | maps, empty ones as 0 |', '|---|---|---|---|---|']

@@ -1,7 +1,9 @@
-"""One classifier of all three sources, `STA`, in the place of S, SA and ST (TPAMI Table 2, its coarse half).
+"""One classifier of all three sources, `STA`, in the place of S, SA and ST (TPAMI Table 2).
 
     stanet train --config=ablations/cam_sta:STA --workdir=runs/ablations/cam_sta/STA
         SynthAVE, after configs/scam_coarse.py, whose S and A it begins from: 6 minutes on two CPU cores; docs/ablations.md has scores.
+
+The table's rows are of students, coarse and fine: `stanet tables --paper=tpami --table=2 --train`.
 """
 from stanet_jax.configs import choose, scam_coarse
 from stanet_jax.configs.ablations import begin_from
@@ -10,10 +12,14 @@ STAGE = 'coarse'
 VARIANTS = {'STA': {'nets': ('STA',)}}
 
 
-def vary(config, variant):
-    """A config of the coarse classifiers -> that of STA, which begins as SA does and is trained as ST is."""
+def vary(config, variant='STA'):
+    """A config of S, SA and ST, coarse or fine -> that of STA, which begins as SA does and is trained as ST is."""
     config.update_from_flattened_dict(choose(VARIANTS, variant))
-    config.start_from.STA = {part: of for part, of in config.start_from.SA.items() if part != 'classifier'}
+    begins = config.start_from.get('SA', {})
+    if isinstance(begins, str):  # from the coarse net of the same name
+        config.start_from.STA = f'{begins.removesuffix("SA")}STA'
+    else:
+        config.start_from.STA = {part: of for part, of in begins.items() if part != 'classifier'}
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
         config[field] = {'STA': config[field].ST}
     return config

@@ -56,7 +56,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     variants = config.variants if config.data.name == 'synthave' else ()
     for stage, of in planned.items():
         once(workdir, stage, functools.partial(run_stage, configs, stage, of, folders, variants), folders[stage])
-    for variant in sorted(variants, key=lambda name: VARIANTS[name].line):
+    for variant in sorted(variants, key=list(VARIANTS).index):
         run_variant(configs, variant, folders, config.judge, workdir)
     if config.data.name == 'synthave':
         once(workdir, 'scores', lambda: score(config, workdir))

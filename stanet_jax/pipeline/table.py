@@ -1,4 +1,4 @@
-"""The stages in their order and what each reads; and the variants of TPAMI Table 1, which make some of the same stages anew.
+"""The stages in their order and what each reads; and the variants of TPAMI Tables 1 and 2, which make some of the same stages anew.
 
 The name of a stage is that of its folder in a run of the pipeline and of its config in the pipeline's (`config.pseudo_gt.coarse`). `train`
 and `distill` make a stage by itself.
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
+from stanet_jax.configs.ablations import cam_sta
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages import audio_switch, classifiers, maps, students
 
@@ -52,24 +53,24 @@ STUDENT_ROWS = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long'
                 'final': 'final fusion'}
 
 
-# ------------------------------------------------------------------------------------------------------- lines of TPAMI Table 1
+# --------------------------------------------------------------------------------------------- lines of TPAMI Table 1, and others
 
 
 class Variant(NamedTuple):
-    """A line of TPAMI Table 1: another way to make pseudo-fixations, with a student of its own.
+    """Another way to make pseudo-fixations, with a student of its own.
 
     Attributes:
-        line: of the table.
+        line: of TPAMI Table 1; 0 for what has none there.
         name: of its rows in tables of scores.
-        stages: {stage that is made anew: fields of its config that differ}, the last one of which makes the maps; none where the
-            pipeline makes them itself, as `maps`.
+        stages: {stage that is made anew: fields of its config that differ, or what changes the config}, the last one of which makes the
+            maps; none where the pipeline makes them itself, as `maps`.
         after: the variant that it goes on from: its stages replace the pipeline's.
         shared: nets that are the pipeline's in the stages that are made anew.
         maps: the stage that makes the maps.
     """
     line: int
     name: str
-    stages: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, Mapping[str, Any] | Callable[[ConfigDict], ConfigDict]]
     after: str = ''
     shared: tuple[str, ...] = ()
     maps: str = ''
@@ -88,10 +89,17 @@ def _plus(line: int, name: str, **fields: Any) -> Variant:
     return Variant(line, name, {'pseudo_gt/plus': {'sources': (), **fields}})
 
 
+def _sta_beside(config: ConfigDict) -> ConfigDict:
+    begins = tuple(net for net in ('A', 'S') if net in config.nets)  # from which, of the pipeline's
+    config = cam_sta.vary(config)
+    config.nets = (*begins, 'STA')
+    return config
+
+
 OPEN = {'switch': ''}  # an ear that is always open
 ALL, VISUAL_PLUS = ('S', 'SA', 'ST'), tuple(net for net in PLUS_NETS if not net.startswith('SA'))
 # Lines 13 to 20 are in the order of the marks in the paper's table; line 12 is as Sec. 6.2.5 has it.
-VARIANTS = {
+TABLE1 = {
     'coarse_S': _coarse(1, 'CAM of S', 'S'),
     'coarse_SA': _coarse(2, 'CAM of SA', 'SA'),
     'coarse_ST': _coarse(3, 'CAM of ST', 'ST'),
@@ -113,6 +121,15 @@ VARIANTS = {
     'plus_average': _plus(23, "CAM'", fusion='average'),
     'no_sources': _plus(24, "SCAM'"),
     'plus': Variant(25, 'SCAM+', {}, maps='pseudo_gt/plus')}
+VARIANTS = {
+    **TABLE1,
+    # Table 2: one classifier of all three sources in the place of S, SA and ST.
+    'coarse_STA': Variant(0, 'CAM of STA, coarse', {
+        'coarse': _sta_beside, 'pseudo_gt/coarse': {'sources': ('STA',), 'fusion': 'average'}}, shared=('A', 'S')),
+    'fine_STA': Variant(0, 'CAM of STA, fine', {
+        'pseudo_gt/fine_nets': cam_sta.vary, 'pseudo_gt/fine': {'sources': ('STA',), 'fusion': 'average'}}, after='coarse_STA'),
+    # Fine maps in which what is below three times a map's mean is 0, as in the authors' release.
+    'fine_cut': Variant(0, 'SCAM, fine, cut', {'pseudo_gt/fine': {'cut': 3.0}})}
 
 
 def maps_stage(variant: str) -> str:
@@ -202,9 +219,12 @@ def plan(configs: Mapping[str, ConfigDict], folders: Mapping[str, str | os.PathL
 def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path]) -> dict[str, ConfigDict]:
     """The configs, by stage, of what is made anew for a variant, given the configs of the pipeline's stages and the variant's folders."""
     changed = {}
-    for stage, fields in VARIANTS[variant].stages.items():
+    for stage, of in VARIANTS[variant].stages.items():
         changed[stage] = configs[stage].copy_and_resolve_references()
-        for field, value in fields.items():
+        if callable(of):
+            of(changed[stage])
+            continue
+        for field, value in of.items():
             place, _, name = field.rpartition('.')
             (operator.attrgetter(place)(changed[stage]) if place else changed[stage])[name] = value
     return plan(changed, folders)

@@ -29,7 +29,7 @@ class Student(NamedTuple):
 
 
 class Line(NamedTuple):
-    """The student of a line of TPAMI Table 1, a key of `pipeline.table.VARIANTS`."""
+    """The student of a line of TPAMI Table 1 or 2, a key of `pipeline.table.VARIANTS`."""
     variant: str
 
 

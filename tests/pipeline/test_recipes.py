@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import paper_steps
 from configs import pseudo_gt, scam_coarse, scam_fine, scam_plus, sta, sta_plus, stanet
-from stanet_jax.pipeline.table import STAGES, VARIANTS, maps_stage, plan_variant, stage_configs, stage_folders, variant_folders
+from stanet_jax.pipeline.table import STAGES, TABLE1, maps_stage, plan_variant, stage_configs, stage_folders, variant_folders
 
 
 def test_the_papers_recipes():
@@ -75,7 +75,7 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
         assert len(set(own.values())) >= len(STAGES) - 1  # `unimodal` may be in `coarse`, no other two are in one
         return plan_variant(configs, variant, own)
 
-    assert sorted(of.line for of in VARIANTS.values()) == list(range(1, 26))
+    assert sorted(of.line for of in TABLE1.values()) == list(range(1, 26))
     for variant in ('no_switch', 'plus_no_switch'):
         assert all(config.switch == '' for config in chain(variant).values())
     no_switch, after = chain('no_switch'), chain('plus_no_switch')
@@ -89,5 +89,10 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert chain('no_refine')['pseudo_gt/plus_nets'].blender.refine is False
     refined = chain('refined_S')
     assert refined['coarse'].refine and refined['pseudo_gt/coarse'].nets == str(root / 'refined_S' / 'coarse')
+    sta, crops = chain('coarse_STA'), chain('fine_STA')['pseudo_gt/fine_nets']
+    assert sta['coarse'].nets == ('A', 'S', 'STA') and sta['coarse'].start_from.STA.to_dict() == {'encoder': 'S', 'audio_encoder': 'A'}
+    assert sta['coarse'].epochs.STA == configs['coarse'].epochs.ST and sta['pseudo_gt/coarse'].sources == ('STA',)
+    assert crops.nets == ('STA',) and crops.start_from.STA == str(root / 'coarse_STA' / 'coarse' / 'STA')
+    assert chain('fine_cut')['pseudo_gt/fine'].cut == 3 and configs['pseudo_gt/fine'].cut == 0
     assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
     assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
