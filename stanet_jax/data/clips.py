@@ -78,7 +78,9 @@ class Clips:
 
     def multi_hot(self, index: int) -> Float[np.ndarray, ' c']:
         """Gives the tags of a clip, 1 for each that it has and 0 for the others."""
-        return np.isin(np.arange(len(self.categories)), self.clips[index]['tags']).astype(np.float32)
+        tags = np.zeros(len(self.categories), np.float32)
+        tags[self.clips[index]['tags']] = 1
+        return tags
 
     def tag_names(self, index: int) -> str:
         """Gives the names of a clip's tags, with semicolons between."""

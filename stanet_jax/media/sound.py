@@ -61,12 +61,11 @@ def log_spectrogram(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE
     spectrum = scipy.fft.rfft(segments, axis=1, overwrite_x=True)
     power = spectrum.real ** 2 + spectrum.imag ** 2
     power[:, ::SEGMENT // 2] /= 2  # The two ends have no negative.
-    # Float64 from here, as 1e-7 hides a faint sound from float32, and dividing by the deviation brings it back.
-    x = np.add(power, 1e-7, dtype=np.float64)
-    np.log(x, out=x)
+    # log(x + 1e-7) but for a constant, which the mean takes away: beside 1e-7 a faint sound would be lost to float32's rounding.
+    x = np.log1p(power * np.float32(1e7))
     x -= x.mean()
-    x *= 1 / (np.sqrt(np.einsum('tf,tf->', x, x) / x.size) + 1e-9)
-    return np.ascontiguousarray(x.T, np.float32)
+    x *= 1 / (np.sqrt(np.vdot(x, x) / x.size) + 1e-9)
+    return np.ascontiguousarray(x.T)
 
 
 def _mel_weights(bands: int = 64, low: float = 125.0, high: float = 7500.0, size: int = 512) -> np.ndarray:
