@@ -54,8 +54,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     configs, folders = stage_configs(config), stage_folders(workdir)
     planned = plan(configs, folders)
     variants = config.variants if config.data.name == 'synthave' else ()
-    for stage, of in planned.items():
-        once(workdir, stage, functools.partial(run_stage, configs, stage, of, folders, variants), folders[stage])
+    for stage in planned:
+        once(workdir, stage, functools.partial(run_stage, configs, stage, planned, folders, variants), folders[stage])
     for variant in sorted(variants, key=list(VARIANTS).index):
         run_variant(configs, variant, folders, config.judge, workdir)
     if config.data.name == 'synthave':
@@ -64,18 +64,27 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
         report.write_report(config, workdir)
 
 
-def run_stage(configs: Mapping[str, ConfigDict], stage: str, planned: ConfigDict, folders: Mapping[str, pathlib.Path],
+def run_stage(configs: Mapping[str, ConfigDict], stage: str, planned: Mapping[str, ConfigDict], folders: Mapping[str, pathlib.Path],
               variants: Sequence[str]) -> None:
-    """Runs a stage; with one that makes maps, the maps of those variants that only fuse the same nets' maps in another way."""
-    together = [variant for variant in variants if list(VARIANTS[variant].stages) == [stage] and not VARIANTS[variant].after]
-    if not together:
-        STAGES[stage].run(planned, folders[stage])
-        return
-    wanted = [(planned, folders[stage])]
-    for variant in together:
-        own = variant_folders(variant, folders, folders['coarse'].parent / 'variants')
-        wanted.append((plan_variant(configs, variant, own)[stage], own[stage]))
-    maps.run_together(wanted)
+    """Runs a stage; with one that makes maps, all maps of the same nets: those of variants, and with the fine ones SCAM+.
+
+    Args:
+        configs: of the pipeline's stages.
+        stage: one of them.
+        planned: the configs as they are run, see `table.plan`.
+        folders: of the stages.
+        variants: keys of `VARIANTS`.
+    """
+    stages = [stage, *(plus for plus in ('pseudo_gt/plus',) if stage == 'pseudo_gt/fine' and plus in planned)]
+    wanted = [(planned[name], folders[name]) for name in stages]
+    for variant in variants:
+        if list(VARIANTS[variant].stages) in [[name] for name in stages] and not VARIANTS[variant].after:
+            own = variant_folders(variant, folders, folders['coarse'].parent / 'variants')
+            wanted += [(config, own[name]) for name, config in plan_variant(configs, variant, own).items()]
+    if len(wanted) > 1:
+        maps.run_together(wanted)
+    else:
+        STAGES[stage].run(planned[stage], folders[stage])
 
 
 def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path], judge: ConfigDict,

@@ -133,17 +133,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     run_together([(config, workdir)])
 
 
-FUSED = ('sources', 'plus_sources', 'fusion', 'cut')  # the fields of a config in which maps that are made together may differ
-
-
 def run_together(wanted: Sequence[tuple[ConfigDict, str | os.PathLike]]) -> None:
     """Makes several kinds of maps of the same nets, as (config, workdir) each, as `run` does; the nets' own maps are computed once.
 
-    The configs differ in the fields `FUSED` alone.
+    The configs differ in `sources`, `plus_sources`, `fusion` and `cut` alone, and in whether there are `plus_nets`.
     """
     for config, _ in wanted:
         check(config)
-    config = wanted[0][0]
+    config = max((config for config, _ in wanted), key=lambda of: bool(of.plus_nets))
     of_nets = read_config(config.nets)
     workdirs, data = [open_workdir(of, workdir) for of, workdir in wanted], open_clips(config, of_nets)
     classes = len(next(iter(data.values())).categories)

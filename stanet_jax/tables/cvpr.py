@@ -1,10 +1,9 @@
 """The tables of CVPR 2021."""
-from stanet_jax.tables.paper import Ablation, Line, Ours, Row, Table, read_figures
-from stanet_jax.tables.tpami import BESIDE, METRICS, NOT_BUILT, OTHERS, S_NOTE
+from stanet_jax.tables.paper import Line, Ours, Row, Table, read_figures
+from stanet_jax.tables.tpami import BESIDE, CAM_STA, METRICS, OTHERS, S_NOTE
 
 FIGURES = read_figures('cvpr')
 SWAPPED = ('The paper gives ST the figures that TPAMI Table 1 gives SA, and SA those of ST; ours are of the net that is named.')
-CAM_STA = 'Of coarse CAM_STA ours are the class activation maps, with the tag; all other rows are of students, which know none.'
 
 
 def _table(number: int, title: str, ours: dict[str, Ours], *notes: str, beside: tuple[Row, ...] = ()) -> Table:
@@ -15,7 +14,6 @@ def _table(number: int, title: str, ours: dict[str, Ours], *notes: str, beside: 
 STAGES: dict[str, Ours] = {
     f'{stage} {name}': Line(f'{stage}_{net}') if net else Line(stage) for stage in ('coarse', 'fine')
     for name, net in (('CAM_S', 'S'), ('CAM_ST', 'ST'), ('CAM_SA', 'SA'), ('CAM_STA', 'STA'), ('SCAM', ''))}
-STAGES |= {'coarse CAM_STA': Ablation(2, 'STA', 'STA'), 'fine CAM_STA': NOT_BUILT}
 TABLES = {
     1: _table(1, 'Selective fusion', {'coarse average': Line('coarse_average'), 'coarse selective': Line('coarse'),
                                       'fine average': Line('fine_average'), 'fine selective': Line('fine')}),

@@ -28,6 +28,7 @@ BESIDE = tuple(Row(name, {}, ours) for name, ours in (
     ('spectral residual', Method('spectral_residual')), ('feature sum of S', Method('feature_sum')),
     ('Gaussian at the centre', Reference('centre_prior')), ('mean map of the training set', Reference('mean_map')),
     ('half of the observers', Reference('ceiling'))))
+CAM_STA = 'CAM of STA is of one classifier of all three sources. Each row is a whole chain with a student of its own, which is scored.'
 S_NOTE = ('Class activation maps are of C5 of the run\'s S, of the class that it predicts. Behind S\'s global average CAM, Grad-CAM and '
           'XGrad-CAM are the same up to negative values, and Smooth Grad-CAM++ is Grad-CAM++ whatever its noise.')
 
@@ -103,8 +104,7 @@ TABLES = {
     1: _lines(),
     2: Table('CAM of STA and SCAM', METRICS, (
         _row(2, 'coarse CAM_sta', Line('coarse_STA')), _row(2, 'coarse SCAM', Line('coarse')),
-        _row(2, 'fine CAM_sta', Line('fine_STA')), _row(2, 'fine SCAM', Line('fine'))), (
-            'CAM_sta is of one classifier of all three sources. Each row is a whole chain with a student of its own, which is scored.',)),
+        _row(2, 'fine CAM_sta', Line('fine_STA')), _row(2, 'fine SCAM', Line('fine'))), (CAM_STA,)),
     3: Table('How SA takes in sound', METRICS, tuple(
         _row(3, key, Ablation(3, key, 'SA'), name) for key, name in (
             ('add', 'addition'), ('multiply', 'multiplication'), ('concatenate', 'concatenation'), ('bilinear', 'bilinear'),
