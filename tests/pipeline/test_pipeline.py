@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmarks import experiment
+from benchmarks import choices, experiment
 from configs import stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave
@@ -177,6 +177,16 @@ def test_results_of_several_seeds_become_a_page(whole, world, tmp_path):
     assert f'| ceiling | {rows["ceiling"]["scores"]["cc"]:.3f} ± 0.000 |' in page and '| switch: net is right |' in page
     assert '| fine over coarse | 11 over 5 | +0.093 | **does not show**, 0.000 ± 0.000 (0 of 2 seeds)' in page  # one student for all here
     assert all(f'| {of.line} | {of.name} | ' in page for of in TABLE1.values())
+
+
+@pytest.mark.thorough
+def test_cut_and_blur_are_measured(whole, world, tmp_path):
+    shutil.copytree(whole[0] / 'variants' / 'coarse_S', tmp_path / 'coarse_S')
+    blurred = choices.blurred(tmp_path / 'coarse_S', world, 'coarse_S')
+    assert json.loads((blurred / 'student' / 'config.json').read_text())['blur'] == choices.BLUR
+    page = choices.document({('no', 'no'): tmp_path / 'coarse_S', ('no', 'yes'): blurred}, seed=7)
+    rows = [line.split(' | ') for line in page.splitlines() if line.startswith('| no')]
+    assert len(rows) == 2 and rows[0][2:] != rows[1][2:] and '--seed=7' in page
 
 
 def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
