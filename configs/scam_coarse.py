@@ -1,9 +1,8 @@
 """The coarse classifiers S, SA and ST, trained on category tags, and the audio switch that SA hears by.
 
     stanet train --config=scam_coarse --workdir=runs/coarse
-        SynthAVE with a small encoder from nothing, in minutes on two CPU cores. In version 0.2.0, in which the switch came last, all were
-        right on the test frames with one object, SA on 0.90 to 0.98 of `sound_decides`, ST on 0.88 to 0.98 of `motion_decides` (S: 0.4
-        to 0.6 on both; docs/results.md).
+        SynthAVE with a small encoder from nothing, in minutes on two CPU cores. Expect all to be right on the test frames with one
+        object, SA on 0.94 to 0.98 of `sound_decides`, ST on 0.88 to 0.99 of `motion_decides` (S: 0.4 to 0.6 on both; docs/results.md).
 
     stanet train --config=scam_coarse:real --config.data.root=DIR --workdir=runs/real_coarse
         One's own videos in folders named by their tags, on frozen pretrained encoders.
