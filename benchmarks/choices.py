@@ -15,13 +15,13 @@ import jax
 from absl import logging
 
 from benchmarks.experiment import replace_part
+from benchmarks.table1 import METRICS
 from configs import sta, stanet
 from stanet_jax import InputError, compilation
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import run
 from stanet_jax.workdir import open_workdir, read_config
 
-METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim')
 CUTS = {'fine': 'no', 'fine_cut': 'yes'}  # variants of pipeline.table
 BLUR = sta.get_config('release').blur
 

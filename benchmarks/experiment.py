@@ -62,6 +62,23 @@ def kind_table(found, kinds):
     return lines
 
 
+def left_out_table(found, kinds):
+    """The lines of a Markdown table by kind of clip, of maps that leave frames out: the share of these, and CC where they count as 0."""
+    names = list(dict.fromkeys(kinds[0].values()))
+    lines = ['| left out; CC with these as 0 | ' + ' | '.join(names) + ' |', '|---|' + '---|' * len(names)]
+    for name in (name for name in found[0]['rows'] if any(of['rows'][name]['undefined']['cc'] for of in found)):
+        cells = []
+        for kind in names:
+            videos = [[video for video in results['rows'][name]['videos'] if of[video['video']] == kind]
+                      for results, of in zip(found, kinds, strict=True)]
+            frames = [sum(video['frames'] for video in of) for of in videos]
+            empty = [sum(video['undefined']['cc'] for video in of) for of in videos]
+            total = [sum((video['scores']['cc'] or 0) * (video['frames'] - video['undefined']['cc']) for video in of) for of in videos]
+            cells.append(f'{np.mean(np.divide(empty, frames)):.1%}; {np.mean(np.divide(total, frames)):.3f}')
+        lines.append(f'| {name} | {" | ".join(cells)} |')
+    return lines
+
+
 def expectations(found, kinds):
     """The lines of a Markdown list: whether the scores of the whole chain are ordered as expected."""
     def cc(name, kind=None):
@@ -123,7 +140,8 @@ def document(found, folders, configs, parallel=1):
         '## The paper\'s orders', '', 'By how much CC is larger; an order shows where it does in every seed.', '',
         *order_table(maps, students), '',
         '## Students of the whole chain', '', *score_table(found), '', *expectations(found, kinds), '', '## By kind of clip', '',
-        *kind_table(found, kinds), '', '## Classifiers and audio switch', '', *accuracy_lines(folders), ''])
+        *kind_table(found, kinds), '', *left_out_table(found, kinds), '',
+        '## Classifiers and audio switch', '', *accuracy_lines(folders), ''])
 
 
 def replace_part(path, title, text):

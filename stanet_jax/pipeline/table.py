@@ -222,7 +222,7 @@ def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappi
     for stage, of in VARIANTS[variant].stages.items():
         changed[stage] = configs[stage].copy_and_resolve_references()
         if callable(of):
-            of(changed[stage])
+            changed[stage] = of(changed[stage])
             continue
         for field, value in of.items():
             place, _, name = field.rpartition('.')

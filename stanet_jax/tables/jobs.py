@@ -125,7 +125,7 @@ def _ablation(ours, place, command):
             return _students(Student(ours.net), place)
     folder = ablations.folder_of(ours.table, ours.variant, place.ablations)
     known = Known(folder / 'scores.json', ours.net, place.ablations, str(folder.relative_to(place.ablations)))
-    if ours.table in (2, 3):
+    if ours.table == 3:
         return Job(str(folder.relative_to(place.ablations)).replace('/', '_'), ours.net, (folder / 'scores.json',), command, known=known)
     return _of_runs(f'{folder.parent.name}_{ours.variant}_{ours.net}', ours.net, (folder / ours.net,), place, known, command)
 
