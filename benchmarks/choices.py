@@ -42,7 +42,8 @@ def blurred(folder, root, variant):
         config = read_config(folder / 'student')
         config.blur = BLUR
         shutil.rmtree(copy / 'new', ignore_errors=True)
-        shutil.copytree(folder / 'student', copy / 'new', ignore=shutil.ignore_patterns('config.json'))
+        shutil.copytree(folder / 'student', copy / 'new')
+        (copy / 'new' / 'config.json').unlink()
         open_workdir(config, copy / 'new')
         (copy / 'new').rename(copy / 'student')
     if not (copy / 'scores' / 'scores.json').exists():

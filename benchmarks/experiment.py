@@ -74,7 +74,8 @@ def left_out_table(found, kinds):
             frames = [sum(video['frames'] for video in of) for of in videos]
             empty = [sum(video['undefined']['cc'] for video in of) for of in videos]
             total = [sum((video['scores']['cc'] or 0) * (video['frames'] - video['undefined']['cc']) for video in of) for of in videos]
-            cells.append(f'{np.mean(np.divide(empty, frames)):.1%}; {np.mean(np.divide(total, frames)):.3f}')
+            shares = [np.divide(of, frames).mean() for of in (empty, total)] if all(frames) else []
+            cells.append('{:.1%}; {:.3f}'.format(*shares) if shares else '')
         lines.append(f'| {name} | {" | ".join(cells)} |')
     return lines
 

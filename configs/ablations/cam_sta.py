@@ -21,7 +21,7 @@ def vary(config, variant='STA'):
     else:
         config.start_from.STA = {part: of for part, of in begins.items() if part != 'classifier'}
     for field in ('epochs', 'optimizer', 'learning_rate', 'new_multiplier'):
-        config[field] = {'STA': config[field].ST}
+        config[field] = {**config[field], 'STA': config[field].ST}
     return config
 
 

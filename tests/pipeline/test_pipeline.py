@@ -182,7 +182,7 @@ def test_results_of_several_seeds_become_a_page(whole, world, tmp_path):
 @pytest.mark.thorough
 def test_cut_and_blur_are_measured(whole, world, tmp_path):
     shutil.copytree(whole[0] / 'variants' / 'coarse_S', tmp_path / 'coarse_S')
-    blurred = choices.blurred(tmp_path / 'coarse_S', world, 'coarse_S')
+    blurred = choices.blurred(tmp_path / 'coarse_S', str(world), 'coarse_S')
     assert json.loads((blurred / 'student' / 'config.json').read_text())['blur'] == choices.BLUR
     page = choices.document({('no', 'no'): tmp_path / 'coarse_S', ('no', 'yes'): blurred}, seed=7)
     rows = [line.split(' | ') for line in page.splitlines() if line.startswith('| no')]
