@@ -1,4 +1,4 @@
-"""Contact sheets: many small labelled pictures in one PNG file."""
+"""Contact sheets: many small labelled pictures in one file."""
 import pathlib
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ Row = tuple[str, Sequence[tuple[str, UInt8[np.ndarray, 'h w 3']]]]  # a title, a
 
 
 def contact_sheet(path: pathlib.Path, rows: Sequence[Row], side: int = 128, across: int = 2) -> None:
-    """Writes a PNG file of labelled pictures in titled rows.
+    """Writes a picture of labelled pictures in titled rows.
 
     Args:
-        path: file to write; it appears whole or not at all.
+        path: file to write, PNG or JPEG by its suffix; it appears whole or not at all.
         rows: titles and labelled pictures.
         side: width and height of each picture on the sheet, in pixels.
         across: how many rows stand side by side.
@@ -35,5 +35,5 @@ def contact_sheet(path: pathlib.Path, rows: Sequence[Row], side: int = 128, acro
             sheet.paste(PIL.Image.fromarray(image).resize((side, side), PIL.Image.Resampling.BICUBIC), (x, y + bar))
             draw.text((x + 2, y + bar + side + 1), label, (170, 170, 180), font)
             x += side + 2
-    with replacing_file(path, 'png') as new:
-        sheet.save(new)
+    with replacing_file(path, path.suffix[1:]) as new:
+        sheet.save(new, quality=85)
