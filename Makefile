@@ -3,7 +3,7 @@
 # make demo-eps, experiment-eps: the same of EPS. make default-student CLIPS=DIR: trains the packaged student on clips in folders of
 # their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method.
 # make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. make torture: damaged files, kills, full
-# disks and the like by a seed, up to an hour, and docs/reliability.md; make torture-quick: some of each. All work in .venv, made on first
+# disks and the like by a seed, an hour or two, and docs/reliability.md; make torture-quick: some of each. All work in .venv, made on first
 # use, but for make gpu-report, which measures the nets on an accelerator in ten minutes, offline: it takes the Python that has JAX for it,
 # PYTHON=.
 PYTHON ?= python3
@@ -43,8 +43,7 @@ gpu-report:
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/mypy & $(VENV)/bin/python -m pytest && wait $$!
 
 test-thorough: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m thorough

@@ -19,5 +19,5 @@ install_import_hook('stanet_jax', 'tests.signatures.check')  # what signatures s
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that two workers end together."""
+    """The longest files first, so that the workers end together."""
     items.sort(key=lambda item: item.path.name not in ('test_pipeline.py', 'test_scripts.py'))
