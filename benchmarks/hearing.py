@@ -14,7 +14,7 @@ import tqdm
 from absl import logging
 
 from benchmarks.experiment import replace_part
-from stanet_jax import InputError, compilation
+from stanet_jax import InputError, compilation, scam
 from stanet_jax.evaluation.metrics import cc
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.inference.training_free import TrainingFree
@@ -24,7 +24,7 @@ from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
 
 RATE = 2  # frames a second, as recipe `:real` learns from
-METHODS = {'the packaged student': lambda: Predictor('default'), 'heard_cam': lambda: TrainingFree('heard_cam')}
+METHODS = {'student': lambda: Predictor('default'), 'heard_cam': lambda: TrainingFree('heard_cam')}
 OTHERS = {'muted': 'without sound', 'another': "with another tag's sound"}
 
 
@@ -59,7 +59,7 @@ def compare(clips, methods):
             for other in OTHERS:
                 found[name][other].append(differences(maps['own'], maps[other]))
             shown = len(frames) // 2
-            cells += [(f'{name}, {kind}', overlay(frames[shown], np.float64(of[shown]))) for kind, of in maps.items()]
+            cells += [(f'{name}, {kind}', overlay(frames[shown], np.float64(scam.min_max(of[shown])))) for kind, of in maps.items()]
         rows.append((f'{path.parent.name}/{path.stem}', cells))
     return {name: {other: [np.concatenate(x) for x in zip(*of, strict=True)] for other, of in of_name.items()}
             for name, of_name in found.items()}, rows
@@ -68,7 +68,8 @@ def compare(clips, methods):
 def document(found, clips):
     """The part of the page."""
     lines = [f'Written by `python -m benchmarks.hearing --clips=CLIPS --each={len(clips[0])}`: {sum(map(len, clips))} clips of '
-             f'{len(clips)} tags, {RATE} frames a second. The maps of the same frames with their sound and otherwise.', '',
+             f'{len(clips)} tags, {RATE} frames a second. The maps of the same frames with their sound and otherwise, by the packaged '
+             'student and by `heard_cam`.', '',
              '| maps | | CC with those of its own sound | maximum moves by over a tenth of the side | frames |', '|---|---|---|---|---|']
     for name, of in found.items():
         for other, (likeness, moved) in of.items():
