@@ -1,4 +1,5 @@
 """Long work in one process: its memory stays flat and its open files constant, over a long film and over many short ones."""
+import contextlib
 import os
 import pathlib
 import resource
@@ -96,7 +97,8 @@ def children() -> list[int]:
     """The children of this process."""
     found = []
     for task in os.listdir('/proc/self/task'):
-        found += [int(child) for child in pathlib.Path(f'/proc/self/task/{task}/children').read_text().split()]
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found += [int(child) for child in pathlib.Path(f'/proc/self/task/{task}/children').read_text().split()]
     return found
 
 

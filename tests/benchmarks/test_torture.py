@@ -4,12 +4,13 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 import scipy.io
 
-from benchmarks.torture import files, inputs, media, mutations, page
+from benchmarks.torture import endurance, files, inputs, media, mutations, page
 from benchmarks.torture.campaign import Campaign, Summary, error_lines, is_one_line
 from benchmarks.torture.folders import differences, left_over
 from stanet_jax import InputError
@@ -140,3 +141,15 @@ def test_films_without_damage_are_read(tmp_path):
 def test_the_command_says_what_it_does_not_know():
     done = subprocess.run([sys.executable, '-m', 'benchmarks.torture', '--only=media,wind'], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and '--only: no campaign wind; choose of media, files' in done.stderr
+
+
+def test_children_are_found_while_threads_end():
+    with subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE) as child:
+        threads = [threading.Thread(target=lambda: [threading.Thread(target=int).start() for _ in range(300)]) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        found = [endurance.children() for _ in range(100)]
+        for thread in threads:
+            thread.join()
+        child.communicate(b'\n')
+    assert all(child.pid in of for of in found)
