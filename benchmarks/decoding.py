@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.prediction import write_video
 from stanet_jax.inference import predictor, videos
-from stanet_jax.media import box
+from stanet_jax.media import box, clip
 from stanet_jax.media.moments import read_moments
 
 
@@ -63,7 +63,8 @@ def main():
             film = pathlib.Path(folder) / f'{size}.mp4'
             width, height = map(int, size.split('x'))
             write_video(film, args.seconds, (width, height))
-            works = {'read': lambda film=film: list(box.iterate(read_moments, film, student.side, student.front_end, with_frames=True)),
+            works = {'prepared: eight of its frames a second, of 256 pixels': lambda film=film: box.call(clip.read_clip, film, 8, 256),
+                     'read': lambda film=film: list(box.iterate(read_moments, film, student.side, student.front_end, with_frames=True)),
                      'predicted, with maps and overlay': lambda film=film: videos.predict_video(student, film, folder)}
             for name, work in works.items():
                 boxed, plain, more = slower(work, frames, args.rounds)
