@@ -23,7 +23,7 @@ from stanet_jax.media.moments import read_moments
 
 @contextlib.contextmanager
 def without_box():
-    """Inside, predictions decode in this process."""
+    """Inside, films are decoded in this process."""
     with unittest.mock.patch.multiple(box, iterate=lambda read, *args, **fields: read(*args, **fields),
                                       call=lambda read, *args, **fields: read(*args, **fields)):
         yield

@@ -30,7 +30,9 @@ OTHERS = {'muted': 'without sound', 'another': "with another tag's sound"}
 
 def chosen_clips(folder, count):
     """The first `count` files of every folder of a tag, [[path] of each tag]."""
-    tags = sorted(path for path in folder.iterdir() if path.is_dir())
+    tags = sorted(path for path in folder.iterdir() if path.is_dir() and any(path.iterdir()))
+    if len(tags) < 2:
+        raise InputError(f'{folder}: holds no two folders of clips, which are named by their tags')
     return [sorted(tag.iterdir())[:count] for tag in tags]
 
 
@@ -49,10 +51,10 @@ def differences(first, second):
 def compare(clips, methods):
     """What sound does to each method's maps: {method: {other: (CCs, whether the maximum moves)}}, and the rows of a sheet."""
     found, rows = {name: {other: [] for other in OTHERS} for name in methods}, []
-    for k, path in enumerate(tqdm.tqdm([path for of in clips for path in of], 'clips', unit='clip')):
-        tag, number = divmod(k, len(clips[0]))
-        strange = clips[(tag + 1) % len(clips)]
-        frames, own, foreign = list(read_frames(path, RATE)), read_sound(path), read_sound(strange[number % len(strange)])
+    pairs = [(path, strange[k % len(strange)])
+             for of, strange in zip(clips, clips[1:] + clips[:1], strict=True) for k, path in enumerate(of)]
+    for path, strange in tqdm.tqdm(pairs, 'clips', unit='clip'):
+        frames, own, foreign = list(read_frames(path, RATE)), read_sound(path), read_sound(strange)
         cells = []
         for name, predictor in methods.items():
             maps = maps_by_sound(predictor, frames, own, foreign)

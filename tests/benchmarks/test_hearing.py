@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from benchmarks import hearing
+from stanet_jax import InputError
 from stanet_jax.data.synthave import write_video
 from stanet_jax.inference.films import Maps
 
@@ -49,3 +50,11 @@ def test_the_page(clips):
     page = hearing.document(found, clips)
     assert '4 clips of 2 tags' in page
     assert '| by loudness | without sound | 0.495, of a tenth of the frames below -0.010 | 50.0% | 16 |' in page
+
+
+def test_another_sound_is_another_tags_however_many_clips_a_tag_has(clips):
+    loud, quiet = clips
+    found, _ = hearing.compare([loud[:1], quiet], {'by loudness': ByLoudness()})
+    assert found['by loudness']['another'][1].tolist() == [True] * 12
+    with pytest.raises(InputError, match='no two folders of clips'):
+        hearing.chosen_clips(loud[0].parent, 2)
