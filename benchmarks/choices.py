@@ -1,8 +1,8 @@
 """What the authors' code does beside the papers and is a choice here: the `cut` of fine maps and the `blur` of a student's maps.
 
-    python -m benchmarks.choices --workdir=runs/choices --out=docs/results.md
+    python -m benchmarks.choices --seeds 100 101 102 --workdir=runs/choices --out=docs/results.md
 
-Chosen on the demo's world and nets of a seed that no result is reported on. A student is trained on fine maps without and with the cut,
+Chosen on the demo's world and nets, of seeds that no result is reported on. A student is trained on fine maps without and with the cut,
 both of one recipe, and scored without and with the blur. The scores are written as a part of a Markdown page.
 """
 import argparse
@@ -12,10 +12,11 @@ import shutil
 import sys
 
 import jax
+import numpy as np
 from absl import logging
 
 from benchmarks.experiment import replace_part
-from benchmarks.table1 import METRICS
+from benchmarks.table1 import METRICS, mean_and_spread
 from configs import sta, stanet
 from stanet_jax import InputError, compilation
 from stanet_jax.evaluation.tables import COLUMNS
@@ -26,13 +27,25 @@ CUTS = {'fine': 'no', 'fine_cut': 'yes'}  # variants of pipeline.table
 BLUR = sta.get_config('release').blur
 
 
-def config_of(args):
+def config_of(workdir, seed):
     """The demo's config, of another seed and world, with a student for each cut."""
     config = stanet.get_config('demo')
-    config.seed = config.world.seed = args.seed
+    config.seed = config.world.seed = seed
     config.variants = tuple(CUTS)
-    config.data.root = str(args.workdir / 'world')
+    config.data.root = str(workdir / f'world{seed}')
     return config
+
+
+def scored(workdir, seed):
+    """Runs the pipeline of a seed as far as it is not done and gives the rows {(cut, blur): row} of scores of its students."""
+    config, run_of = config_of(workdir, seed), workdir / f'seed{seed}'
+    run.run(config, run_of)
+    folders = {}
+    for variant, cut in CUTS.items():
+        folder = run_of / 'variants' / variant
+        folders |= {(cut, 'no'): folder, (cut, 'yes'): blurred(folder, config.data.root, variant)}
+    tables = {kind: json.loads((folder / 'scores' / 'scores.json').read_text())['rows'] for kind, folder in folders.items()}
+    return {kind: next(iter(table.values())) for kind, table in tables.items()}
 
 
 def blurred(folder, root, variant):
@@ -51,40 +64,44 @@ def blurred(folder, root, variant):
     return copy
 
 
-def document(folders, seed):
-    """The part of the page, from the folders {(cut, blur): folder} of scores."""
-    tables = {kind: json.loads((folder / 'scores' / 'scores.json').read_text())['rows'] for kind, folder in folders.items()}
-    rows = {kind: next(iter(table.values())) for kind, table in tables.items()}
-    cells = {kind: ' | '.join(f'{row["scores"][metric]:.3f}' for metric in METRICS) for kind, row in rows.items()}
-    best = max(rows, key=lambda kind: rows[kind]['scores']['cc'])
-    frames = next(iter(rows.values()))['frames']
+def document(found):
+    """The part of the page, from the rows {(cut, blur): row} of each seed, {seed: rows}."""
+    first, *_ = found.values()
+    cells = {kind: ' | '.join(mean_and_spread([rows[kind]['scores'][metric] for rows in found.values()]) for metric in METRICS)
+             for kind in first}
+    cc = {kind: np.array([rows[kind]['scores']['cc'] for rows in found.values()]) for kind in first}
+    best = max(cc, key=lambda kind: cc[kind].mean())
+    seeds = ' '.join(map(str, found))
     return '\n'.join([
-        f'Written by `python -m benchmarks.choices --seed={seed}`; JAX {jax.__version__} on {jax.devices()[0].device_kind}. The demo\'s '
-        f'world and nets of seed {seed}, of which nothing else is reported; STA, {frames} frames of the test part, protocol `stavis`. '
-        '`cut`: below three times a fine map\'s mean it is 0. `blur`: the student\'s maps through a Gaussian, sigma 7 pixels of 356. '
-        'Neither is in the papers; both are in the authors\' code.', '',
+        f'Written by `python -m benchmarks.choices --seeds {seeds}`; JAX {jax.__version__} on {jax.devices()[0].device_kind}. The demo\'s '
+        f'worlds and nets of seeds of which nothing else is reported; mean ± standard deviation over the seeds; STA, '
+        f'{first[best]["frames"]} frames of the test part to a seed, protocol `stavis`. `cut`: below three times a fine map\'s mean it is '
+        '0. `blur`: the student\'s maps through a Gaussian, sigma 7 pixels of 356. Neither is in the papers; both are in the authors\' '
+        'code.', '',
         f'| cut | blur | {" | ".join(COLUMNS[metric] for metric in METRICS)} |', '|---|---|' + '---|' * len(METRICS),
-        *(f'| {cut} | {blur} | {of} |' for (cut, blur), of in cells.items()),
-        '', f'The largest CC has the student with cut: {best[0]}, blur: {best[1]}.'])
+        *(f'| {cut} | {blur} | {of} |' for (cut, blur), of in cells.items()), '',
+        f'By how much CC is larger in each seed: with the cut, without blur, {differences(cc["yes", "no"] - cc["no", "no"])}; with the blur, '
+        f'without cut, {differences(cc["no", "yes"] - cc["no", "no"])}. The largest mean CC has the student with cut: {best[0]}, '
+        f'blur: {best[1]}.'])
+
+
+def differences(values):
+    """The numbers as text, with their signs."""
+    return ', '.join(f'{value:+.3f}' for value in values)
 
 
 def main():
-    """Runs the pipeline as far as it is not done, scores the students and writes the part of the page."""
-    parser = argparse.ArgumentParser(description='Measures the cut of fine maps and the blur of a student\'s maps on a world of its own.')
-    parser.add_argument('--seed', type=int, default=100)
+    """Runs the pipelines as far as they are not done, scores the students and writes the part of the page."""
+    parser = argparse.ArgumentParser(description='Measures the cut of fine maps and the blur of a student\'s maps on worlds of their own.')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[100, 101, 102])
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/choices'))
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))
     args = parser.parse_args()
     logging.set_verbosity(logging.WARNING)
     compilation.prepare()
     try:
-        config = config_of(args)
-        run.run(config, args.workdir / 'run')
-        folders = {}
-        for variant, cut in CUTS.items():
-            folder = args.workdir / 'run' / 'variants' / variant
-            folders |= {(cut, 'no'): folder, (cut, 'yes'): blurred(folder, config.data.root, variant)}
-        replace_part(args.out, 'Cut and blur, on another world', document(folders, args.seed))
+        found = {seed: scored(args.workdir, seed) for seed in args.seeds}
+        replace_part(args.out, 'Cut and blur, on other worlds', document(found))
     except InputError as error:
         sys.exit(f'error: {error}')
     print(f'results: {args.out}')

@@ -1,7 +1,7 @@
 """A box around FFmpeg: media files are demuxed and decoded in child processes, where one that crashes or hangs ends no more than itself.
 
 `call` and `iterate` run a function of `stanet_jax.media`, whose first argument is a file, in a child. What it returns or yields comes
-back pickled, its arrays through memory that both processes share. A child takes one file after the other and serves one thread; it is
+back pickled, through memory that both processes share. A child takes one file after the other and serves one thread; it is
 replaced when it crashes, hangs, or is not read to the end, and ends with its parent. It imports neither JAX nor the caller's script.
 
 The box is no sandbox: it has the rights of its parent.
@@ -121,13 +121,14 @@ class Box:
         try:
             self._pipe.send((os.getcwd(), function, args, kwargs))
             while True:
-                kind, content, place, sizes = self._receive()
+                kind, content = self._receive()
                 if kind == 'error':
                     self.free = True
                     raise content
                 if kind == 'end':
                     break
-                item = pickle.loads(content, buffers=self._memory.read(place, sizes))
+                pickled, *arrays = self._memory.read(*content)
+                item = pickle.loads(pickled, buffers=arrays)
                 self._pipe.send_bytes(b'')  # its place can be used again
                 yield item
         except (EOFError, ConnectionError):
@@ -207,7 +208,7 @@ class _Memory:
         self._map = mmap.mmap(self.file, 0)
 
     def write(self, number: int, buffers: list[memoryview]) -> int:
-        """Writes the arrays of an item and gives the place."""
+        """Writes the parts of an item and gives the place."""
         place = start = _PAGE + number % self.places * self.room
         for buffer in buffers:
             self._map[start:start + buffer.nbytes] = buffer
@@ -215,7 +216,7 @@ class _Memory:
         return place
 
     def read(self, place: int, sizes: list[int]) -> Iterator[bytearray]:
-        """Yields the arrays at a place."""
+        """Yields the parts at a place."""
         if place + sum(sizes) > len(self._map):
             self._map.close()
             self._map = mmap.mmap(self.file, 0)
@@ -253,9 +254,9 @@ def serve(pipe: int, file: int) -> None:
                 places[0].acquire()
                 _send(connection, memory, number, item, places[0])
         except Exception as error:  # the decoders raise whatever a damaged file makes them
-            connection.send(('error', _as_told(error, args[0]), 0, []))
+            connection.send(('error', _as_told(error, args[0])))
         else:
-            connection.send(('end', b'', 0, []))
+            connection.send(('end', None))
 
 
 def _limit(kind, most):
@@ -280,16 +281,16 @@ def _listen(connection, jobs, places):
 
 
 def _send(connection, memory, number, item, places):
-    buffers: list[pickle.PickleBuffer] = []
-    content = pickle.dumps(item, 5, buffer_callback=buffers.append)
-    views = [buffer.raw() for buffer in buffers]
+    arrays: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(item, 5, buffer_callback=arrays.append)
+    views = [memoryview(pickled), *(array.raw() for array in arrays)]
     sizes = [view.nbytes for view in views]
     if sum(sizes) > memory.room:
         for _ in range(memory.places - 1):  # all others have to be read first
             places.acquire()
         memory.grow(sum(sizes) * 5 // 4)
         places.release(memory.places - 1)
-    connection.send(('item', content, memory.write(number, views), sizes))
+    connection.send(('item', (memory.write(number, views), sizes)))
 
 
 def _as_told(error, file):

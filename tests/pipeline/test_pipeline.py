@@ -184,9 +184,11 @@ def test_cut_and_blur_are_measured(whole, world, tmp_path):
     shutil.copytree(whole[0] / 'variants' / 'coarse_S', tmp_path / 'coarse_S')
     blurred = choices.blurred(tmp_path / 'coarse_S', str(world), 'coarse_S')
     assert json.loads((blurred / 'student' / 'config.json').read_text())['blur'] == choices.BLUR
-    page = choices.document({('no', 'no'): tmp_path / 'coarse_S', ('no', 'yes'): blurred}, seed=7)
+    kinds = {'no': tmp_path / 'coarse_S', 'yes': blurred}
+    scores = {('no', blur): json.loads((folder / 'scores' / 'scores.json').read_text())['rows']['STA'] for blur, folder in kinds.items()}
+    page = choices.document({7: {**scores, ('yes', 'no'): scores['no', 'no']}, 8: {**scores, ('yes', 'no'): scores['no', 'no']}})
     rows = [line.split(' | ') for line in page.splitlines() if line.startswith('| no')]
-    assert len(rows) == 2 and rows[0][2:] != rows[1][2:] and '--seed=7' in page
+    assert len(rows) == 2 and rows[0][2:] != rows[1][2:] and '--seeds 7 8' in page and 'without blur, +0.000, +0.000;' in page
 
 
 def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
