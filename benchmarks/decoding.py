@@ -3,11 +3,12 @@
     python -m benchmarks.decoding --checkpoint=default
 
 Makes films with sound of several sizes, 25 frames a second. Prints frames per second of each way, medians over the rounds, and by how much
-of the time the box is slower (negative: faster, as the child decodes beside).
+of the time the box is slower in the median round (negative: faster, as the child decodes beside).
 """
 import argparse
 import contextlib
 import pathlib
+import sys
 import tempfile
 import time
 import unittest.mock
@@ -16,9 +17,12 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.prediction import write_video
+from stanet_jax import InputError
 from stanet_jax.inference import predictor, videos
 from stanet_jax.media import box, clip
 from stanet_jax.media.moments import read_moments
+
+LEAST = 20  # seconds that each work is measured for
 
 
 @contextlib.contextmanager
@@ -37,15 +41,19 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def slower(work: Callable[[], object], frames: int, rounds: int) -> tuple[float, float, float]:
-    """Frames per second in the box and without it, and what part of the time without it the box takes more."""
-    found = np.zeros((rounds, 2))
+    """Frames per second in the box and without it, and what part of the time without it the box takes more.
+
+    There are at least so many rounds, and of a short work as many more as `LEAST` seconds have room for.
+    """
+    found: list[list[float]] = [[], []]
     work()
-    for k in range(rounds):
-        for way in (0, 1) if k % 2 else (1, 0):
+    start = time.perf_counter()
+    while len(found[0]) < rounds or time.perf_counter() - start < LEAST:
+        for way in (0, 1) if len(found[0]) % 2 else (1, 0):
             with contextlib.nullcontext() if way == 0 else without_box():
-                found[k, way] = seconds_of(work)
-    boxed, plain = np.median(found, axis=0)
-    return frames / boxed, frames / plain, boxed / plain - 1
+                found[way].append(seconds_of(work))
+    boxed, plain = np.median(found, axis=1)
+    return frames / boxed, frames / plain, float(np.median(np.divide(*found))) - 1
 
 
 def main():
@@ -56,7 +64,10 @@ def main():
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--sizes', nargs='+', default=['160x120', '640x360', '1280x720'])
     args = parser.parse_args()
-    student, frames = predictor.Predictor(args.checkpoint), int(25 * args.seconds)
+    try:
+        student, frames = predictor.Predictor(args.checkpoint), int(25 * args.seconds)
+    except InputError as error:
+        sys.exit(f'error: {error}')
     print('| film | work | frames a second, in the box | in one process | the box takes more by |\n|---|---|---|---|---|')
     with tempfile.TemporaryDirectory() as folder:
         for size in args.sizes:
