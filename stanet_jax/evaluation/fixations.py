@@ -101,40 +101,49 @@ class Video:
 
     def fixations(self, k: int) -> Bool[np.ndarray, 'h w'] | None:
         """Whether at least one observer fixates each pixel of frame k; None where the file is missing."""
-        content = self._mat(k)
-        if content is None:
-            return None
-        fixations = np.asarray(content.get('eyeMap'))
-        if fixations.ndim != 2 or fixations.dtype.kind not in 'buif':
-            raise InputError(f'{self._mat_path(k)}: holds no map eyeMap; fetch the set\'s annotations again')
-        return fixations > 0
+        gaze = self._gaze(k)
+        return None if gaze is None else gaze.fixated
 
     def observers(self, k: int) -> Num[np.ndarray, 'n 2'] | None:
         """The fixation of each observer in frame k, (y, x) in pixels; None where they are not known."""
-        content = self._mat(k)
-        points = None if content is None else content.get('observers')
-        if points is None:
-            return None
-        points = np.asarray(points)
-        if not points.size:
-            return np.zeros((0, 2))
-        if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'buif':
-            raise InputError(f'{self._mat_path(k)}: its observers are no points (y, x); fetch the set\'s annotations again')
-        return points
+        gaze = self._gaze(k)
+        return None if gaze is None else gaze.points
 
     def counts(self, k: int) -> Bool[np.ndarray, 'h w'] | Int[np.ndarray, 'h w'] | None:
         """How many observers fixate each pixel of frame k; where they are not known, `fixations`."""
-        fixations, points = self.fixations(k), self.observers(k)
-        return fixations if fixations is None or points is None else count_points(points, fixations.shape)
-
-    def _mat_path(self, k: int) -> pathlib.Path:
-        return self.notes / f'fixMap_{k + 1:05d}.mat'
-
-    def _mat(self, k: int) -> dict[str, Any] | None:
-        path = self._mat_path(k)
-        if not path.exists():
+        gaze = self._gaze(k)
+        if gaze is None:
             return None
-        return box.call(read_mat, path)  # in its memory, whatever a damaged file says of its size
+        return gaze.fixated if gaze.points is None else count_points(gaze.points, gaze.fixated.shape)
+
+    def _gaze(self, k: int) -> 'Gaze | None':
+        path = self.notes / f'fixMap_{k + 1:05d}.mat'
+        return box.call(read_gaze, path) if path.exists() else None  # in its memory, whatever a damaged file says of its size
+
+
+class Gaze(NamedTuple):
+    """What is known of the fixations in a frame.
+
+    Attributes:
+        fixated: whether at least one observer fixates each pixel.
+        points: the fixation of each observer, (y, x) in pixels; None where they are not known.
+    """
+    fixated: Bool[np.ndarray, 'h w']
+    points: Num[np.ndarray, 'n 2'] | None
+
+
+def read_gaze(path: str | os.PathLike) -> Gaze:
+    """The fixations of a frame, from its .mat file; InputError as `read_mat`, and where these are none."""
+    content = read_mat(path)
+    fixations = np.asarray(content.get('eyeMap'))
+    if fixations.ndim != 2 or fixations.dtype.kind not in 'buif':
+        raise InputError(f'{path}: holds no map eyeMap; fetch the set\'s annotations again')
+    if content.get('observers') is None:
+        return Gaze(fixations > 0, None)
+    points = np.asarray(content['observers'])
+    if points.size and (points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in 'buif'):
+        raise InputError(f'{path}: its observers are no points (y, x); fetch the set\'s annotations again')
+    return Gaze(fixations > 0, points if points.size else np.zeros((0, 2)))
 
 
 def read_mat(path: str | os.PathLike) -> dict[str, Any]:

@@ -128,8 +128,8 @@ VARIANTS = {
         'coarse': _sta_beside, 'pseudo_gt/coarse': {'sources': ('STA',), 'fusion': 'average'}}, shared=('A', 'S')),
     'fine_STA': Variant(0, 'CAM of STA, fine', {
         'pseudo_gt/fine_nets': cam_sta.vary, 'pseudo_gt/fine': {'sources': ('STA',), 'fusion': 'average'}}, after='coarse_STA'),
-    # Fine maps in which what is below three times a map's mean is 0, as in the authors' release.
-    'fine_cut': Variant(0, 'SCAM, fine, cut', {'pseudo_gt/fine': {'cut': 3.0}})}
+    # Fine maps in which nothing is cut, as in the papers.
+    'fine_uncut': Variant(0, 'SCAM, fine, without the cut', {'pseudo_gt/fine': {'cut': 0.0}})}
 
 
 def maps_stage(variant: str) -> str:

@@ -94,6 +94,6 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert sta['coarse'].epochs.STA == configs['coarse'].epochs.ST and sta['pseudo_gt/coarse'].sources == ('STA',)
     assert all(set(of.nets) <= set(of.epochs) for of in (sta['coarse'], crops))
     assert crops.nets == ('STA',) and crops.start_from.STA == str(root / 'coarse_STA' / 'coarse' / 'STA')
-    assert chain('fine_cut')['pseudo_gt/fine'].cut == 3 and configs['pseudo_gt/fine'].cut == 0
+    assert chain('fine_uncut')['pseudo_gt/fine'].cut == 0 and configs['pseudo_gt/fine'].cut == 3
     assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
     assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
