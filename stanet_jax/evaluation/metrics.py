@@ -157,7 +157,7 @@ def draw(count: int | np.integer, n: int | np.integer, splits: int, seed: int | 
 
 
 def targets(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' _']], splits: int = 100,
-            seeds: Sequence[int | Sequence[int]] | None = None, shape: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
+            seeds: Sequence[int | Sequence[int]] | None = None) -> dict[str, np.ndarray]:
     """The fixations and negatives of b frames as arguments of `score_batch`, made on the host.
 
     Args:
@@ -165,7 +165,6 @@ def targets(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np
         negatives: those of each frame's negatives.
         splits: see `shuffled_auc`.
         seeds: of each frame's draws, see `draw`; by default 0 to b - 1.
-        shape: unused; protocols call this function and `counts`, which needs it, alike.
     Returns:
         A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 to powers of two (so that few sizes are
         compiled), and `weights` float64 [b, m], how often a negative is drawn: the weights of a frame that has both sum to 1.
@@ -225,26 +224,21 @@ def score_batch(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b 
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
 
 
-def counts(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' hw']], shape: tuple[int, int],
-           **_: Any) -> dict[str, Float[np.ndarray, 'b hw']]:
-    """The fixations and negatives of b frames of `shape` (h, w) as arguments of `score_counts`, made on the host.
+def counts(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' hw']], **_: Any) -> dict[str, np.ndarray]:
+    """The fixations and negatives of b frames as arguments of `score_counts`, made on the host.
 
     Args:
         fixated: the flat indices of each frame's fixated pixels, a pixel as often as it is fixated.
         negatives: how often each pixel is a negative, for each frame.
     Returns:
-        A dict of `fixations` and `negatives`, how often each pixel is one, and of `points`, what is given as `fixated`, padded with -1 to
-        a power of two.
+        A dict of `points` int32 [b, k], what is given as `fixated`, padded with -1 to a power of two, and of `negatives` float32 [b, hw].
     """
-    fixations = [np.bincount(pixels, minlength=shape[0] * shape[1]) for pixels in fixated]
-    return {'fixations': np.asarray(fixations, np.float32), 'negatives': np.asarray(negatives, np.float32),
-            'points': _pad(fixated, -1, np.int32)}
+    return {'points': _pad(fixated, -1, np.int32), 'negatives': np.asarray(negatives, np.float32)}
 
 
 @functools.partial(jax.jit, static_argnames='metrics')
-def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b h w'], fixations: Float[AnyArray, 'b hw'],
-                 negatives: Float[AnyArray, 'b hw'], points: Int[AnyArray, 'b k'],
-                 signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
+def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b h w'], points: Int[AnyArray, 'b k'],
+                 negatives: Float[AnyArray, 'b hw'], signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
                  metrics: tuple[str, ...] = METRICS) -> dict[str, Float[AnyArray, ' b']]:
     """The scores of b maps by name, as pysaliency defines them; they differ from those of `score_batch` as follows.
 
@@ -252,36 +246,41 @@ def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b
     (`shuffled_auc`), so that a constant map has 0.5; a pixel counts as often as it is fixated; `sim` divides the maps by their sums
     without min-max (a map with negative values is first raised to have its minimum at zero); `nss` divides by the population deviation (n).
 
-    `fixations`, `negatives` and `points` are those of `counts`; the other arguments are as in `score_batch`.
+    `points` and `negatives` are those of `counts`; the other arguments are as in `score_batch`.
     """
     b = len(saliency)
     p, q = saliency.reshape(b, -1), density.reshape(b, -1)
     (s, flat), (d, flat_density) = _min_max(p), _min_max(q)
     lifted = p - jnp.minimum(p.min(1, keepdims=True), 0)
-    n, empty = _total(fixations), _total(q) == 0
+    there, empty = points >= 0, _total(q) == 0
+    n = there.sum(1)
+    lost = _lost(p, jnp.where(there, jnp.take_along_axis(p, points, 1), jnp.inf))
     scores = {
-        'auc_judd': (lambda: _mann_whitney(p, points, jnp.ones_like(p)), n == 0),
-        'shuffled_auc': (lambda: _mann_whitney(p, points, negatives), (n == 0) | (_total(negatives) == 0)),
-        'nss': (lambda: (_total(s * fixations) / n - s.mean(1)) / s.std(1), (n == 0) | flat),
+        'auc_judd': (lambda: 1 - _total(lost) / (2 * n * p.shape[1]), n == 0),
+        'shuffled_auc': (lambda: 1 - _total(lost * negatives) / (2 * n * _total(negatives)), (n == 0) | (_total(negatives) == 0)),
+        'nss': (lambda: (jnp.where(there, jnp.take_along_axis(s, points, 1), 0).sum(1) / n - s.mean(1)) / s.std(1), (n == 0) | flat),
         'cc': (lambda: _cc(s, d), flat | flat_density | empty),
         'sim': (lambda: _total(jnp.minimum(_distribution(lifted), _distribution(q))), empty | (_total(lifted) == 0)),
         'kl_div': (lambda: _kl_div(p, q), empty | (q.min(1) < 0) | signed)}
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
 
 
-def _mann_whitney(s, points, negatives):
-    """The share of pairs that the positive wins, ties half.
+def _lost(s, fixated):
+    """How often a fixation loses against each pixel of maps s [b, p], twice; a tie is half lost. Of values [b, k], padded with inf."""
+    def compare(lost, values):
+        return lost + _ranks(s, values).astype(s.dtype), None
 
-    Of maps s [b, p], the places of the positives [b, k], padded with -1, and how often each pixel is a negative [b, p].
-    """
-    def share(s, points, negatives):
-        values = jnp.sort(jnp.where(points < 0, jnp.inf, s[points]))
-        place = jnp.searchsorted(values, s)  # of each pixel among the positives: of equal ones before them, then behind them
-        behind = jnp.where(values[place] == s, jnp.searchsorted(values, values, 'right')[place], place)
-        level, below = (jnp.zeros(len(values) + 1, s.dtype).at[of].add(negatives).cumsum()[:-1] for of in (place, behind))
-        n = (points >= 0).sum()
-        return jnp.where(jnp.arange(len(values)) < n, level + below, 0).sum() / 2 / (n * negatives.sum())
-    return jax.vmap(share)(s, points, negatives)
+    return jax.lax.scan(compare, jnp.zeros_like(s), _chunks(fixated))[0]
+
+
+def _ranks(s, values):
+    """How many of CHUNK values are below each pixel, and how many are not above it, together; an unrolled loop, as XLA then keeps a pixel
+    in its register."""
+    return sum((s > v[:, None]).astype(jnp.int32) + (s >= v[:, None]) for v in values)
+
+
+def _chunks(fixated):
+    return jnp.moveaxis(fixated.reshape(len(fixated), -1, CHUNK), 0, -1)
 
 
 def _total(x):
@@ -308,12 +307,11 @@ def _distribution(x):
 
 def _auc_judd(s, fixated, n):
     """Of maps s [b, p], values at their fixations [b, k], padded with inf, and the numbers of fixations n [b]."""
-    def compare(total, values):  # an unrolled loop over the values, as XLA then keeps a pixel in its register
-        ranks = sum((s > v[:, None]).astype(jnp.int32) + (s >= v[:, None]) for v in values)
-        return total + ranks.sum(1).astype(s.dtype), None
+    def compare(total, values):
+        return total + _ranks(s, values).sum(1).astype(s.dtype), None
 
-    chunks = jnp.moveaxis(fixated.reshape(len(s), -1, CHUNK), 0, -1)
-    wins, _ = jax.lax.scan(compare, jnp.zeros(len(s), s.dtype), chunks)  # twice the pairs that a pixel wins; ties are half won
+    # Twice the pairs that a pixel wins; ties are half won.
+    wins, _ = jax.lax.scan(compare, jnp.zeros(len(s), s.dtype), _chunks(fixated))
     lowest = fixated.min(1, keepdims=True)
     a = (fixated == lowest).sum(1)
     b = (s == lowest).sum(1) - a

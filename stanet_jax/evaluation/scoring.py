@@ -261,7 +261,7 @@ def score_frames(stacks: Mapping[str, Float[np.ndarray, 'b h w']], density: Floa
     """
     b, shape = len(density), density.shape[1:]
     filled = [min(k, b - 1) for k in range(BATCH)]  # up to the one size that is compiled
-    targets = protocol.targets([fixated[k] for k in filled], [negatives[k] for k in filled], shape=shape, seeds=[seeds[k] for k in filled])
+    targets = protocol.targets([fixated[k] for k in filled], [negatives[k] for k in filled], seeds=[seeds[k] for k in filled])
     found = {}
     for kind, maps in stacks.items():
         stack = maps[filled]
