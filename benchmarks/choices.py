@@ -80,8 +80,8 @@ def document(found):
         'code.', '',
         f'| cut | blur | {" | ".join(COLUMNS[metric] for metric in METRICS)} |', '|---|---|' + '---|' * len(METRICS),
         *(f'| {cut} | {blur} | {of} |' for (cut, blur), of in cells.items()), '',
-        f'By how much CC is larger in each seed: with the cut, without blur, {differences(cc["yes", "no"] - cc["no", "no"])}; with the blur, '
-        f'without cut, {differences(cc["no", "yes"] - cc["no", "no"])}. The largest mean CC has the student with cut: {best[0]}, '
+        f'By how much CC is larger in each seed: with the cut, without blur, {differences(cc["yes", "no"] - cc["no", "no"])}; with the '
+        f'blur, without cut, {differences(cc["no", "yes"] - cc["no", "no"])}. The largest mean CC has the student with cut: {best[0]}, '
         f'blur: {best[1]}.'])
 
 

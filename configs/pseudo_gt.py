@@ -56,7 +56,7 @@ def maps(stage, recipe):
         'fusion': 'selective',  # Eq. 2; or 'average', Eq. 22
         'centred': recipe == 'real',  # class activation maps without the mean over the classes; not the papers'
         'contrast': recipe == 'real',  # maps weigh the contrast of frozen features (stanet_jax/contrast.py); not the papers'
-        'cut': 3.0 if recipe in ('synthave', 'release') and stage != 'coarse' else 0.0,  # what is below so many times a map's mean becomes 0
+        'cut': 3.0 if recipe in ('synthave', 'release') and stage != 'coarse' else 0.0,  # below so many times its mean a map is 0
         'reach': 1 if recipe == 'real' else 2,  # a map is the mean over so many frames to either side
         'stretch': 16,  # frames that a device takes at once
     })

@@ -1,10 +1,11 @@
-"""Runs `stanet` commands as processes that are forked from one which has the libraries imported, as importing them takes longer than most
-tests of commands."""
+"""Runs `stanet` commands and scripts as processes that are forked from one which has the libraries imported, as importing them takes
+longer than most tests of commands."""
 import atexit
 import functools
 import json
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -12,12 +13,19 @@ import traceback
 import warnings
 
 ROOT = pathlib.Path(__file__).parents[1]
+ERRORS = 'import warnings; warnings.simplefilter("error")'  # to execute before a command
 
 
 def stanet(*arguments, folder=ROOT, before=''):
     """The finished process `stanet ARGUMENTS`, run in a folder; `before` is Python that it executes first."""
+    return python('-m', 'stanet_jax', *arguments, folder=folder, before=before)
+
+
+def python(*arguments, folder=ROOT, before='', environment=()):
+    """The finished process `python ARGUMENTS`: a script, or what follows `-m` or `-c`; `environment` is added to its own."""
     with tempfile.TemporaryDirectory() as outputs:
-        order = {'arguments': [*map(str, arguments)], 'folder': str(folder), 'outputs': outputs, 'before': before}
+        order = {'arguments': [*map(str, arguments)], 'folder': str(folder), 'outputs': outputs, 'before': before,
+                 'environment': dict(environment)}
         process = server()
         process.stdin.write(json.dumps(order) + '\n')
         process.stdin.flush()
@@ -49,15 +57,24 @@ def serve():
 
 
 def obey(order):
-    """Runs the command in this process, its outputs going to files; -> the exit code."""
-    from stanet_jax import cli
+    """Runs the script or module in this process, its outputs going to files; -> the exit code."""
     for name, stream in (('out', 1), ('err', 2)):
         os.dup2(os.open(os.path.join(order['outputs'], name), os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(order['folder'])
+    os.environ.update(order['environment'])
+    module, *words = order['arguments']
     code = 0
     try:
         exec(order['before'], {})
-        cli.main(order['arguments'])
+        if module == '-m':
+            warnings.filterwarnings('ignore', '.* found in sys.modules', RuntimeWarning)  # as the server has imported it
+            sys.argv = words
+            runpy.run_module(words[0], run_name='__main__', alter_sys=True)
+        elif module == '-c':
+            exec(words[0], {'__name__': '__main__'})
+        else:
+            sys.argv = [module, *words]
+            runpy.run_path(module, run_name='__main__')
     except SystemExit as end:
         code = end.code or 0
         if isinstance(code, str):

@@ -1,6 +1,5 @@
 """The benchmarks run as their documentation says."""
 import pathlib
-import subprocess
 import sys
 
 import jax
@@ -9,6 +8,7 @@ import pytest
 
 from benchmarks import depthwise, experiment, paper_steps
 from stanet_jax.data import synthave
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -17,9 +17,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 def test_input_pipeline(tmp_path):
     # A row of positive numbers for each net, the ratio being that of the other two, and no warning.
     synthave.generate(tmp_path / 'set', synthave.Settings(train=8, validation=1, test=1, seconds=1.0, observers=2), workers=1)
-    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.input_pipeline', '--seconds=0.3', f'--root={tmp_path / "set"}',
+    command = ['-m', 'benchmarks.input_pipeline', '--seconds=0.3', f'--root={tmp_path / "set"}',
                '--nets', 'A', 'S']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = forked.python(*command, before=forked.ERRORS)
     assert done.returncode == 0, done.stderr
     assert 'Warning' not in done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -33,8 +33,8 @@ def test_input_pipeline(tmp_path):
 @pytest.mark.thorough
 def test_metrics():
     # Both sides agree, or the benchmark would end in an error; the ratio is that of the two columns.
-    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.metrics', '--frames=2', '--height=60', '--width=80']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    command = ['-m', 'benchmarks.metrics', '--frames=2', '--height=60', '--width=80']
+    done = forked.python(*command, before=forked.ERRORS)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     rows = lines[lines.index(['predicted', 'plain', 'batched', 'ratio']) + 1:]
@@ -46,8 +46,8 @@ def test_metrics():
 @pytest.mark.thorough
 def test_cgcn():
     # The forms agree, and the ratios are those of the columns.
-    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.cgcn', '--batch=2', '--side=8', '--rounds=1']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    command = ['-m', 'benchmarks.cgcn', '--batch=2', '--side=8', '--rounds=1']
+    done = forked.python(*command, before=forked.ERRORS)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split('differ by ')[1].split()[0]) < 1e-4
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[2:]}
@@ -83,8 +83,8 @@ def test_preparation(by):
     # The ways agree, or the benchmark would end in an error.
     if 'Beam' in by:
         pytest.importorskip('apache_beam')
-    command = [sys.executable, '-m', 'benchmarks.preparation', '--clips=20', '--seconds=1', '--height=48', '--width=64', '--by', *by]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    command = ['-m', 'benchmarks.preparation', '--clips=20', '--seconds=1', '--height=48', '--width=64', '--by', *by]
+    done = forked.python(*command)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[-2 * len(by):]]
     assert [row[:2] for row in rows] == [[way, str(workers)] for way in by for workers in (1, 2)]
@@ -94,9 +94,9 @@ def test_preparation(by):
 @pytest.mark.thorough
 def test_evaluation():
     # One process and two agree, or the benchmark would end in an error.
-    command = [sys.executable, '-W', 'error', '-m', 'benchmarks.evaluation', '--videos=2', '--frames=10', '--height=36', '--width=64',
+    command = ['-m', 'benchmarks.evaluation', '--videos=2', '--frames=10', '--height=36', '--width=64',
                '--workers=2']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = forked.python(*command, before=forked.ERRORS)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[-2:]]
     assert [row[0] for row in rows] == ['1', '2']
@@ -108,9 +108,9 @@ def test_eps(tmp_path):
     """The whole of `make demo-eps`, small: a row for each way, the expected orders, the picture; a second run changes nothing."""
     page = tmp_path / 'results.md'
     page.write_text('# Another part\n\nstays\n')
-    command = [sys.executable, '-m', 'benchmarks.eps', '--seeds=1', '--train=32', '--epochs=0.5', '--selections', 'none', 'adaptive',
+    command = ['-m', 'benchmarks.eps', '--seeds=1', '--train=32', '--epochs=0.5', '--selections', 'none', 'adaptive',
                f'--workdir={tmp_path}/runs', f'--out={page}']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = forked.python(*command)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     assert text.startswith('# Another part\n\nstays\n\n# EPS on SynthVOC\n')
@@ -118,7 +118,7 @@ def test_eps(tmp_path):
     assert {'CAM (tags alone)', 'EPS adaptive', 'DeepLab, train', 'DeepLab, validation'} <= set(rows)
     assert 0 <= float(rows['EPS adaptive'][0].split()[0]) <= 1
     assert 'EPS adaptive over CAM, mean IoU, expected above 0' in text and (tmp_path / 'runs' / 'picture.png').exists()
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    again = forked.python(*command)
     assert again.returncode == 0 and page.read_text() == text
 
 

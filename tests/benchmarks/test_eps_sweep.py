@@ -1,8 +1,6 @@
 """The sweep over what the saliency misses: its worlds, what is counted in them, and the command."""
 import argparse
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from stanet_jax.data import synthave, synthvoc
 from stanet_jax.eps.images import open_images
 from stanet_jax.eps.metrics import mean_iou
 from stanet_jax.eps.training import trained
-from tests.benchmarks.test_benchmarks import ROOT
+from tests import forked
 
 
 def test_worlds_differ_in_the_saliency_of_small_objects_alone():
@@ -41,9 +39,9 @@ def test_an_unknown_world_is_refused(tmp_path):
 @pytest.fixture(scope='module')
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp('sweep')
-    command = [sys.executable, '-m', 'benchmarks.eps_sweep', '--train=24', '--held_out=12', '--epochs=1', '--longer', '--worlds', 'small',
+    command = ['-m', 'benchmarks.eps_sweep', '--train=24', '--held_out=12', '--epochs=1', '--longer', '--worlds', 'small',
                f'--workdir={folder}/runs', f'--out={folder}/results.md']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = forked.python(*command)
     assert done.returncode == 0, done.stderr
     return folder, command
 
@@ -53,7 +51,7 @@ def test_a_second_run_changes_nothing(sweep):
     folder, command = sweep
     text = (folder / 'results.md').read_text()
     assert text.startswith(f'# {eps_sweep.TITLE}\n') and 'adaptive over naive where the saliency misses all small objects' in text
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    again = forked.python(*command)
     assert again.returncode == 0 and 'mean IoU' not in again.stdout.split('Written by')[0]  # nothing was trained
     assert (folder / 'results.md').read_text() == text
 

@@ -43,7 +43,7 @@ def environment(devices=1):
 
 
 def run(arguments, devices=1):
-    return subprocess.run(arguments, cwd=ROOT, env=environment(devices), capture_output=True, text=True, timeout=600)
+    return forked.python(*arguments[1:], environment=environment(devices))
 
 
 def losses(workdir, net):

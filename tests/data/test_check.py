@@ -1,13 +1,12 @@
 """What `python -m stanet_jax.data.check` says of folders of AVE and of fixation sets."""
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from stanet_jax.data import check, synthave
 from stanet_jax.evaluation.check import check_sets
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -20,8 +19,7 @@ def made(tmp_path_factory):
 
 
 def run(root):
-    return subprocess.run([sys.executable, '-m', 'stanet_jax.data.check', f'--root={root}'], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    return forked.python('-m', 'stanet_jax.data.check', f'--root={root}')
 
 
 def test_all_is_there(made):

@@ -1,8 +1,6 @@
 """Segmentation: SynthVOC and its reader, EPS's losses and pseudo-masks, DeepLab, saliency by a student, the scripts."""
 import json
 import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -23,6 +21,7 @@ from stanet_jax.stages import students
 from stanet_jax.training import checkpoint, optimizer
 from stanet_jax.training.optimizer import make_optimizer
 from stanet_jax.workdir import read_config
+from tests import forked
 from tests.inference.test_predictor import make_run
 from tests.signatures import unchecked
 
@@ -274,7 +273,7 @@ def test_unknown_background_classes_are_refused(world):
 
 
 def script(name, *args):
-    return subprocess.run([sys.executable, ROOT / f'{name}.py', *map(str, args)], cwd=ROOT, capture_output=True, text=True)
+    return forked.python(f'{name}.py', *args)
 
 
 @pytest.fixture(scope='module')

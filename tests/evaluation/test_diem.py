@@ -1,7 +1,5 @@
 """DIEM's raw gaze, written by hand, to a fixation set."""
 import pathlib
-import subprocess
-import sys
 
 import av
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import diem, fixations
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 # A video of 64 x 48 in the middle of the screen of 1280 x 960: its corner is at (608, 456).
@@ -52,8 +51,7 @@ def test_gaze(folder):
 
 def test_command(folder, tmp_path):
     def run(*more):
-        return subprocess.run([sys.executable, '-m', 'stanet_jax.evaluation.diem', f'--root={folder}', f'--out={tmp_path}/set', *more],
-                              cwd=ROOT, capture_output=True, text=True, check=False)
+        return forked.python('-m', 'stanet_jax.evaluation.diem', f'--root={folder}', f'--out={tmp_path}/set', *more)
     done = run('--blur=0.5', '--pixels_per_degree=6')
     assert done.returncode == 0 and '1 videos; skipped 2' in done.stdout, done.stderr
     assert 'broken/event_data/diem1.txt: must hold nine' in done.stdout and 'blind/event_data: holds no gaze' in done.stdout

@@ -1,11 +1,8 @@
 """Tables of a small world: what is scored, what a run has, what is kept, what is missing; and the command."""
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -22,6 +19,7 @@ from stanet_jax.tables import jobs, scores, segmentation, show, training
 from stanet_jax.tables.paper import Method, Student, Table
 from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.workdir import open_workdir
+from tests import forked
 from tests.baselines.test_classifier import SIDE, make_world
 from tests.inference.test_predictor import make_run
 
@@ -264,8 +262,7 @@ def test_damaged_scores_are_named(place):
 
 def test_the_command(made, tmp_path):
     def run(module, *flags):
-        return subprocess.run([sys.executable, '-m', *module, *flags], cwd=tmp_path, capture_output=True, text=True, check=False,
-                              env={**os.environ, 'PYTHONPATH': str(ROOT)})
+        return forked.python('-m', *module, *flags, folder=tmp_path, before=f'import sys; sys.path.append({str(ROOT)!r})')
 
     stanet_tables = 'stanet_jax', 'tables'
     for flags, says in (([], '--paper, --table: needed'), (['--table=3'], '--paper, --table: needed'),

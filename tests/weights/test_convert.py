@@ -6,7 +6,6 @@ import io
 import os
 import pathlib
 import pickle
-import subprocess
 import sys
 import types
 import zipfile
@@ -20,6 +19,7 @@ from stanet_jax import InputError
 from stanet_jax.models import backbones
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import convert, torch_file
+from tests import forked
 
 FORMATS = ('zip', 'old', 'safetensors')
 
@@ -230,7 +230,7 @@ def test_command(tmp_path):
     write(tmp_path / 'net.safetensors', random_tensors('vgg16') | {'classifier.6.bias': np.zeros(1000, np.float32)}, 'safetensors')
 
     def run(*args):
-        return subprocess.run([sys.executable, '-m', 'stanet_jax.weights.convert', *args], capture_output=True, text=True, check=False)
+        return forked.python('-m', 'stanet_jax.weights.convert', *args)
 
     done = run('--name=vgg16', f'--src={tmp_path}/net.safetensors', f'--out={tmp_path}/weights')
     assert done.returncode == 0 and 'not used: classifier.6.bias' in done.stdout, done.stderr

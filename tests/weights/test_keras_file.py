@@ -1,8 +1,5 @@
 """YAMNet's weights out of a Keras file and out of a TensorFlow bundle, both written here, and what must be refused."""
-import pathlib
 import re
-import subprocess
-import sys
 
 import h5py
 import jax
@@ -13,6 +10,7 @@ from stanet_jax import InputError
 from stanet_jax.models import backbones
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import convert, keras_file, tensorflow_bundle
+from tests import forked
 
 TYPES = {'float32': 1, 'int64': 9}
 
@@ -169,8 +167,7 @@ def test_mutated_bundles_are_read_or_refused(tmp_path, layers):
 
 def test_the_command_writes_the_folder(tmp_path, layers):
     write_h5(tmp_path / 'yamnet.h5', layers)
-    done = subprocess.run([sys.executable, '-m', 'stanet_jax', 'convert', '--name=yamnet', f'--src={tmp_path / "yamnet.h5"}',
-                           f'--out={tmp_path / "out"}'], cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    done = forked.stanet('convert', '--name=yamnet', f'--src={tmp_path / "yamnet.h5"}', f'--out={tmp_path / "out"}')
     assert done.returncode == 0 and '3,751,369 numbers of yamnet; not used: nothing' in done.stdout, done.stderr
     jax.tree.map(np.testing.assert_array_equal, checkpoint.load_variables(tmp_path / 'out'),
                  convert.load(tmp_path / 'yamnet.h5', 'yamnet'))
