@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -101,10 +102,19 @@ def _telling(folder: str | os.PathLike) -> Iterator[None]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, error.filename or os.fspath(folder)) from error
     except (ValueError, RuntimeError) as error:
-        shutil.rmtree(f'{folder}{ORBAX_SCRATCH}', ignore_errors=True)
+        _remove(pathlib.Path(f'{folder}{ORBAX_SCRATCH}'))
         if not (code := re.search(r"os_error_code='(\d+)'", str(error))):
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), os.fspath(folder)) from error
+
+
+def _remove(folder):
+    """Removes a folder, into which writes that were begun before another one failed may still put files."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 @functools.cache
