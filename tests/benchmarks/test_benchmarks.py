@@ -44,6 +44,15 @@ def test_metrics():
 
 
 @pytest.mark.thorough
+def test_images():
+    done = forked.python('-m', 'benchmarks.images', '--images=5', '--theirs=2')
+    assert done.returncode == 0, done.stderr  # both have the same scores, where pysaliency is there
+    rows = [line.split(' | ') for line in done.stdout.splitlines()]
+    assert rows[0][0] == '| 800x600, 90 fixations, 360 negatives' and rows[2][0] == '| ours' and float(rows[2][1]) > 0
+    assert len(rows) == 4 or 'pysaliency cannot be imported' in done.stderr
+
+
+@pytest.mark.thorough
 def test_cgcn():
     # The forms agree, and the ratios are those of the columns.
     command = ['-m', 'benchmarks.cgcn', '--batch=2', '--side=8', '--rounds=1']
