@@ -66,6 +66,8 @@ class Sampler(threading.Thread):
             self._sample(now - last)
             last = now
             if self._path and now - written > 1:
+                if not self._path.parent.exists():
+                    return  # the parent is done
                 self.write()
                 written = now
 
