@@ -253,7 +253,7 @@ def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b
     (s, flat), (d, flat_density) = _min_max(p), _min_max(q)
     lifted = p - jnp.minimum(p.min(1, keepdims=True), 0)
     there, empty = points >= 0, _total(q) == 0
-    n = there.sum(1)
+    n = there.sum(1).astype(p.dtype)  # times the pixels, it would not fit an int32
     lost = _lost(p, jnp.where(there, jnp.take_along_axis(p, points, 1), jnp.inf))
     scores = {
         'auc_judd': (lambda: 1 - _total(lost) / (2 * n * p.shape[1]), n == 0),
