@@ -1,5 +1,4 @@
 """The benchmarks run as their documentation says."""
-import pathlib
 import sys
 
 import jax
@@ -9,8 +8,6 @@ import pytest
 from benchmarks import depthwise, experiment, paper_steps
 from stanet_jax.data import synthave
 from tests import forked
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.mark.thorough

@@ -1,5 +1,4 @@
 """What `python -m stanet_jax.data.check` says of folders of AVE and of fixation sets."""
-import pathlib
 import shutil
 
 import pytest
@@ -7,8 +6,6 @@ import pytest
 from stanet_jax.data import check, synthave
 from stanet_jax.evaluation.check import check_sets
 from tests import forked
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')

@@ -26,7 +26,6 @@ from tests.inference.test_predictor import make_run
 from tests.signatures import unchecked
 
 SIDE = 48
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,4 @@
 """DIEM's raw gaze, written by hand, to a fixation set."""
-import pathlib
 
 import av
 import numpy as np
@@ -9,7 +8,6 @@ from stanet_jax import InputError
 from stanet_jax.evaluation import diem, fixations
 from tests import forked
 
-ROOT = pathlib.Path(__file__).parents[2]
 # A video of 64 x 48 in the middle of the screen of 1280 x 960: its corner is at (608, 456).
 GAZE = ['1\t618\t466\t4.1\t1\t622\t470\t4.0\t1',  # both eyes fixate: the mean, (12, 12) in the video
         '2\t618\t466\t4.1\t2\t622\t470\t4.0\t1',  # the right one alone: (14, 14)
