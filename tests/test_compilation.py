@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from stanet_jax import compilation
@@ -64,3 +66,13 @@ def test_a_flag_of_the_user_stays(monkeypatch):
         flags = os.environ['XLA_FLAGS'].split()
         ours = jax.__version__.startswith('0.10.') and 'emitters' not in given
         assert flags == [given] * bool(given) + ['--xla_cpu_use_fusion_emitters=false'] * ours
+
+
+def test_programs_for_a_cpu_alone_are_optimised_less(monkeypatch):
+    assert compilation.optimise(1) == {}  # as the tests' own flags say how much
+    monkeypatch.setenv('XLA_FLAGS', '')
+    assert compilation.optimise(1) == {'xla_backend_optimization_level': 1}
+    found = jax.jit(jnp.sin, compiler_options=compilation.optimise(0))(jnp.arange(3.0))
+    np.testing.assert_allclose(found, np.sin(np.arange(3)), rtol=1e-6)
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    assert compilation.optimise(1) == {}

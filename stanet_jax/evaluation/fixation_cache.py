@@ -7,16 +7,21 @@ from jaxtyping import Float
 
 from stanet_jax import InputError
 from stanet_jax.evaluation.fixations import GazeVideo
-from stanet_jax.evaluation.protocols import VideoFixations
+from stanet_jax.evaluation.protocols import VideoFixations, count_all
 
 
 class FixationCache(Sequence[VideoFixations]):
-    """The fixations of each video of a set, read when they are asked for, and kept."""
+    """The fixations of each video of a set, read when they are asked for, and kept.
+
+    Attributes:
+        counts: `protocols.count_all` of the set, for a shape; those of a few shapes are kept.
+    """
 
     def __init__(self, videos: Sequence[GazeVideo], repeated: bool):
         """`repeated`: see `read_fixations`."""
         self._videos = videos
         self._read = functools.cache(lambda number: read_fixations(videos[number], repeated))
+        self.counts = functools.lru_cache(4)(functools.partial(count_all, self))
 
     def __len__(self) -> int:
         return len(self._videos)
@@ -65,4 +70,4 @@ def read_density(video: GazeVideo, k: int, shape: tuple[int, int]) -> Float[np.n
         return np.zeros(shape, np.float32)
     if density.shape != shape:
         raise InputError(f'{video.name}, frame {k + 1}: density of {density.shape}, fixations of {shape}; fetch it again')
-    return density.astype(np.float32)
+    return np.asarray(density, np.float32)

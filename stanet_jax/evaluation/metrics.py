@@ -11,12 +11,11 @@ after pysaliency. A map of another size than the ground truth is resized to it (
     a value below zero      kl_div
 
 `mean_iou`, `ious`, `confusion_matrix`, `confusion_ratio`, `boundary_scores`, `boundary_counts` and `boundary_f1` compare labels with the
-true ones, in NumPy; they are defined in `eps.metrics`, and `resize` and `resize_matrix` in `evaluation.resizing`.
+true ones, in NumPy; they are defined in `eps.metrics`, `resize` and `resize_matrix` in `evaluation.resizing`, and `draw`, `targets` and
+`counts` in `evaluation.targets`.
 """
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +26,7 @@ from numpy.typing import ArrayLike
 from stanet_jax.arrays import AnyArray
 from stanet_jax.eps.metrics import boundary_counts, boundary_f1, boundary_scores, confusion_matrix, confusion_ratio, ious, mean_iou
 from stanet_jax.evaluation.resizing import resize, resize_matrix
+from stanet_jax.evaluation.targets import counts, draw, targets
 
 __all__ = ['METRICS', 'auc_judd', 'boundary_counts', 'boundary_f1', 'boundary_scores', 'cc', 'confusion_matrix', 'confusion_ratio',
            'counts', 'draw', 'ious', 'kl_div', 'mean_iou', 'nss', 'resize', 'resize_matrix', 'score_batch', 'score_counts',
@@ -34,7 +34,6 @@ __all__ = ['METRICS', 'auc_judd', 'boundary_counts', 'boundary_f1', 'boundary_sc
 
 METRICS = ('auc_judd', 'shuffled_auc', 'nss', 'cc', 'sim', 'kl_div')
 EPS = 2.0 ** -52  # MATLAB's
-CHUNK = 32  # fixations that are compared with all pixels in one pass over the map
 
 # ------------------------------------------------------------------------------------------------------------ single maps
 
@@ -145,45 +144,6 @@ def _fit(saliency, shape):
 # ----------------------------------------------------------------------------------------------------------- batches of maps
 
 
-def draw(count: int | np.integer, n: int | np.integer, splits: int, seed: int | Sequence[int]) -> Bool[np.ndarray, 'splits count']:
-    """Which of `count` negatives each split draws, n of them without replacement; `seed` is one of `np.random.default_rng`."""
-    # Floyd's algorithm for all splits at once: its time does not grow with count.
-    last = np.arange(count - n, count)
-    picks = np.random.default_rng(seed).integers(0, last[:, None] + 1, (n, splits))
-    drawn, row = np.zeros(splits * count, bool), np.arange(splits) * count
-    for j, pick in zip(last, picks, strict=True):
-        drawn[row + np.where(drawn[row + pick], j, pick)] = True
-    return drawn.reshape(splits, count)
-
-
-def targets(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' _']], splits: int = 100,
-            seeds: Sequence[int | Sequence[int]] | None = None) -> dict[str, np.ndarray]:
-    """The fixations and negatives of b frames as arguments of `score_batch`, made on the host.
-
-    Args:
-        fixated: the flat indices of each frame's fixated pixels.
-        negatives: those of each frame's negatives.
-        splits: see `shuffled_auc`.
-        seeds: of each frame's draws, see `draw`; by default 0 to b - 1.
-    Returns:
-        A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 to powers of two (so that few sizes are
-        compiled), and `weights` float64 [b, m], how often a negative is drawn: the weights of a frame that has both sum to 1.
-    """
-    weights = []
-    for points, others, seed in zip(fixated, negatives, range(len(fixated)) if seeds is None else seeds, strict=True):
-        n = min(len(points), len(others))
-        weights.append(draw(len(others), n, splits, seed).sum(0) / (splits * max(n, 1)))
-    return {'points': _pad(fixated, -1, np.int32), 'negatives': _pad(negatives, -1, np.int32), 'weights': _pad(weights, 0, np.float64)}
-
-
-def _pad(rows, fill, dtype):
-    longest = max([CHUNK, *map(len, rows)])
-    padded = np.full((len(rows), 1 << (longest - 1).bit_length()), fill, dtype)
-    for place, row in zip(padded, rows, strict=True):
-        place[:len(row)] = row
-    return padded
-
-
 @functools.partial(jax.jit, static_argnames=('step', 'metrics'))
 def score_batch(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b h w'], points: Int[AnyArray, 'b k'],
                 negatives: Int[AnyArray, 'b m'], weights: Float[AnyArray, 'b m'], signed: bool | Bool[AnyArray, ''] | Bool[AnyArray, ' b'],
@@ -208,32 +168,24 @@ def score_batch(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b 
     if not points.shape[0] == negatives.shape[0] == b or weights.shape != negatives.shape:
         raise ValueError(f'points {points.shape}, negatives {negatives.shape} and weights {weights.shape} must be [{b}, k], '
                          f'[{b}, m] and [{b}, m]')
-    p, q = saliency.reshape(b, -1), density.reshape(b, -1)
+    score = functools.partial(_score_map, step=step, metrics=metrics)
+    return _each(score, saliency.reshape(b, -1), density.reshape(b, -1), points, negatives, weights, jnp.broadcast_to(signed, b))
+
+
+def _score_map(p, q, points, negatives, weights, signed, step, metrics):
     (s, flat), (d, flat_density) = _min_max(p), _min_max(q)
     valid = points >= 0
-    n, fixated = valid.sum(1), jnp.take_along_axis(p, points, 1)
+    n, fixated = valid.sum(), p[points]
     undefined_density = flat | flat_density | (_total(q) == 0)
     scores = {
         'auc_judd': (lambda: _auc_judd(p, jnp.where(valid, fixated, jnp.inf), n), n == 0),
-        'shuffled_auc': (lambda: _shuffled_auc(_exact_min_max(fixated, p), valid, _exact_min_max(jnp.take_along_axis(p, negatives, 1), p),
-                                               weights.astype(p.dtype), step), (n == 0) | flat | (weights.sum(1) == 0)),
-        'nss': (lambda: _nss(s, jnp.take_along_axis(s, points, 1), valid), (n == 0) | flat),
+        'shuffled_auc': (lambda: _shuffled_auc(_exact_min_max(fixated, p), valid, _exact_min_max(p[negatives], p),
+                                               weights.astype(p.dtype), step), (n == 0) | flat | (weights.sum() == 0)),
+        'nss': (lambda: _nss(s, s[points], valid), (n == 0) | flat),
         'cc': (lambda: _cc(s, d), undefined_density),
         'sim': (lambda: _total(jnp.minimum(_distribution(s), _distribution(d))), undefined_density),
-        'kl_div': (lambda: _kl_div(p, q), (_total(q) == 0) | (q.min(1) < 0) | signed)}
+        'kl_div': (lambda: _kl_div(p, q), (_total(q) == 0) | (q.min() < 0) | signed)}
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
-
-
-def counts(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.ndarray, ' hw']], **_: Any) -> dict[str, np.ndarray]:
-    """The fixations and negatives of b frames as arguments of `score_counts`, made on the host.
-
-    Args:
-        fixated: the flat indices of each frame's fixated pixels, a pixel as often as it is fixated.
-        negatives: how often each pixel is a negative, for each frame.
-    Returns:
-        A dict of `points` int32 [b, k], what is given as `fixated`, padded with -1 to a power of two, and of `negatives` float32 [b, hw].
-    """
-    return {'points': _pad(fixated, -1, np.int32), 'negatives': np.asarray(negatives, np.float32)}
 
 
 @functools.partial(jax.jit, static_argnames='metrics')
@@ -249,98 +201,112 @@ def score_counts(saliency: Float[AnyArray, 'b h w'], density: Float[AnyArray, 'b
     `points` and `negatives` are those of `counts`; the other arguments are as in `score_batch`.
     """
     b = len(saliency)
-    p, q = saliency.reshape(b, -1), density.reshape(b, -1)
+    score = functools.partial(_score_counted, metrics=metrics)
+    return _each(score, saliency.reshape(b, -1), density.reshape(b, -1), points, negatives, jnp.broadcast_to(signed, b))
+
+
+def _score_counted(p, q, points, negatives, signed, metrics):
     (s, flat), (d, flat_density) = _min_max(p), _min_max(q)
-    lifted = p - jnp.minimum(p.min(1, keepdims=True), 0)
+    lifted = p - jnp.minimum(p.min(), 0)
     there, empty = points >= 0, _total(q) == 0
-    n = there.sum(1).astype(p.dtype)  # times the pixels, it would not fit an int32
-    lost = _lost(p, jnp.where(there, jnp.take_along_axis(p, points, 1), jnp.inf))
+    n = there.sum().astype(p.dtype)  # times the pixels, it would not fit an int32
+    lost = _lost(p, jnp.where(there, p[points], jnp.inf))
     scores = {
-        'auc_judd': (lambda: 1 - _total(lost) / (2 * n * p.shape[1]), n == 0),
-        'shuffled_auc': (lambda: 1 - _total(lost * negatives) / (2 * n * _total(negatives)), (n == 0) | (_total(negatives) == 0)),
-        'nss': (lambda: (jnp.where(there, jnp.take_along_axis(s, points, 1), 0).sum(1) / n - s.mean(1)) / s.std(1), (n == 0) | flat),
+        'auc_judd': (lambda: 1 - _total(lost) / (2 * n * len(p)), n == 0),
+        'shuffled_auc': (lambda: 1 - _dot(lost, negatives) / (2 * n * _total(negatives)), (n == 0) | (_total(negatives) == 0)),
+        'nss': (lambda: (jnp.where(there, s[points], 0).sum() / n - s.mean()) / s.std(), (n == 0) | flat),
         'cc': (lambda: _cc(s, d), flat | flat_density | empty),
         'sim': (lambda: _total(jnp.minimum(_distribution(lifted), _distribution(q))), empty | (_total(lifted) == 0)),
-        'kl_div': (lambda: _kl_div(p, q), empty | (q.min(1) < 0) | signed)}
+        'kl_div': (lambda: _kl_div(p, q), empty | (q.min() < 0) | signed)}
     return {name: jnp.where(scores[name][1], jnp.nan, scores[name][0]()) for name in metrics}
 
 
+# ----------------------------------------------------------------------------------------------- parts, of one flat map s or p [p]
+
+
+def _each(score, *frames):
+    """What `score` gives for each of the frames: on a CPU one after the other, as the arrays of one fit its cache."""
+    if jax.default_backend() == 'cpu':
+        return jax.lax.map(lambda frame: score(*frame), frames)
+    return jax.vmap(score)(*frames)
+
+
 def _lost(s, fixated):
-    """How often a fixation loses against each pixel of maps s [b, p], twice; a tie is half lost. Of values [b, k], padded with inf."""
-    def compare(lost, values):
-        return lost + _ranks(s, values).astype(s.dtype), None
+    """How often a fixation loses against each pixel, twice; a tie is half lost. Of values [k], padded with inf.
 
-    return jax.lax.scan(compare, jnp.zeros_like(s), _chunks(fixated))[0]
+    A pixel's place among the sorted values is searched for by halving; more of them hardly take longer.
+    """
+    halvings = len(fixated).bit_length()
+    values = jnp.pad(jnp.sort(fixated), (0, (1 << halvings) - 1 - len(fixated)), constant_values=jnp.inf)
+    below = jnp.zeros(s.shape, jnp.int32)
+    for half in (1 << k for k in reversed(range(halvings))):
+        below += jnp.where(s > _at(values, below + half - 1), half, 0)
+    not_above = jnp.searchsorted(values, values, side='right')
+    here = jnp.minimum(below, len(values) - 1)
+    return jnp.where(_at(values, here) == s, below + _at(not_above, here), 2 * below).astype(s.dtype)
 
 
-def _ranks(s, values):
-    """How many of CHUNK values are below each pixel, and how many are not above it, together; an unrolled loop, as XLA then keeps a pixel
-    in its register."""
-    return sum((s > v[:, None]).astype(jnp.int32) + (s >= v[:, None]) for v in values)
+def _at(values, places):
+    return values.at[places].get(mode='promise_in_bounds')
 
 
-def _chunks(fixated):
-    return jnp.moveaxis(fixated.reshape(len(fixated), -1, CHUNK), 0, -1)
+def _dot(x, y):
+    return jnp.dot(x, y, precision='highest')
 
 
 def _total(x):
-    """Sums over the last axis; as a dot product, which adds in many lanes and so keeps float32's digits."""
-    return jnp.einsum('bp,p->b', x, jnp.ones(x.shape[-1], x.dtype), precision='highest')
+    """The sum; as a dot product, which adds in many lanes and so keeps float32's digits."""
+    return _dot(x, jnp.ones(len(x), x.dtype))
 
 
 def _min_max(x):
-    low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
-    return (x - low) / jnp.where(high > low, high - low, 1), (high == low)[:, 0]
+    low, high = x.min(), x.max()
+    return (x - low) / jnp.where(high > low, high - low, 1), high == low
 
 
-def _exact_min_max(x, maps):
-    """Values x [b, n] of maps [b, p], min-max normalised by a true division: XLA replaces a division by a broadcast number with a
-    product with its inverse, which puts the highest value, and values of 8-bit maps, just below a threshold that they are at."""
-    low = maps.min(1, keepdims=True)
-    return (x - low) / jax.lax.optimization_barrier(jnp.broadcast_to(maps.max(1, keepdims=True) - low, x.shape))
+def _exact_min_max(x, p):
+    """Values x of a map, min-max normalised as it is by a true division: XLA replaces a division by a broadcast number with a product
+    with its inverse, which puts the highest value, and values of 8-bit maps, just below a threshold that they are at."""
+    return (x - p.min()) / jax.lax.optimization_barrier(jnp.broadcast_to(p.max() - p.min(), x.shape))
 
 
 def _distribution(x):
-    total = _total(x)[:, None]
+    total = _total(x)
     return x / jnp.where(total == 0, 1, total)
 
 
-def _auc_judd(s, fixated, n):
-    """Of maps s [b, p], values at their fixations [b, k], padded with inf, and the numbers of fixations n [b]."""
-    def compare(total, values):
-        return total + _ranks(s, values).sum(1).astype(s.dtype), None
-
-    # Twice the pairs that a pixel wins; ties are half won.
-    wins, _ = jax.lax.scan(compare, jnp.zeros(len(s), s.dtype), _chunks(fixated))
-    lowest = fixated.min(1, keepdims=True)
-    a = (fixated == lowest).sum(1)
-    b = (s == lowest).sum(1) - a
-    above = (s > lowest).sum(1) - (n - a)
-    n, others = n.astype(s.dtype), (s.shape[1] - n).astype(s.dtype)
+def _auc_judd(p, fixated, n):
+    """Of a map, the values at its n fixations, padded with inf, and n."""
+    wins = _total(_lost(p, fixated))  # twice the pairs that a pixel wins; ties are half won
+    lowest = fixated.min()
+    a = (fixated == lowest).sum()
+    b = (p == lowest).sum() - a
+    above = (p > lowest).sum() - (n - a)
+    n, others = n.astype(p.dtype), (len(p) - n).astype(p.dtype)
     # Among themselves the fixated pixels win n * n / 2 pairs.
-    return 1 - (wins - n * n) / (2 * n * others) + (above + b * (a / (a + 1)).astype(s.dtype)) / others / (2 * n)
+    return 1 - (wins - n * n) / (2 * n * others) + (above + b * (a / (a + 1)).astype(p.dtype)) / others / (2 * n)
 
 
 def _shuffled_auc(fixated, valid, negatives, weights, step):
-    """Of values at the fixated pixels [b, k] and at the negatives [b, m]. The area is linear in fp, so fp is averaged over the draws."""
+    """Of values at the fixated pixels [k] and at the negatives [m]. The area is linear in fp, so fp is averaged over the draws."""
     thresholds = jnp.asarray(np.arange(math.floor(1 / step + 1e-9), -1, -1) * step, fixated.dtype)
-    tp = ((fixated[..., None] >= thresholds) & valid[..., None]).sum(1) / valid.sum(1, keepdims=True)
-    fp = ((negatives[..., None] >= thresholds) * weights[..., None]).sum(1)
-    tp, fp = (jnp.pad(jnp.pad(x, ((0, 0), (1, 0))), ((0, 0), (0, 1)), constant_values=1) for x in (tp.astype(fp.dtype), fp))
-    return (jnp.diff(fp, axis=1) * (tp[:, 1:] + tp[:, :-1])).sum(1) / 2
+    tp = ((fixated[:, None] >= thresholds) & valid[:, None]).sum(0) / valid.sum()
+    fp = ((negatives[:, None] >= thresholds) * weights[:, None]).sum(0)
+    tp, fp = (jnp.pad(jnp.pad(x, (1, 0)), (0, 1), constant_values=1) for x in (tp.astype(fp.dtype), fp))
+    return (jnp.diff(fp) * (tp[1:] + tp[:-1])).sum() / 2
 
 
 def _nss(s, fixated, valid):
-    mean = _total(s)[:, None] / s.shape[1]
-    deviation = jnp.sqrt(_total((s - mean)**2) / (s.shape[1] - 1))
-    return jnp.where(valid, fixated - mean, 0).sum(1) / valid.sum(1) / deviation
+    mean = _total(s) / len(s)
+    deviation = jnp.sqrt(_dot(s - mean, s - mean) / (len(s) - 1))
+    return jnp.where(valid, fixated - mean, 0).sum() / valid.sum() / deviation
 
 
 def _cc(s, d):
-    s, d = (x - _total(x)[:, None] / x.shape[1] for x in (s, d))
-    return _total(s * d) / jnp.sqrt(_total(s * s) * _total(d * d))
+    s, d = (x - _total(x) / len(x) for x in (s, d))
+    return _dot(s, d) / jnp.sqrt(_dot(s, s) * _dot(d, d))
 
 
 def _kl_div(p, q):
     p, q = jnp.maximum(_distribution(p), 0), _distribution(q)
-    return _total(q * jnp.log(EPS + q / (p + EPS)))
+    return _dot(q, jnp.log(EPS + q / (p + EPS)))

@@ -39,7 +39,7 @@ def blur_and_resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> F
 
 def resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> Float[AnyArray, 'b h2 w2']:
     """Bicubic resize (`resizing.resize`) to `shape`, after which a constant map is constant to the bit."""
-    return _keep_flat(maps, resizing.resize(maps, shape))
+    return maps if maps.shape[1:] == shape else _keep_flat(maps, resizing.resize(maps, shape))
 
 
 @functools.partial(jax.jit, static_argnames='shape')
@@ -69,7 +69,7 @@ class VideoFixations(typing.NamedTuple):
 
 @typing.runtime_checkable
 class SetFixations(typing.Protocol):
-    """The fixations of all videos of a set, by number: a list, or a `fixation_cache.FixationCache`, which reads them when asked."""
+    """The fixations of all videos of a set, by number: a list, or a `fixation_cache.FixationCache`, which reads them when asked, once."""
 
     def __len__(self) -> int: ...
 
@@ -123,9 +123,19 @@ def other_images(fixations: SetFixations, number: int) -> Callable[[int], Int[np
     As `other_frames`, but the function gives how often each pixel of the frame is a negative.
     """
     own, shape = fixations[number]
+    of_set = getattr(fixations, 'counts', functools.partial(count_all, fixations))(shape)
+
+    def negatives(k):
+        counts = of_set.copy()
+        np.subtract.at(counts, own[k], 1)
+        return counts
+    return negatives
+
+
+def count_all(fixations: SetFixations, shape: tuple[int, int]) -> Int[np.ndarray, ' hw']:
+    """How often each pixel of a frame of shape (h, w) is fixated in all frames of the set, which are rescaled to it."""
     every = np.concatenate([rescale(places, size, shape) for fixated, size in fixations for places in fixated])
-    counts = np.bincount(every, minlength=shape[0] * shape[1])
-    return lambda k: counts - np.bincount(own[k], minlength=counts.size)
+    return np.bincount(every, minlength=shape[0] * shape[1]).astype(np.int32)
 
 
 def no_negatives(fixations: SetFixations, number: int) -> Callable[[int], Int[np.ndarray, ' n']]:

@@ -260,18 +260,26 @@ def score_frames(stacks: Mapping[str, Float[np.ndarray, 'b h w']], density: Floa
         fixated, negatives, seeds: of each frame, see `metrics.targets`.
     """
     b, shape = len(density), density.shape[1:]
-    filled = [min(k, b - 1) for k in range(BATCH)]  # up to the one size that is compiled
-    targets = protocol.targets([fixated[k] for k in filled], [negatives[k] for k in filled], seeds=[seeds[k] for k in filled])
+    density, fixated, negatives, seeds = (_fill(x) for x in (density, fixated, negatives, seeds))
+    targets = protocol.targets(fixated, negatives, seeds=seeds)
     found = {}
     for kind, maps in stacks.items():
-        stack = maps[filled]
+        stack = _fill(maps)
         # A map that is not negative falls below zero only where resizing overshoots.
         signed = (stack.min(axis=(1, 2)) < 0) & (not protocol.normalised)
         for row, prepared in threshold_maps(kind, protocol.prepare(stack, shape), protocol.thresholds).items():
-            scores = protocol.score(prepared, density[filled], **targets, signed=signed & (not protocol.thresholds),
+            scores = protocol.score(prepared, density, **targets, signed=signed & (not protocol.thresholds),
                                     metrics=protocol.metrics)
             found[row] = {metric: np.asarray(scores[metric])[:b].astype(np.float64) for metric in protocol.metrics}
     return found
+
+
+def _fill(rows):
+    """Rows of a batch, the last one repeated up to the one number that is compiled."""
+    more = BATCH - len(rows)
+    if isinstance(rows, np.ndarray):
+        return np.concatenate([rows, *[rows[-1:]] * more]) if more else rows
+    return [*rows, *[rows[-1]] * more]
 
 
 def threshold_maps(kind: str, maps: Float[AnyArray, 'b h w'], levels: Sequence[float]) -> dict[str, Float[AnyArray, 'b h w']]:

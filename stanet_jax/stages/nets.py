@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from stanet_jax import losses, scam
 from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.compilation import optimise
 from stanet_jax.data import augmentation
 from stanet_jax.data.features import LEVELS
 from stanet_jax.media.sound import FRONT_ENDS
@@ -171,7 +172,7 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
         InputError: weights are missing or do not fit.
     """
     size: dict[str, Any] = {'size': (config.data.side,) * 2} if isinstance(model, students.STA | students.STAPlus) else {}
-    variables = jax.jit(functools.partial(model.init, train=False, **size))(
+    variables = jax.jit(functools.partial(model.init, train=False, **size), compiler_options=optimise(0))(
         jax.random.key(config.seed), **net_inputs(batch, config.encoder.name))
     variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
     given = config.start_from.get(net, {})

@@ -19,6 +19,7 @@ from jaxtyping import Float, Key
 from ml_collections import ConfigDict
 
 from stanet_jax.arrays import AnyArray, Variables
+from stanet_jax.compilation import optimise
 from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.training import checkpoint, optimizer, sharding
 from stanet_jax.training.log import Log
@@ -148,7 +149,7 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
         state, start = restored.state, restored.data['next_step']
     chex.clear_trace_counter()
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=optimise(1))
     @chex.assert_max_traces(n=1)
     def step_fn(state, batch, key):
         return update(state, batch, key, loss_fn=loss_fn, optimizer=optimizer)

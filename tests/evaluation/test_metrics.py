@@ -140,6 +140,16 @@ def test_what_is_undefined_is_nan():
         assert np.isnan(batch(*frames)[:, 0]).tolist() == [False, True, True, True, True, value < 0]
 
 
+def test_frames_at_once_score_as_one_after_the_other(monkeypatch):
+    """As on an accelerator, where the arrays of one frame would not fill it."""
+    frames = [np.float32(x) for x in zip(*(random_case(np.random.default_rng(k)) for k in range(3)), strict=True)]
+    expected = batch(*frames)
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    jax.clear_caches()  # of what was traced for a CPU
+    np.testing.assert_allclose(batch(*frames), expected, rtol=1e-5)
+    jax.clear_caches()
+
+
 def test_a_value_at_a_threshold_is_above_it():
     # 255 / 255, 204 / 255 and 51 / 255 are 1, 0.8 and 0.2, whatever the scale was before.
     for scale in (1, 1 / 255, 1000 / 3):
