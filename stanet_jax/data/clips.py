@@ -17,6 +17,10 @@ from stanet_jax.data.features import Features
 from stanet_jax.media.clip import StoredClip
 from stanet_jax.media.sound import FRONT_ENDS, SAMPLE_RATE, audio_window_bounds, sliding_window_bounds
 
+KEPT = 1 << 30  # bytes of decoded frames that a process keeps: of the splits that fit, in the order in which they are opened
+_kept: dict[tuple[str, ...], dict[int, Image.Image]] = {}  # frames by record, of each split
+_sizes: dict[tuple[str, ...], int] = {}
+
 
 def sound_starts(frames: int, rate: float) -> list[tuple[int, int]]:
     """Gives (frame, first sample) of the records that hold a clip's sound: those of the first frame of each whole second.
@@ -57,6 +61,10 @@ class Clips:
         metadata, self.folder = builder.info.metadata, pathlib.Path(builder.data_dir)
         self.clips, self.categories = metadata['splits'][split], metadata['categories']
         self.split, self.side, self.rate = split, metadata['side'], metadata['rate']
+        self._key = str(self.folder), metadata['fingerprint'], split
+        size = sum(clip['frames'] for clip in self.clips) * self.side**2 * 4  # as Pillow has them
+        if self._key not in _kept and size + sum(_sizes.values()) <= KEPT:
+            _kept[self._key], _sizes[self._key] = {}, size
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -110,10 +118,20 @@ class Clips:
         return result
 
     def image(self, index: int, k: int) -> Image.Image:
-        """Reads frame `k` of clip `index` as an RGB image; beyond the clip's ends it is the first or the last frame."""
+        """Reads frame `k` of clip `index` as an RGB image, which is not to be changed, as it may be kept, see `KEPT`.
+
+        Beyond the clip's ends it is the first or the last frame.
+        """
         clip = self.clips[index]
-        k = min(max(k, 0), clip['frames'] - 1)
-        return Image.open(io.BytesIO(self._records.read(clip['first'] + k, 'image')), formats=['JPEG'])
+        record = clip['first'] + min(max(k, 0), clip['frames'] - 1)
+        kept = _kept.get(self._key, {})
+        image = kept.get(record)
+        if image is None:
+            image = Image.open(io.BytesIO(self._records.read(record, 'image')), formats=['JPEG'])
+            if self._key in _kept:
+                image.load()
+                kept[record] = image
+        return image
 
     def frame(self, index: int, k: int) -> UInt8[np.ndarray, 'side side 3']:
         """Reads the same frame as `image`, as an array."""

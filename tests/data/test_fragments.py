@@ -8,6 +8,7 @@ import pytest
 from absl import flags
 
 from stanet_jax.data import ave, preparation, synthave
+from stanet_jax.data import clips as module
 from stanet_jax.data.batches import iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.fragments import (
@@ -20,6 +21,7 @@ from stanet_jax.data.fragments import (
     sample_fragments,
     target_frame,
 )
+from stanet_jax.data.records import Records
 from stanet_jax.data.stretches import read_stretch
 from stanet_jax.media.sound import log_spectrogram, sliding_window
 
@@ -86,6 +88,19 @@ def seen(found):
     """(clip, frame) of all examples that the mask marks, in order."""
     values = np.concatenate([b['frames'][b['mask'], 0, 0, 0, 0] for b in found])
     return [divmod(int(v), 10) for v in values]
+
+
+def test_frames_of_a_split_that_fits_are_decoded_once(clips, monkeypatch):
+    frame, read = clips.frame(0, 1), []
+    monkeypatch.setattr(clips._records, 'read', lambda *place: read.append(place))
+    np.testing.assert_array_equal(clips.only([0]).frame(0, 1), frame)
+    assert not read
+    monkeypatch.undo()
+    monkeypatch.setattr(module, '_kept', {})  # as of another process, or of a split that does not fit
+    monkeypatch.setattr(clips._records, 'read', lambda *place: read.append(place) or Records.read(clips._records, *place))
+    for _ in range(2):
+        np.testing.assert_array_equal(clips.frame(0, 1), frame)
+    assert len(read) == 2
 
 
 def test_target_without_rng_is_the_middle(clips):
