@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import traceback
 import warnings
 
 ROOT = pathlib.Path(__file__).parents[1]
+LONGEST = 600  # seconds that a command may take
 ERRORS = 'import warnings; warnings.simplefilter("error")'  # to execute before a command
 
 
@@ -58,6 +60,7 @@ def serve():
 
 def obey(order):
     """Runs the script or module in this process, its outputs going to files; -> the exit code."""
+    signal.alarm(LONGEST)  # which ends the process
     for name, stream in (('out', 1), ('err', 2)):
         os.dup2(os.open(os.path.join(order['outputs'], name), os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(order['folder'])
