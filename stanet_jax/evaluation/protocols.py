@@ -39,7 +39,12 @@ def blur_and_resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> F
 
 def resize(maps: Float[AnyArray, 'b h w'], shape: tuple[int, int]) -> Float[AnyArray, 'b h2 w2']:
     """Bicubic resize (`resizing.resize`) to `shape`, after which a constant map is constant to the bit."""
-    return maps if maps.shape[1:] == shape else _keep_flat(maps, resizing.resize(maps, shape))
+    return maps if maps.shape[1:] == shape else _resize(maps, shape)
+
+
+@functools.partial(jax.jit, static_argnames='shape')
+def _resize(maps, shape):
+    return _keep_flat(maps, resizing.resize(maps, shape))
 
 
 @functools.partial(jax.jit, static_argnames='shape')

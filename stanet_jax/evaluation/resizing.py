@@ -5,9 +5,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from stanet_jax.arrays import AnyArray
+
+FEW = 8  # taps that are summed up one by one; a product with the matrix takes twice as long as four
 
 
 @functools.lru_cache(256)
@@ -27,11 +29,28 @@ def resize_matrix(size: int, new: int) -> Float[np.ndarray, 'new size']:
     return matrix
 
 
+@functools.lru_cache(256)
+def resize_taps(size: int, new: int) -> tuple[Int[np.ndarray, 'new t'], Float[np.ndarray, 'new t']]:
+    """The rows of `resize_matrix` without most of their zeros: for each new place the t old ones that it is of, and their weights."""
+    matrix = resize_matrix(size, new)
+    taps = np.argsort(matrix == 0, axis=1, kind='stable')[:, :(matrix != 0).sum(axis=1).max()]
+    return taps, np.take_along_axis(matrix, taps, axis=1)
+
+
 def resize(maps: Float[AnyArray, '*lead h w'], shape: tuple[int, int]) -> Float[jax.Array, '*lead h2 w2']:
     """Maps resized to `shape` (h, w) as by MATLAB's `imresize`; untouched where that is their size."""
     maps = jnp.asarray(maps)
     for axis, new in zip((-2, -1), shape, strict=True):
         if maps.shape[axis] != new:
-            matrix = resize_matrix(maps.shape[axis], new).astype(maps.dtype)
-            maps = jnp.moveaxis(jnp.einsum('ij,...j->...i', matrix, jnp.moveaxis(maps, axis, -1), precision='highest'), -1, axis)
+            maps = _resize_axis(maps, axis, new)
     return maps
+
+
+def _resize_axis(maps, axis, new):
+    places, weights = resize_taps(maps.shape[axis], new)
+    weights = weights.astype(maps.dtype)
+    if len(weights.T) > FEW:
+        matrix = resize_matrix(maps.shape[axis], new).astype(maps.dtype)
+        return jnp.moveaxis(jnp.einsum('ij,...j->...i', matrix, jnp.moveaxis(maps, axis, -1), precision='highest'), -1, axis)
+    across = np.expand_dims(weights.T, -1) if axis == -2 else weights.T  # a row for each tap
+    return sum(jnp.take(maps, tap, axis) * weight for tap, weight in zip(places.T, across, strict=True))

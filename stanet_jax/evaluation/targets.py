@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-FEWEST = 32  # places for fixations and negatives, so that few sizes are compiled
+FEWEST = 31  # places for fixations and negatives; others are one less than a power of two, so that few sizes are compiled
 
 
 def draw(count: int | np.integer, n: int | np.integer, splits: int, seed: int | Sequence[int]) -> Bool[np.ndarray, 'splits count']:
@@ -29,8 +29,8 @@ def targets(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np
         splits: see `metrics.shuffled_auc`.
         seeds: of each frame's draws, see `draw`; by default 0 to b - 1.
     Returns:
-        A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 to powers of two (so that few sizes are
-        compiled), and `weights` float64 [b, m], how often a negative is drawn: the weights of a frame that has both sum to 1.
+        A dict of `points` int32 [b, k] and `negatives` int32 [b, m], padded with -1 (see `FEWEST`), and `weights` float64 [b, m], how
+        often a negative is drawn: the weights of a frame that has both sum to 1.
     """
     weights = []
     for points, others, seed in zip(fixated, negatives, range(len(fixated)) if seeds is None else seeds, strict=True):
@@ -46,14 +46,14 @@ def counts(fixated: Sequence[Int[np.ndarray, ' _']], negatives: Sequence[Int[np.
         fixated: the flat indices of each frame's fixated pixels, a pixel as often as it is fixated.
         negatives: how often each pixel is a negative, for each frame.
     Returns:
-        A dict of `points` int32 [b, k], what is given as `fixated`, padded with -1 to a power of two, and of `negatives` float32 [b, hw].
+        A dict of `points` int32 [b, k], what is given as `fixated`, padded with -1, and of `negatives` float32 [b, hw].
     """
     return {'points': _pad(fixated, -1, np.int32), 'negatives': np.asarray(negatives, np.float32)}
 
 
 def _pad(rows, fill, dtype):
     longest = max([FEWEST, *map(len, rows)])
-    padded = np.full((len(rows), 1 << (longest - 1).bit_length()), fill, dtype)
+    padded = np.full((len(rows), (1 << longest.bit_length()) - 1), fill, dtype)
     for place, row in zip(padded, rows, strict=True):
         place[:len(row)] = row
     return padded
