@@ -39,11 +39,11 @@ def resize_taps(size: int, new: int) -> tuple[Int[np.ndarray, 'new t'], Float[np
 
 def resize(maps: Float[AnyArray, '*lead h w'], shape: tuple[int, int]) -> Float[jax.Array, '*lead h2 w2']:
     """Maps resized to `shape` (h, w) as by MATLAB's `imresize`; untouched where that is their size."""
-    maps = jnp.asarray(maps)
+    resized = jnp.asarray(maps)
     for axis, new in zip((-2, -1), shape, strict=True):
-        if maps.shape[axis] != new:
-            maps = _resize_axis(maps, axis, new)
-    return maps
+        if resized.shape[axis] != new:
+            resized = _resize_axis(resized, axis, new)
+    return resized
 
 
 def _resize_axis(maps, axis, new):
