@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
 from stanet_jax.evaluation import protocols
+from stanet_jax.evaluation.fixation_cache import FixationCache
 from stanet_jax.evaluation.fixations import SetVideo
 from stanet_jax.evaluation.map_files import MapReader, match_maps
 from stanet_jax.evaluation.results import SetScores
@@ -174,6 +175,7 @@ def score_students(students: FilmPredictor, videos: Sequence[SetVideo], protocol
         {name of the row: scores}
     """
     rows: dict[str, SetScores] = {}
+    gaze = FixationCache(videos, protocol.repeated)
     sounds = SOUNDS[:2 + (len(videos) > 1)]
     if not students.hears or not any(map(_has_sound, videos)):
         sounds = SOUNDS[:1]
@@ -190,5 +192,5 @@ def score_students(students: FilmPredictor, videos: Sequence[SetVideo], protocol
         def chosen_maps(video, maps_of_video=maps_of_video, rows_of=rows_of):
             return ({row: maps[name] for name, row in rows_of.items()} for maps in maps_of_video(video))
 
-        rows |= score_all(chosen_maps, videos, protocol, sound, cache)
+        rows |= score_all(chosen_maps, videos, protocol, sound, cache, fixations=gaze)
     return rows

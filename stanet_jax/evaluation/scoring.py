@@ -53,7 +53,7 @@ def score(maps_of_video: Callable[[Any], Iterable[Num[AnyArray, 'h w'] | None]],
 
 
 def score_all(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, name: str, cache: 'ScoreCache | None' = None,
-              workers: int = 1) -> dict[str, SetScores]:
+              workers: int = 1, fixations: FixationCache | None = None) -> dict[str, SetScores]:
     """Scores several kinds of maps at once: {kind: scores}.
 
     Args:
@@ -61,6 +61,7 @@ def score_all(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol:
         videos, protocol, name: as for `score`.
         cache: scores of earlier sessions are taken from it and new ones are added.
         workers: processes that score videos side by side; `maps_of_video` is pickled for them.
+        fixations: of the videos, where one process has read some of them already.
     Raises:
         InputError: not one video can be scored.
     """
@@ -73,7 +74,7 @@ def score_all(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol:
         if parallel:
             outcomes = score_in_processes(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
         else:
-            fixations = FixationCache(videos, protocol.repeated)
+            fixations = fixations or FixationCache(videos, protocol.repeated)
             outcomes = (outcome for job in split_jobs(videos, todo)
                         for outcome in score_job(maps_of_video, videos, protocol, fixations, job, progress.update))
         for number, rows, why in outcomes:

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.evaluation import evaluate, fixations, protocols, scoring
+from stanet_jax.evaluation.fixation_cache import FixationCache
 from stanet_jax.evaluation.map_sources import open_map_folders, score_students, student_maps
 from stanet_jax.evaluation.results import SetResults
 from stanet_jax.evaluation.tables import write_scores
@@ -226,7 +227,15 @@ def score_judge(variant: str, root: str, folder: pathlib.Path) -> None:
     """Scores the student of a variant on the test split of SynthAVE as `score` does, into `<folder>/scores/scores.json`."""
     if jax.process_index():
         return
-    name, videos, missing = fixations.open_set(root, '')
-    rows = scoring.score_all(student_maps(predictor.Predictor(folder / 'student'), videos), videos, protocols.PROTOCOLS['stavis'], variant)
+    (name, videos, missing), gaze = open_gaze(root)
+    rows = scoring.score_all(student_maps(predictor.Predictor(folder / 'student'), videos), videos, protocols.PROTOCOLS['stavis'], variant,
+                             fixations=gaze)
     (folder / 'scores').mkdir(exist_ok=True)
     write_scores(folder / 'scores' / 'scores.json', SetResults('stavis', name, root, str(folder / 'student'), missing, rows))
+
+
+@functools.lru_cache(1)
+def open_gaze(root: str) -> tuple[fixations.FixationSet, FixationCache]:
+    """The test split of SynthAVE as a fixation set, and its fixations, which every variant is scored with."""
+    found = fixations.open_set(root, '')
+    return found, FixationCache(found.videos, protocols.PROTOCOLS['stavis'].repeated)
