@@ -1,6 +1,7 @@
 """How commands have programs compiled: quickly, and kept in the user's cache, no more than a limit, for this kind of processor."""
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -76,3 +77,24 @@ def test_programs_for_a_cpu_alone_are_optimised_less(monkeypatch):
     np.testing.assert_allclose(found, np.sin(np.arange(3)), rtol=1e-6)
     monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
     assert compilation.optimise(1) == {}
+
+
+FAULTS = '''
+import resource, sys
+from stanet_jax import compilation
+import numpy as np
+if sys.argv[1:]:
+    compilation.keep_memory()
+for step in range(12):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(100 << 20, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+'''
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library')
+def test_memory_that_is_freed_stays():
+    faults = [int(subprocess.run([sys.executable, '-c', FAULTS, *more], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+              for more in ([], ['keep'])]
+    assert faults[1] < 0.1 * faults[0]
