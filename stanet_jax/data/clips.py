@@ -18,8 +18,7 @@ from stanet_jax.media.clip import StoredClip
 from stanet_jax.media.sound import FRONT_ENDS, SAMPLE_RATE, audio_window_bounds, sliding_window_bounds
 
 KEPT = 1 << 30  # bytes of decoded frames that a process keeps: of the splits that fit, in the order in which they are opened
-_kept: dict[tuple[str, ...], dict[int, Image.Image]] = {}  # frames by record, of each split
-_sizes: dict[tuple[str, ...], int] = {}
+_kept: dict[tuple[str, str, str, int], dict[int, Image.Image]] = {}  # frames by record, of each split and its size in bytes
 
 
 def sound_starts(frames: int, rate: float) -> list[tuple[int, int]]:
@@ -61,10 +60,10 @@ class Clips:
         metadata, self.folder = builder.info.metadata, pathlib.Path(builder.data_dir)
         self.clips, self.categories = metadata['splits'][split], metadata['categories']
         self.split, self.side, self.rate = split, metadata['side'], metadata['rate']
-        self._key = str(self.folder), metadata['fingerprint'], split
         size = sum(clip['frames'] for clip in self.clips) * self.side**2 * 4  # as Pillow has them
-        if self._key not in _kept and size + sum(_sizes.values()) <= KEPT:
-            _kept[self._key], _sizes[self._key] = {}, size
+        self._key = str(self.folder), metadata['fingerprint'], split, size
+        if size + sum(other for *_, other in _kept) <= KEPT:
+            _kept.setdefault(self._key, {})
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -124,13 +123,13 @@ class Clips:
         """
         clip = self.clips[index]
         record = clip['first'] + min(max(k, 0), clip['frames'] - 1)
-        kept = _kept.get(self._key, {})
-        image = kept.get(record)
-        if image is None:
-            image = Image.open(io.BytesIO(self._records.read(record, 'image')), formats=['JPEG'])
-            if self._key in _kept:
-                image.load()
-                kept[record] = image
+        kept = _kept.get(self._key)
+        if kept is not None and record in kept:
+            return kept[record]
+        image = Image.open(io.BytesIO(self._records.read(record, 'image')), formats=['JPEG'])
+        if kept is not None:
+            image.load()
+            kept[record] = image
         return image
 
     def frame(self, index: int, k: int) -> UInt8[np.ndarray, 'side side 3']:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from stanet_jax.arrays import AnyArray
 
-FEW = 8  # taps that are summed up one by one; a product with the matrix takes twice as long as four
+FEW = 8  # taps that are summed up one by one; of more, as where a map shrinks, a product with the matrix
 
 
 @functools.lru_cache(256)
@@ -34,7 +34,9 @@ def resize_taps(size: int, new: int) -> tuple[Int[np.ndarray, 'new t'], Float[np
     """The rows of `resize_matrix` without most of their zeros: for each new place the t old ones that it is of, and their weights."""
     matrix = resize_matrix(size, new)
     taps = np.argsort(matrix == 0, axis=1, kind='stable')[:, :(matrix != 0).sum(axis=1).max()]
-    return taps, np.take_along_axis(matrix, taps, axis=1)
+    weights = np.take_along_axis(matrix, taps, axis=1)
+    taps.flags.writeable = weights.flags.writeable = False  # they are shared
+    return taps, weights
 
 
 def resize(maps: Float[AnyArray, '*lead h w'], shape: tuple[int, int]) -> Float[jax.Array, '*lead h2 w2']:

@@ -74,7 +74,7 @@ def score_all(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol:
         if parallel:
             outcomes = score_in_processes(maps_of_video, videos, protocol, todo, min(workers, len(todo)))
         else:
-            fixations = fixations or FixationCache(videos, protocol.repeated)
+            fixations = FixationCache(videos, protocol.repeated) if fixations is None else fixations
             outcomes = (outcome for job in split_jobs(videos, todo)
                         for outcome in score_job(maps_of_video, videos, protocol, fixations, job, progress.update))
         for number, rows, why in outcomes:

@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 from stanet_jax.data import ave, preparation, synthave
-from stanet_jax.data import clips as module
+from stanet_jax.data import clips as clips_module
 from stanet_jax.data.batches import iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.fragments import (
@@ -96,7 +96,7 @@ def test_frames_of_a_split_that_fits_are_decoded_once(clips, monkeypatch):
     np.testing.assert_array_equal(clips.only([0]).frame(0, 1), frame)
     assert not read
     monkeypatch.undo()
-    monkeypatch.setattr(module, '_kept', {})  # as of another process, or of a split that does not fit
+    monkeypatch.setattr(clips_module, '_kept', {})  # as of another process, or of a split that does not fit
     monkeypatch.setattr(clips._records, 'read', lambda *place: read.append(place) or Records.read(clips._records, *place))
     for _ in range(2):
         np.testing.assert_array_equal(clips.frame(0, 1), frame)
