@@ -65,14 +65,14 @@ class Variant(NamedTuple):
         stages: {stage that is made anew: fields of its config that differ, or what changes the config}, the last one of which makes the
             maps; none where the pipeline makes them itself, as `maps`.
         after: the variant that it goes on from: its stages replace the pipeline's.
-        shared: nets that are the pipeline's in the stages that are made anew.
+        shared: {stage that is made anew: nets in it that are the pipeline's, as nothing that they learn from differs}.
         maps: the stage that makes the maps.
     """
     line: int
     name: str
     stages: Mapping[str, Mapping[str, Any] | Callable[[ConfigDict], ConfigDict]]
     after: str = ''
-    shared: tuple[str, ...] = ()
+    shared: Mapping[str, tuple[str, ...]] = {}
     maps: str = ''
 
 
@@ -109,7 +109,8 @@ TABLE1 = {
     'fine_SA': _fine(7, 'CAM of SA', 'coarse_SA', 'SA'),
     'fine_ST': _fine(8, 'CAM of ST', 'coarse_ST', 'ST'),
     'no_switch': Variant(9, 'SCAM, no switch, fine', {
-        'coarse': OPEN, 'pseudo_gt/coarse': OPEN, 'pseudo_gt/fine_nets': OPEN, 'pseudo_gt/fine': OPEN}, shared=('A', 'S', 'ST')),
+        'coarse': OPEN, 'pseudo_gt/coarse': OPEN, 'pseudo_gt/fine_nets': OPEN, 'pseudo_gt/fine': OPEN},
+        shared={'coarse': ('A', 'S', 'ST')}),
     'fine_average': _fine(10, 'average', 'coarse_average', *ALL),
     'fine': Variant(11, 'SCAM, fine', {}, maps='pseudo_gt/fine'),
     'refined_S': Variant(12, 'CAM of S with FRL, coarse', {
@@ -117,7 +118,8 @@ TABLE1 = {
     **{net: _plus(13 + k, f'CAM of {net.replace("_", "+ ")}', plus_sources=(net,), fusion='average') for k, net in enumerate(PLUS_NETS)},
     'no_refine': Variant(21, "SCAM', no FRL", {'pseudo_gt/plus_nets': {'blender.refine': False}, 'pseudo_gt/plus': {'sources': ()}}),
     'plus_no_switch': Variant(22, "SCAM', no switch", {
-        'pseudo_gt/plus_nets': OPEN, 'pseudo_gt/plus': {'sources': (), **OPEN}}, after='no_switch', shared=VISUAL_PLUS),
+        'pseudo_gt/plus_nets': OPEN, 'pseudo_gt/plus': {'sources': (), **OPEN}}, after='no_switch',
+        shared={'pseudo_gt/plus_nets': VISUAL_PLUS}),
     'plus_average': _plus(23, "CAM'", fusion='average'),
     'no_sources': _plus(24, "SCAM'"),
     'plus': Variant(25, 'SCAM+', {}, maps='pseudo_gt/plus')}
@@ -125,7 +127,7 @@ VARIANTS = {
     **TABLE1,
     # Table 2: one classifier of all three sources in the place of S, SA and ST.
     'coarse_STA': Variant(0, 'CAM of STA, coarse', {
-        'coarse': _sta_beside, 'pseudo_gt/coarse': {'sources': ('STA',), 'fusion': 'average'}}, shared=('A', 'S')),
+        'coarse': _sta_beside, 'pseudo_gt/coarse': {'sources': ('STA',), 'fusion': 'average'}}, shared={'coarse': ('A', 'S')}),
     'fine_STA': Variant(0, 'CAM of STA, fine', {
         'pseudo_gt/fine_nets': cam_sta.vary, 'pseudo_gt/fine': {'sources': ('STA',), 'fusion': 'average'}}, after='coarse_STA'),
     # Fine maps in which nothing is cut, as in the papers.

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks import paper_steps
 from configs import pseudo_gt, scam_coarse, scam_fine, scam_plus, sta, sta_plus, stanet
-from stanet_jax.pipeline.table import STAGES, TABLE1, maps_stage, plan_variant, stage_configs, stage_folders, variant_folders
+from stanet_jax.models.branch import parse_net
+from stanet_jax.pipeline.table import STAGES, TABLE1, VARIANTS, maps_stage, plan_variant, stage_configs, stage_folders, variant_folders
 
 
 def test_the_papers_recipes():
@@ -96,4 +97,7 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert crops.nets == ('STA',) and crops.start_from.STA == str(root / 'coarse_STA' / 'coarse' / 'STA')
     assert chain('fine_uncut')['pseudo_gt/fine'].cut == 0 and configs['pseudo_gt/fine'].cut == 3
     assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
+    for of in VARIANTS.values():  # what a variant takes from the pipeline has learned from nothing that it changes: no ear, no boxes
+        for stage, nets in of.shared.items():
+            assert 'boxes' not in STAGES[stage].reads and not {parse_net(net).source for net in nets} & {'SA', 'STA'}
     assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
