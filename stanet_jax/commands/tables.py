@@ -8,6 +8,7 @@
 What can be scored is scored and kept in --workdir, video by video, so that the same command goes on after an interruption. What has to be
 trained first is named with its command, or trained with --train. Papers and tables: cvpr 1 to 4, tpami 1 to 9, eps 1 to 7.
 """
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -46,6 +47,7 @@ def main() -> None:
         raise InputError('--list: not with --train or --out')
     if PAPER.value and TABLE.value is not None and TABLE.value not in PAPERS[PAPER.value]:
         raise InputError(f'--table={TABLE.value}: {PAPER.value} has {PAPERS[PAPER.value][0]} to {PAPERS[PAPER.value][-1]}')
+    from stanet_jax.scratch import hold
     from stanet_jax.tables import show
     from stanet_jax.tables.place import Place, run_data
     papers = [PAPER.value] if PAPER.value else list(PAPERS)
@@ -62,4 +64,8 @@ def main() -> None:
         print('\n\n'.join(show.list_tables([paper], TABLE.value, place_of(paper)) for paper in papers))
     else:
         command = shlex.join(['stanet', 'tables', *sys.argv[1:]])
-        show.show(papers[0], TABLE.value or 0, place_of(papers[0]), TRAIN.value, command, pathlib.Path(OUT.value) if OUT.value else None)
+        place = place_of(papers[0])
+        with contextlib.ExitStack() as held:
+            for folder in [place.workdir] + [place.run, place.ablations] * TRAIN.value:
+                held.enter_context(hold(folder))
+            show.show(papers[0], TABLE.value or 0, place, TRAIN.value, command, pathlib.Path(OUT.value) if OUT.value else None)

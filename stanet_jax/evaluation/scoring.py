@@ -159,7 +159,7 @@ def score_in_processes(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], 
 def _begin(maps_of_video, videos, name, thresholds):
     """Sets a worker up with what its jobs have in common, on one thread of the CPU, whatever accelerator there is."""
     jax.config.update('jax_platforms', 'cpu')
-    os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
     protocol = protocols.choose_protocol(name, thresholds)
     global _score_job
     cache = FixationCache(videos, protocol.repeated)

@@ -28,7 +28,7 @@ import PIL.Image
 from jaxtyping import Bool, Float, Int, Num, UInt8
 from ml_collections import ConfigDict
 
-from stanet_jax import scam
+from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray
 from stanet_jax.contrast import weigh
 from stanet_jax.data.annotations import Annotations, clip_names, map_path
@@ -186,6 +186,9 @@ class MapKind(NamedTuple):
 def make_kind(config: ConfigDict, out: pathlib.Path, clips: Clips, nets: Nets, plus: Nets) -> MapKind:
     """The kind of maps of a config, out of those of `nets` and `plus`, which may be more than it names."""
     chosen = [[name for name in of.models if name in names] for of, names in ((nets, config.sources), (plus, config.plus_sources))]
+    if not any(chosen):
+        raise InputError(f'config.sources={tuple(config.sources)}, config.plus_sources={tuple(config.plus_sources)}: the runs have none of '
+                         f'these nets, but {", ".join([*nets.models, *plus.models]) or "no others either"}; name some that they have')
     places = [[list(of.models).index(name) for name in some] for of, some in zip((nets, plus), chosen, strict=True)]
 
     def select(seen):

@@ -147,6 +147,8 @@ def check(config: ConfigDict) -> None:
         InputError: a field has a value that is not allowed; the message names the field.
     """
     classifiers.check(config, STUDENTS, MAP_LOSSES)
+    for field, what in (('maps', 'stanet distill --config=pseudo_gt:fine'), ('switch', 'stanet train --config=audio_switch')):
+        require(field, config[field], bool(config[field]), f'a student needs this folder; make it by {what}')
     require('hears_by', config.hears_by, config.hears_by in HEARS_BY, f'must be one of {", ".join(HEARS_BY)}')
     require('blur', config.blur, 0 <= config.blur < 0.25, 'must be from 0 to 0.25 of the side')
     require('fusion', config.fusion, config.fusion in FINAL_FUSIONS, f'must be one of {", ".join(FINAL_FUSIONS)}')
@@ -159,9 +161,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """
     check(config)
     workdir = open_workdir(config, workdir)
+    copy_switch(config.switch, workdir / 'switch')
     splits, mesh = open_training_clips(config), sharding.make_mesh()
     train, held_out = splits['train'], held_out_clips(splits)
-    copy_switch(config.switch, workdir / 'switch')
     for net in config.nets:
         model, example = make_student(config, net), example_batch(config, net, 1, 1)
         warn_about_short_clips(net, train, config.get('fragments', 0))
@@ -182,7 +184,7 @@ def copy_switch(run: str | os.PathLike, folder: pathlib.Path) -> None:
     """
     config = read_config(run)
     if config.get('task') != 'switch':
-        raise InputError(f'config.switch={run!r}: not a run of configs/audio_switch.py')
+        raise InputError(f'config.switch={run!r}: not a run of configs/audio_switch.py; make one by stanet train --config=audio_switch')
     if jax.process_index() == 0 and not folder.exists():
         source, temporary = pathlib.Path(run), folder.with_name('.switch')
         checkpoint.load_variables(source / 'switch' / 'variables')  # says so where they are missing or broken

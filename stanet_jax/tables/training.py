@@ -4,7 +4,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from stanet_jax.configs import deeplab, eps, stanet
-from stanet_jax.data import synthave, synthvoc
+from stanet_jax.data import synthave, synthvoc, voc
 from stanet_jax.eps import masks
 from stanet_jax.eps import training as eps_training
 from stanet_jax.inference import CLASS_MAPS
@@ -41,7 +41,7 @@ def _train_pipeline(place: Place) -> None:
 
 def _train_masks(ours: Masks, place: Place) -> None:
     """Trains EPS or DeepLab and makes its masks: as its run began, or by its recipe; on SynthVOC, by the embedded default."""
-    synthetic = (place.data / 'settings.json').exists() or not place.data.exists()
+    synthetic = of_synthvoc(place.data)
     if synthetic and ours.config not in ('eps:voc12', 'deeplab'):
         return  # of VOC alone
     if not place.data.exists():
@@ -63,6 +63,11 @@ def _train_masks(ours: Masks, place: Place) -> None:
             config.background_classes = small if synthetic else segmentation.BACKGROUND
     config.data.root = str(place.data)
     _run(config, folder, segmentation.SPLITS[ours.split][0])
+
+
+def of_synthvoc(data: pathlib.Path) -> bool:
+    """Whether a set is SynthVOC, by the names of its classes; one that is not there yet becomes it."""
+    return not data.exists() or voc.class_names(data)[:1] == [synthave.category_name(0)]
 
 
 def _masks_to_learn(place: Place) -> pathlib.Path:

@@ -57,7 +57,7 @@ class UpdateResult(NamedTuple):
 
 
 def update(state: State, batch: Batch, key: Key[jax.Array, ''], *, loss_fn: LossFn, optimizer: optax.GradientTransformation,
-           axis: str | None = None) -> UpdateResult:
+           ) -> UpdateResult:
     """Makes one step of gradient descent, on the mean loss of the examples that count.
 
     Args:
@@ -66,19 +66,16 @@ def update(state: State, batch: Batch, key: Key[jax.Array, ''], *, loss_fn: Loss
         key: of the run; the step is folded in.
         loss_fn: a pure function that gives the loss of each example and the new batch statistics.
         optimizer: see `optimizer.make_optimizer`.
-        axis: name of the mapped axis under `jax.pmap`, over whose devices sums are taken; None under jit.
     """
     key = jax.random.fold_in(key, state.step)
     params = state.variables['params']
-    total = functools.partial(jax.lax.psum, axis_name=axis) if axis else lambda x: x
-    count = jnp.maximum(total(batch['mask'].sum()), 1)
+    count = jnp.maximum(batch['mask'].sum(), 1)
 
     def mean_loss(params):
         losses, batch_stats = loss_fn({**state.variables, 'params': params}, batch, key)
         return jnp.where(batch['mask'], losses, 0).sum() / count, batch_stats
 
     (loss, batch_stats), gradients = jax.value_and_grad(mean_loss, has_aux=True)(params)
-    loss, gradients = total((loss, gradients))
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, params)
     variables = {'params': optax.apply_updates(params, updates), 'batch_stats': batch_stats}
     metrics = {'loss': loss, 'gradient_norm': optax.tree.norm(gradients)}

@@ -7,10 +7,11 @@ import PIL.Image
 import pytest
 
 from configs import sta, sta_plus
+from stanet_jax import InputError
 from stanet_jax.data.annotations import ANSWERS, LABELS, Annotations
 from stanet_jax.data.fragments import Examples
 from stanet_jax.stages.nets import example_batch, net_inputs
-from stanet_jax.stages.students import HEARS_BY, make_student, map_loss, student_loss
+from stanet_jax.stages.students import HEARS_BY, check, make_student, map_loss, student_loss
 from tests.data.test_fragments import Numbered
 
 
@@ -43,6 +44,15 @@ def test_the_loss_of_a_graph_is_the_sum_over_its_nodes():
     expected = [sum(np_loss(logits[i, k], batch['target'][i, k]) for k in range(3) if batch['known'][i, k]) for i in range(2)]
     found, _ = jax.jit(lambda v: student_loss(v, batch, jax.random.key(0), model=model, jitter=(0.0,) * 4))(variables)
     np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize('field', ['maps', 'switch'])
+def test_a_folder_that_is_not_given_is_named(field):
+    config = sta.get_config()
+    check(config)
+    config[field] = ''
+    with pytest.raises(InputError, match=f"config.{field}='': .*make it by stanet "):
+        check(config)
 
 
 class Tiny(Numbered):

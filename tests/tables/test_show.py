@@ -237,6 +237,7 @@ def test_a_table_trains_eps(tmp_path):
         if name != 'adaptive':
             config.pseudo_masks = str(run / 'adaptive' / 'masks' / 'train')
         open_workdir(config, run / name)
+    assert training.of_synthvoc(root) and training.of_synthvoc(tmp_path / 'none') and not training.of_synthvoc(run)
     place = Place(root, run, tmp_path / 'ablations', tmp_path / 'kept')
     few = Table('few', {'mIoU': 'mIoU', 'val': 'val'}, (find(3, 'adaptive'), find(5, 'DeepLab of SynthVOC, on the masks of EPS')))
     training.train(few, place)

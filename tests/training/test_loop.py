@@ -190,30 +190,6 @@ def test_the_learning_rate_falls_at_some_passes():
     np.testing.assert_allclose(rates, [2.0] * 10 + [0.2] * 10 + [0.02] * 10, rtol=1e-5)
 
 
-def test_pmap_gives_the_same_gradients(small_config):
-    """One device here; two in test_distributed."""
-    check_pmap(small_config)
-
-
-def check_pmap(config):
-    """Compiles the update step by jit and by pmap over all devices, and compares what they make of a batch."""
-    n = jax.local_device_count()
-    model = make_classifier(config, 'S', 3)
-    variables = initial_variables(config, 'S', model, random_batch(config, 'S', 3, 1), '')
-    optimizer = optax.sgd(1.0)  # so that parameters change by the gradient
-    loss_fn = functools.partial(tag_loss, model=model, jitter=(0.0, 0.0, 0.0, 0.0))
-    update = functools.partial(loop.update, loss_fn=loss_fn, optimizer=optimizer)
-    state = loop.State(jnp.int32(0), variables, optimizer.init(variables['params']))
-    batch, key = random_batch(config, 'S', 3, 4), jax.random.key(0)
-    expected, metrics = jax.jit(update)(state, batch, key)
-    split = jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)
-    mapped, metrics_mapped = jax.pmap(functools.partial(update, axis='data'), 'data', in_axes=(None, 0, None))(state, split, key)
-    for i in range(n):
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], mapped.variables['params']), expected.variables['params'],
-                                    rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(metrics_mapped['loss'], np.full(n, metrics['loss']), rtol=1e-5)
-
-
 @pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
 def test_the_papers_step_at_its_real_size_by_shape(source):
     from configs import scam_coarse

@@ -20,7 +20,9 @@ REQUIRED = ('root', 'tags', 'out')
 def main() -> None:
     """Writes the films and prints how many there are and which were skipped."""
     from stanet_jax.evaluation.tagged import convert
+    from stanet_jax.scratch import hold
     out = pathlib.Path(cli.required(OUT))
-    skipped = convert(cli.required(ROOT), cli.required(TAGS), out)
+    with hold(out):
+        skipped = convert(cli.required(ROOT), cli.required(TAGS), out)
     print(f'{out}: {len(list(out.glob("*/[!.]*.mp4")))} films; skipped {len(skipped)}')
     print('\n'.join(f'  {line}' for line in skipped))
