@@ -1,7 +1,7 @@
 # make demo: STANet+ from tags to students on a small made world, and report.html. make experiment: the same at full size for three seeds.
 # Its seeds run side by side; on an accelerator give PARALLEL=1.
 # make demo-eps, experiment-eps: the same of EPS. make default-student CLIPS=DIR: trains the packaged student on clips in folders of
-# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, the papers' variants of parts of the method.
+# their tags, with YAMNet fetched or converted before. make ablations: after make experiment, TPAMI Tables 2 to 5, trained.
 # make test: ruff, mypy, the tests; make test-thorough: those of benchmarks, which take longer. make torture: damaged files, kills, full
 # disks and the like by a seed, an hour or two, and docs/reliability.md; make torture-quick: some of each. All work in .venv, made on first
 # use, but for make gpu-report, which measures the nets on an accelerator in ten minutes, offline: it takes the Python that has JAX for it,
@@ -31,7 +31,8 @@ experiment-eps: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.eps --seeds=3 --workdir=runs/experiment-eps --out=docs/results.md
 
 ablations: $(VENV)/installed
-	$(VENV)/bin/python -m benchmarks.ablations --base=runs/experiment/seed0 --workdir=runs/ablations --out=docs/ablations.md
+	for table in 2 3 4 5; do $(VENV)/bin/python -m stanet_jax tables --paper=tpami --table=$$table --run=runs/experiment/seed0 --train \
+		--out=docs/tables/tpami$$table.md || exit 1; done
 
 default-student: $(VENV)/installed
 	$(VENV)/bin/pip install --quiet --editable '.[pretrained]'

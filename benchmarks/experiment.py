@@ -26,7 +26,8 @@ from configs import stanet
 from stanet_jax import InputError, compilation
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import report, run
-from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS, TABLE1
+from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS
+from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.stages.students import STUDENTS
 from stanet_jax.tables.tpami import paper_figures
 from stanet_jax.workdir import replace_text

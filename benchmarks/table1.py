@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stanet_jax.evaluation.tables import COLUMNS, PAPER_METRICS
-from stanet_jax.pipeline.table import TABLE1
+from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.tables.tpami import paper_figures
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim')

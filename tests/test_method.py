@@ -11,7 +11,7 @@ import re
 import pytest
 
 from stanet_jax.configs import choose
-from stanet_jax.pipeline import table
+from stanet_jax.pipeline import table, variants
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / 'docs' / 'method.md').read_text()
@@ -149,7 +149,7 @@ def test_stages_are_those_of_the_pipeline():
 
 def test_lines_are_those_of_table_1():
     named = {int(line): variant for line, variant in re.findall(r'(\d+) `(\w+)`', section("The papers' tables"))}
-    assert named == {variant.line: name for name, variant in table.TABLE1.items()} and len(named) == 25
+    assert named == {variant.line: name for name, variant in variants.TABLE1.items()} and len(named) == 25
 
 
 CONSTANTS = [row for title in ('Constants by recipe', 'Constants of EPS', 'Constants of DeepLab') for row in rows(title)]

@@ -25,7 +25,6 @@ DATA = flags.DEFINE_string('data', '', 'Folder of fixation sets in the layout of
 SETS = flags.DEFINE_list('sets', [], 'Which of the fixation sets, as AVAD,DIEM; all that are there by default.')
 RUN = flags.DEFINE_string('run', '', 'Folder of a run of `stanet run`, whose nets and students are scored, runs/stanet by default; for '
                           'eps, a folder with runs of EPS named by their selections, as benchmarks.eps makes, runs/experiment-eps/seed0.')
-ABLATIONS = flags.DEFINE_string('ablations', 'runs/ablations', 'Folder of the variants of configs/ablations.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/tables', 'Folder in which scores are kept.')
 OUT = flags.DEFINE_string('out', '', 'Markdown file to write, beside printing.')
 LIST = flags.DEFINE_bool('list', False, 'Say what each table needs, which rows are there, how long they took, which cannot be had and why.')
@@ -57,8 +56,7 @@ def main() -> None:
         asked = paper != 'eps' or PAPER.value == 'eps'  # where all papers are listed, --run and --data are STANet's
         run = pathlib.Path(asked and RUN.value or defaults[0])
         data = asked and DATA.value or run_data(run / 'adaptive' if paper == 'eps' else run, defaults[1])
-        return Place(pathlib.Path(data), run, pathlib.Path(ABLATIONS.value), pathlib.Path(WORKDIR.value), tuple(SETS.value), SAMPLES.value,
-                     EVERY.value, VIDEOS.value)
+        return Place(pathlib.Path(data), run, pathlib.Path(WORKDIR.value), tuple(SETS.value), SAMPLES.value, EVERY.value, VIDEOS.value)
 
     if LIST.value:
         print('\n\n'.join(show.list_tables([paper], TABLE.value, place_of(paper)) for paper in papers))
@@ -66,6 +64,6 @@ def main() -> None:
         command = shlex.join(['stanet', 'tables', *sys.argv[1:]])
         place = place_of(papers[0])
         with contextlib.ExitStack() as held:
-            for folder in [place.workdir] + [place.run, place.ablations] * TRAIN.value:
+            for folder in [place.workdir] + [place.run] * TRAIN.value:
                 held.enter_context(hold(folder))
             show.show(papers[0], TABLE.value or 0, place, TRAIN.value, command, pathlib.Path(OUT.value) if OUT.value else None)

@@ -13,10 +13,12 @@ CLASS_MAPS = ('cam', 'grad_cam', 'xgrad_cam', 'grad_cam_pp', 'smooth_grad_cam_pp
 def find_method(name: str, runs: Collection[object] = ()) -> str:
     """The method of a name, written with or without underscores: one of `CLASS_MAPS` of a run, or one of `METHODS`.
 
+    `centre` is `centre_gaussian`, too.
+
     Raises:
         InputError: there is none, it needs a run, or the other way round.
     """
-    plain = name.replace('_', '').casefold()
+    plain = name.replace('_', '').casefold().replace('centregaussian', 'centre')
     found = next((method for method in (CLASS_MAPS if runs else (*METHODS, *CLASS_MAPS)) if method.replace('_', '') == plain), None)
     if found and (runs or found in METHODS):
         return found

@@ -28,17 +28,14 @@ from stanet_jax.pipeline.table import (
     PSEUDO_GT,
     STAGES,
     STUDENT_ROWS,
-    VARIANTS,
-    maps_stage,
     of_pipeline,
     plan,
-    plan_variant,
     read_from,
     stage_configs,
     stage_folders,
-    variant_folders,
     with_data,
 )
+from stanet_jax.pipeline.variants import VARIANTS, maps_stage, plan_variant, variant_folders
 from stanet_jax.stages import audio_switch, classifiers, maps
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, replace_text, replacing

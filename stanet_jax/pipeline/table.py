@@ -1,4 +1,4 @@
-"""The stages in their order and what each reads; and the variants of TPAMI Tables 1 and 2, which make some of the same stages anew.
+"""The stages in their order and what each reads.
 
 The name of a stage is that of its folder in a run of the pipeline and of its config in the pipeline's (`config.pseudo_gt.coarse`). `train`
 and `distill` make a stage by itself.
@@ -8,13 +8,11 @@ import operator
 import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
-from stanet_jax.configs.ablations import cam_sta
-from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages import audio_switch, classifiers, maps, students
 
 
@@ -51,105 +49,6 @@ PSEUDO_GT = {'coarse': ('pseudo_gt/coarse',), 'fine': ('pseudo_gt/fine_nets', 'p
 STANET_PLUS = (*PSEUDO_GT['plus'], 'sta_plus')
 STUDENT_ROWS = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'product': 'product fusion', 'max': 'maximum fusion',
                 'final': 'final fusion'}
-
-
-# --------------------------------------------------------------------------------------------- lines of TPAMI Table 1, and others
-
-
-class Variant(NamedTuple):
-    """Another way to make pseudo-fixations, with a student of its own.
-
-    Attributes:
-        line: of TPAMI Table 1; 0 for what has none there.
-        name: of its rows in tables of scores.
-        stages: {stage that is made anew: fields of its config that differ, or what changes the config}, the last one of which makes the
-            maps; none where the pipeline makes them itself, as `maps`.
-        after: the variant that it goes on from: its stages replace the pipeline's.
-        shared: {stage that is made anew: nets in it that are the pipeline's, as nothing that they learn from differs}.
-        maps: the stage that makes the maps.
-    """
-    line: int
-    name: str
-    stages: Mapping[str, Mapping[str, Any] | Callable[[ConfigDict], ConfigDict]]
-    after: str = ''
-    shared: Mapping[str, tuple[str, ...]] = {}
-    maps: str = ''
-
-
-def _coarse(line: int, name: str, *sources: str) -> Variant:
-    return Variant(line, f'{name}, coarse', {'pseudo_gt/coarse': {'sources': sources, 'fusion': 'average'}})
-
-
-def _fine(line: int, name: str, after: str, *sources: str) -> Variant:
-    return Variant(line, f'{name}, fine', {'pseudo_gt/fine_nets': {'nets': sources},
-                                           'pseudo_gt/fine': {'sources': sources, 'fusion': 'average'}}, after)
-
-
-def _plus(line: int, name: str, **fields: Any) -> Variant:
-    return Variant(line, name, {'pseudo_gt/plus': {'sources': (), **fields}})
-
-
-def _sta_beside(config: ConfigDict) -> ConfigDict:
-    begins = tuple(net for net in ('A', 'S') if net in config.nets)  # from which, of the pipeline's
-    config = cam_sta.vary(config)
-    config.nets = (*begins, 'STA')
-    return config
-
-
-OPEN = {'switch': ''}  # an ear that is always open
-ALL, VISUAL_PLUS = ('S', 'SA', 'ST'), tuple(net for net in PLUS_NETS if not net.startswith('SA'))
-# Lines 13 to 20 are in the order of the marks in the paper's table; line 12 is as Sec. 6.2.5 has it.
-TABLE1 = {
-    'coarse_S': _coarse(1, 'CAM of S', 'S'),
-    'coarse_SA': _coarse(2, 'CAM of SA', 'SA'),
-    'coarse_ST': _coarse(3, 'CAM of ST', 'ST'),
-    'coarse_average': _coarse(4, 'average', *ALL),
-    'coarse': Variant(5, 'SCAM, coarse', {}, maps='pseudo_gt/coarse'),
-    'fine_S': _fine(6, 'CAM of S', 'coarse_S', 'S'),
-    'fine_SA': _fine(7, 'CAM of SA', 'coarse_SA', 'SA'),
-    'fine_ST': _fine(8, 'CAM of ST', 'coarse_ST', 'ST'),
-    'no_switch': Variant(9, 'SCAM, no switch, fine', {
-        'coarse': OPEN, 'pseudo_gt/coarse': OPEN, 'pseudo_gt/fine_nets': OPEN, 'pseudo_gt/fine': OPEN},
-        shared={'coarse': ('A', 'S', 'ST')}),
-    'fine_average': _fine(10, 'average', 'coarse_average', *ALL),
-    'fine': Variant(11, 'SCAM, fine', {}, maps='pseudo_gt/fine'),
-    'refined_S': Variant(12, 'CAM of S with FRL, coarse', {
-        'coarse': {'nets': ('S',), 'refine': True}, 'pseudo_gt/coarse': {'sources': ('S',), 'fusion': 'average'}}),
-    **{net: _plus(13 + k, f'CAM of {net.replace("_", "+ ")}', plus_sources=(net,), fusion='average') for k, net in enumerate(PLUS_NETS)},
-    'no_refine': Variant(21, "SCAM', no FRL", {'pseudo_gt/plus_nets': {'blender.refine': False}, 'pseudo_gt/plus': {'sources': ()}}),
-    'plus_no_switch': Variant(22, "SCAM', no switch", {
-        'pseudo_gt/plus_nets': OPEN, 'pseudo_gt/plus': {'sources': (), **OPEN}}, after='no_switch',
-        shared={'pseudo_gt/plus_nets': VISUAL_PLUS}),
-    'plus_average': _plus(23, "CAM'", fusion='average'),
-    'no_sources': _plus(24, "SCAM'"),
-    'plus': Variant(25, 'SCAM+', {}, maps='pseudo_gt/plus')}
-VARIANTS = {
-    **TABLE1,
-    # Table 2: one classifier of all three sources in the place of S, SA and ST.
-    'coarse_STA': Variant(0, 'CAM of STA, coarse', {
-        'coarse': _sta_beside, 'pseudo_gt/coarse': {'sources': ('STA',), 'fusion': 'average'}}, shared={'coarse': ('A', 'S')}),
-    'fine_STA': Variant(0, 'CAM of STA, fine', {
-        'pseudo_gt/fine_nets': cam_sta.vary, 'pseudo_gt/fine': {'sources': ('STA',), 'fusion': 'average'}}, after='coarse_STA'),
-    # Fine maps in which nothing is cut, as in the papers.
-    'fine_uncut': Variant(0, 'SCAM, fine, without the cut', {'pseudo_gt/fine': {'cut': 0.0}})}
-
-
-def maps_stage(variant: str) -> str:
-    """The stage that makes the maps of a variant."""
-    return VARIANTS[variant].maps or list(VARIANTS[variant].stages)[-1]
-
-
-def variant_folders(variant: str, folders: Mapping[str, pathlib.Path], root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The folders {stage: folder} of a variant: those of the pipeline, `folders`, but for the stages that are made anew.
-
-    Args:
-        variant: a key of `VARIANTS`.
-        folders: of the pipeline's stages.
-        root: folder of all variants.
-    """
-    of = VARIANTS[variant]
-    given = variant_folders(of.after, folders, root) if of.after else folders
-    return {**given, **{stage: root / variant / stage for stage in of.stages}}
 
 
 # ------------------------------------------------------------------------------------------------------------------- configs
@@ -216,17 +115,3 @@ def plan(configs: Mapping[str, ConfigDict], folders: Mapping[str, str | os.PathL
                 raise InputError(f'{folders[read]}: no such folder; {stage} reads it, so make {read} first')
         planned[stage] = read_from(config, stage, folders)
     return planned
-
-
-def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path]) -> dict[str, ConfigDict]:
-    """The configs, by stage, of what is made anew for a variant, given the configs of the pipeline's stages and the variant's folders."""
-    changed = {}
-    for stage, of in VARIANTS[variant].stages.items():
-        changed[stage] = configs[stage].copy_and_resolve_references()
-        if callable(of):
-            changed[stage] = of(changed[stage])
-            continue
-        for field, value in of.items():
-            place, _, name = field.rpartition('.')
-            (operator.attrgetter(place)(changed[stage]) if place else changed[stage])[name] = value
-    return plan(changed, folders)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stanet_jax.evaluation.fixations import SetVideo
-from stanet_jax.evaluation.map_sources import FilmVideo, student_maps
+from stanet_jax.evaluation.map_sources import FilmVideo, open_map_folders, student_maps
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.references import reference_rows
 from stanet_jax.evaluation.results import SetScores
@@ -17,18 +17,17 @@ from stanet_jax.inference import CLASS_MAPS
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.opening import open_predictor
 from stanet_jax.media.moments import moments_of_frames
-from stanet_jax.pipeline.table import STUDENT_ROWS, VARIANTS
-from stanet_jax.tables import ablations
-from stanet_jax.tables.paper import Ablation, Line, Method, Ours, Reference, Student
+from stanet_jax.pipeline.table import STUDENT_ROWS, stage_folders
+from stanet_jax.pipeline.variants import VARIANTS, maps_stage, variant_folders
+from stanet_jax.tables.paper import Line, Method, Ours, Reference, Student
 from stanet_jax.tables.place import Place, VideoSet, run_field, state_of
 
 # Scores the maps of a set under a protocol, {name of a row: scores}; scores of videos that are done are kept.
 Score = Callable[[VideoSet, Protocol, ScoreCache], Mapping[str, SetScores]]
-NAMES = {'STA': 'STA'} | STUDENT_ROWS  # of the students' maps in the scores of a run
 
 
 class Known(NamedTuple):
-    """Scores that a run of the pipeline or of an ablation has itself, and the seconds that it took.
+    """Scores that a run of the pipeline has itself, and the seconds that it took.
 
     Attributes:
         path: its `scores.json`.
@@ -88,15 +87,16 @@ def job_of(ours: Ours, place: Place, levels: Sequence[float] = (), training: str
         folder = place.run / 'variants' / ours.variant
         known = Known(folder / 'scores' / 'scores.json', '', place.run, f'variants/{ours.variant}/')
         return _of_runs(f'line_{ours.variant}', 'STA', (folder / 'student',), place, known, training)
-    if isinstance(ours, Ablation):
-        return _ablation(ours, place, training)
     return None
 
 
 def maps_of_line(ours: Line, place: Place) -> Job:
-    """The job of a line's maps themselves, made with the tag, which the run alone has scored."""
-    known = Known(place.run / 'scores' / 'scores.json', VARIANTS[ours.variant].name, place.run, 'scores')
-    return Job(f'maps_{ours.variant}', '', known=known)
+    """The job of a line's maps themselves, made with the tag, which are of the videos of the run's own data alone."""
+    row, folders = VARIANTS[ours.variant].name, variant_folders(ours.variant, stage_folders(place.run), place.run / 'variants')
+    known = Known(place.run / 'scores' / 'scores.json', row, place.run, 'scores')
+    folder, own = folders[maps_stage(ours.variant)], place.is_data(run_field(place.run, 'data', 'root') or '')
+    score = functools.partial(_score_maps, place, row, folder / 'test') if own else None
+    return Job(f'maps_{ours.variant}', row, (folder / 'test',), '', score, known, state_of(folder))
 
 
 def _method(ours, place, levels):
@@ -115,25 +115,8 @@ def _students(ours, place):
     plus, sta = place.run / 'sta_plus', place.run / 'sta'
     nets = run_field(plus, 'nets') or ()
     runs = (sta,) if not nets and ours.map == 'STA' else (plus,) if 'STA' in nets else (sta, plus)
-    known = Known(place.run / 'scores' / 'scores.json', NAMES[ours.map], place.run, runs[-1].name)
+    known = Known(place.run / 'scores' / 'scores.json', STUDENT_ROWS[ours.map], place.run, runs[-1].name)
     return _of_runs('students' if plus in runs else 'sta', ours.map, runs, place, known, _pipeline(place))
-
-
-def _ablation(ours, place, command):
-    if place.run.exists() and not _needs(place, ours.table) and ablations.settings(ours.table, ours.variant, place.run)[1]:
-        if ours.net.startswith('STA_'):
-            return _students(Student(ours.net), place)
-    folder = ablations.folder_of(ours.table, ours.variant, place.ablations)
-    known = Known(folder / 'scores.json', ours.net, place.ablations, str(folder.relative_to(place.ablations)))
-    if ours.table == 3:
-        return Job(str(folder.relative_to(place.ablations)).replace('/', '_'), ours.net, (folder / 'scores.json',), command, known=known)
-    return _of_runs(f'{folder.parent.name}_{ours.variant}_{ours.net}', ours.net, (folder / ours.net,), place, known, command)
-
-
-def _needs(place, table):
-    """What `ablations.settings` reads of a run and is missing."""
-    stages = {ablations.TABLES[table].STAGE, 'coarse', 'sta_plus'}
-    return [stage for stage in stages if not (place.run / stage / 'config.json').exists()]
 
 
 def _of_runs(key, row, runs, place, known, command):
@@ -169,14 +152,21 @@ def _score_frames(place, opened, name, found, protocol, cache):
 
 
 def _score_students(place, opened, found, protocol, cache):
-    maps_of_video = student_maps(opened(), found.videos)
+    return _score_chosen(place, student_maps(opened(), found.videos), 'students', found, protocol, cache)
 
+
+def _score_maps(place, row, folder, found, protocol, cache):
+    maps = open_map_folders({row: folder}, found.videos, protocol.first)
+    return _score_chosen(place, maps.maps_of_video, row, found, protocol, cache)
+
+
+def _score_chosen(place, maps_of_video, name, found, protocol, cache):
     def maps(video: SetVideo) -> Iterator[Mapping[str, Float[np.ndarray, 'h w'] | None]]:
         chosen = chosen_frames(place, protocol.first, video.frames)
         for k, of_frame in enumerate(maps_of_video(video)):
             yield of_frame if k in chosen else dict.fromkeys(of_frame)
 
-    return score_all(maps, found.videos, protocol, 'students', cache)
+    return score_all(maps, found.videos, protocol, name, cache)
 
 
 def _score_references(place, found, protocol, cache):

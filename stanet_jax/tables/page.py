@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from stanet_jax.evaluation.protocols import PROTOCOLS
 from stanet_jax.tables.paper import Figures, Row, Table, Unknown
 from stanet_jax.tables.place import Place, VideoSet, run_field
-from stanet_jax.tables.scores import PROTOCOL, Found
+from stanet_jax.tables.scores import Found
 
 PUBLISHED = {'cvpr': 'CVPR', 'tpami': 'TPAMI', 'eps': 'EPS'}
 PAPERS_SET = {'cvpr': 'AVAD', 'tpami': 'AVAD', 'eps': 'VOC'}  # whose figures stand beside those of a set that the paper does not have
@@ -68,14 +68,15 @@ def absent_lines(rows: Sequence[Row], commands: Mapping[str, str], failed: Mappi
 
 def set_line(of: VideoSet, found: Sequence[Found], place: Place, paper: str) -> str:
     """What ours on a fixation set are of, and how that differs from the paper's."""
-    frames, first = max((f.frames for f in found), default=0), PROTOCOLS[PROTOCOL].first + 1
+    frames, first = max((f.frames for f in found), default=0), PROTOCOLS[of.protocol].first + 1
     part = '' if not place.videos else f'the first {len(of.videos)} videos'
     every = 'every frame' if place.every == 1 else f'every {place.every}th frame'
     took = sum({f.key: f.seconds for f in found}.values())
     of_paper = '' if of.name in ('AVAD', 'DIEM', 'SumMe', 'ETMD_av', 'Coutrot_db1', 'Coutrot_db2') else (
         f' The paper\'s are of {PAPERS_SET[paper]}: another set, for the order alone.')
-    return (f'{of.name}: {part or f"{len(of.videos)} videos"}, {frames:,} frames, {every} from number {first} on, protocol `{PROTOCOL}`. '
-            f'It took {took / 60:.1f} minutes, whatever else the machine did, training included where it is known.{of_paper}')
+    return (f'{of.name}: {part or f"{len(of.videos)} videos"}, {frames:,} frames, {every} from number {first} on, '
+            f'protocol `{of.protocol}`. It took {took / 60:.1f} minutes, whatever else the machine did, training included where it is '
+            f'known.{of_paper}')
 
 
 def run_line(place: Place) -> str:

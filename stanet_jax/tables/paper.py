@@ -29,15 +29,8 @@ class Student(NamedTuple):
 
 
 class Line(NamedTuple):
-    """The student of a line of TPAMI Table 1 or 2, a key of `pipeline.table.VARIANTS`."""
+    """The student of a variant of the pipeline, a key of `pipeline.variants.VARIANTS`, as of a line of TPAMI Table 1."""
     variant: str
-
-
-class Ablation(NamedTuple):
-    """A net of a variant in `configs/ablations`: a student, or a classifier, of which the class activation map is meant."""
-    table: int
-    variant: str
-    net: str
 
 
 class Masks(NamedTuple):
@@ -60,7 +53,7 @@ class Unknown(NamedTuple):
     why: str
 
 
-Ours = Method | Reference | Student | Line | Ablation | Masks | Unknown
+Ours = Method | Reference | Student | Line | Masks | Unknown
 
 
 class Row(NamedTuple):

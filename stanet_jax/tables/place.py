@@ -15,6 +15,11 @@ class VideoSet(NamedTuple):
     name: str
     videos: Sequence[SetVideo]
 
+    @property
+    def protocol(self) -> str:
+        """How it is scored: as the papers' tables, which leaves a video's first frames out; pictures as the MIT benchmark does."""
+        return 'stavis' if any(video.frames > 1 for video in self.videos) else 'mit'
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -23,7 +28,6 @@ class Place:
     Attributes:
         data: folder of the fixation sets, or of a set in VOC's layout.
         run: of the pipeline, whose nets and students are scored; of EPS, see `segmentation`.
-        ablations: folder of the variants in configs/ablations.
         workdir: folder in which scores are kept.
         sets: names of the fixation sets; () for all that there are.
         samples: of SS-CAM, see `classifier.class_maps`.
@@ -32,7 +36,6 @@ class Place:
     """
     data: pathlib.Path
     run: pathlib.Path
-    ablations: pathlib.Path
     workdir: pathlib.Path
     sets: tuple[str, ...] = ()
     samples: int = 2

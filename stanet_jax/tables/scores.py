@@ -13,12 +13,9 @@ from stanet_jax.evaluation import fixations, pysaliency_door
 from stanet_jax.evaluation.protocols import choose_protocol
 from stanet_jax.evaluation.scoring import ScoreCache
 from stanet_jax.evaluation.tables import without_nan
-from stanet_jax.tables.ablations import seconds_of
 from stanet_jax.tables.jobs import Job
 from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.workdir import replace_text
-
-PROTOCOL = 'stavis'  # that of the papers' tables
 
 
 class Found(NamedTuple):
@@ -67,11 +64,17 @@ def _of_run(job, of, place):
     if not path.exists():
         return None
     content = json.loads(path.read_text())
-    if content['protocol'] != PROTOCOL or content['set'] != of.name or not place.is_data(content['data']):
+    if content['protocol'] != of.protocol or content['set'] != of.name or not place.is_data(content['data']):
         return None
     scored = content['rows'].get(row or next(iter(content['rows'])))
     seconds = sum(took for stage, took in seconds_of(stages).items() if stage.startswith(prefix))
     return _found(scored, f'{path}', seconds) if scored else None
+
+
+def seconds_of(run: pathlib.Path) -> dict[str, float]:
+    """The seconds that each finished stage of a run took."""
+    path = run / 'stages.json'
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _found(row, key, seconds):
@@ -94,7 +97,7 @@ def score(job: Job, of: VideoSet, place: Place, title: str) -> None:
     print(title, flush=True)
     partial = path.with_suffix('.partial')
     cache, start = ScoreCache(partial, identity), time.perf_counter()
-    rows = job.score(of, choose_protocol(PROTOCOL, job.levels), cache)
+    rows = job.score(of, choose_protocol(of.protocol, job.levels), cache)
     keep(path, identity, time.perf_counter() - start, {name: dataclasses.asdict(row) for name, row in rows.items()})
     partial.unlink(missing_ok=True)
 
@@ -104,7 +107,7 @@ def _file(key, set_name, place):
 
 
 def _identity(job, of, place):
-    return {'protocol': PROTOCOL, 'thresholds': list(job.levels), 'data': os.path.realpath(place.data), 'set': of.name,
+    return {'protocol': of.protocol, 'thresholds': list(job.levels), 'data': os.path.realpath(place.data), 'set': of.name,
             'every': place.every, 'videos': len(of.videos), 'of': [list(of) if isinstance(of, tuple) else of for of in job.about]}
 
 

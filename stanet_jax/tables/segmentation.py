@@ -8,14 +8,14 @@ import os
 import pathlib
 
 from stanet_jax import InputError
-from stanet_jax.data import voc
+from stanet_jax.data import synthave, voc
 from stanet_jax.eps.scores import score_masks
 from stanet_jax.tables import scores
 from stanet_jax.tables.paper import Masks
 from stanet_jax.tables.place import Place, state_of
 from stanet_jax.tables.scores import Found
 
-BACKGROUND = ('chair', 'dining table', 'sofa')  # what `predefined` counts as background: the paper's examples, of VOC
+BACKGROUND = ('chair', 'dining table', 'sofa')  # the paper's examples, of VOC
 SPLITS = {'train': ('train', 'train_aug'), 'val': ('validation',), 'test': ('test',)}  # whose folders of masks hold those of a split
 
 
@@ -68,13 +68,36 @@ def _identity(folder, place):
     return {'data': os.path.realpath(place.data), 'masks': folder.name, 'of': list(state_of(folder.parent.parent))}
 
 
+def of_synthvoc(data: pathlib.Path) -> bool:
+    """Whether a set is SynthVOC, by the names of its classes; one that is not there yet becomes it."""
+    return not data.exists() or voc.class_names(data)[:1] == [synthave.category_name(0)]
+
+
+def background_classes(data: pathlib.Path) -> tuple[str, ...]:
+    """What EPS with `predefined` counts as background: the paper's examples of VOC, or what SynthVOC's saliency mostly misses."""
+    if not of_synthvoc(data):
+        return BACKGROUND
+    made = [synthave.category_name(k) for k in range(synthave.Settings().categories)]
+    return tuple((voc.class_names(data) if data.exists() else made)[-2:])
+
+
+def recipe_of(ours: Masks, data: pathlib.Path) -> str:
+    """The config that trains a net on a set, as `eps:voc12`: on SynthVOC the embedded default; '' where it is of VOC or COCO alone."""
+    if not of_synthvoc(data):
+        return ours.config
+    return ours.config.partition(':')[0] if ours.config in ('eps:voc12', 'deeplab') else ''
+
+
 def command(ours: Masks, place: Place) -> str:
     """What trains a net and makes its masks."""
-    run, recipe = place.run / ours.net, f'--config={ours.config} --config.data.root={place.data}'
+    config, data = recipe_of(ours, place.data), place.data
+    if not config:
+        config, data = ours.config, pathlib.Path('COCO2014' if ours.config.endswith('coco') else 'VOC2012')
+    run, recipe = place.run / ours.net, f'--config={config} --config.data.root={data}'
     if ours.config.startswith('deeplab'):
         split = 'train_aug' if ours.config.partition(':')[2] not in ('', 'coco') else 'train'
         return f'stanet distill {recipe} --config.pseudo_masks={place.run}/adaptive/masks/{split} --workdir={run}'
     if ours.net == 'predefined':
-        recipe += f' --config.background_classes="{BACKGROUND}"'
+        recipe += f' --config.background_classes="{background_classes(data)}"'
     return (f'stanet train {recipe} --config.selection={ours.net} --workdir={run}; '
             f'stanet distill {recipe} --config.selection={ours.net} --workdir={run}')

@@ -2,20 +2,20 @@
 import functools
 import importlib
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from stanet_jax import InputError
 from stanet_jax.tables import PAPERS, jobs, page, scores, segmentation, training
-from stanet_jax.tables.paper import Ablation, Line, Masks, Method, Reference, Row, Student, Table, Unknown
+from stanet_jax.tables.paper import Line, Masks, Method, Reference, Row, Student, Table, Unknown
 from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.tables.scores import Found
 from stanet_jax.workdir import replace_text
 
 NEEDS = {Method: 'S of the run, for class activation maps', Reference: '', Student: 'the run\'s students', Masks: 'masks of EPS or DeepLab',
-         Line: 'the students of lines of TPAMI Table 1 (--train)', Ablation: 'variants of configs/ablations (--train)', Unknown: ''}
+         Line: 'variants of the pipeline and their students (--train)', Unknown: ''}
 
 
 def find_table(paper: str, number: int) -> Table:
@@ -60,8 +60,7 @@ def _jobs(paper: str, number: int, table: Table, place: Place) -> dict[str, jobs
     """The job of each row of a table, None where there is none."""
     levels = tuple(dict.fromkeys(
         row.ours.threshold for row in table.rows if isinstance(row.ours, Method) and row.ours.threshold is not None))
-    training = (f'stanet tables --paper={paper} --table={number} --data={place.data} --run={place.run} --ablations={place.ablations} '
-                '--train')
+    training = f'stanet tables --paper={paper} --table={number} --data={place.data} --run={place.run} --train'
     return {row.name: jobs.job_of(row.ours, place, levels, training) for row in table.rows}
 
 
@@ -70,14 +69,15 @@ def _of_fixations(paper: str, number: int, table: Table, place: Place) -> list[s
     lines, all_jobs = [], _jobs(paper, number, table, place)
     if not any(all_jobs.values()):
         return ['', *page.table_lines(paper, table, '', dict.fromkeys(all_jobs)), '', *page.absent_lines(table.rows, {}, {})]
+    of_maps = {row.name: jobs.maps_of_line(row.ours, place) for row in table.rows if isinstance(row.ours, Line)}
     for of in scores.open_sets(place):
-        failed = _score_missing(all_jobs, of, place, f'{paper} {number}, {of.name}')
+        failed = _score_missing([*all_jobs.values(), *of_maps.values()], of, place, f'{paper} {number}, {of.name}')
         found = {row: scores.find(job, of, place) if job else None for row, job in all_jobs.items()}
         there = [f for f in found.values() if f]
         commands = {row: job.command for row, job in all_jobs.items() if job}
         absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands, {
             row: failed[job.key] for row, job in all_jobs.items() if job and job.key in failed})
-        maps = {row.name: scores.find(jobs.maps_of_line(row.ours, place), of, place) for row in table.rows if isinstance(row.ours, Line)}
+        maps = {row: scores.find(job, of, place) for row, job in of_maps.items()}
         masks = [f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.'] if any(
             row.ours == Method('ss_cam') for row in table.rows) else []
         lines += ['', f'## {of.name}', '', ' '.join([page.set_line(of, there, place, paper), *masks]), '',
@@ -85,10 +85,10 @@ def _of_fixations(paper: str, number: int, table: Table, place: Place) -> list[s
     return lines
 
 
-def _score_missing(all_jobs: Mapping[str, jobs.Job | None], of: VideoSet, place: Place, name: str) -> dict[str, str]:
+def _score_missing(all_jobs: Sequence[jobs.Job | None], of: VideoSet, place: Place, name: str) -> dict[str, str]:
     """Scores every job that can be scored and is not; the others go on where one fails: {its key: why}."""
     failed = {}
-    todo = {job.key: job for job in all_jobs.values() if job and job.score and not job.missing() and not scores.find(job, of, place)}
+    todo = {job.key: job for job in all_jobs if job and job.score and not job.missing() and not scores.find(job, of, place)}
     for k, job in enumerate(todo.values(), 1):
         try:
             scores.score(job, of, place, f'{name}: {k} of {len(todo)}, {job.key}')
@@ -127,7 +127,7 @@ def list_tables(papers: Sequence[str], number: int | None, place: Place) -> str:
         number: of one table; None for all.
         place: of the data, the runs and the scores.
     """
-    lines = [f'data {place.data}, run {place.run}, ablations {place.ablations}, scores kept in {place.workdir}']
+    lines = [f'data {place.data}, run {place.run}, scores kept in {place.workdir}']
     for paper in papers:
         for of in PAPERS[paper] if number is None else (number,):
             lines += _listed(paper, of, place)

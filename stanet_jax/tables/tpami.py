@@ -1,8 +1,10 @@
 """The tables of TPAMI, English and Chinese text."""
+from collections.abc import Sequence
+
 from stanet_jax.evaluation.tables import COLUMNS, PAPER_METRICS, papers_table
-from stanet_jax.pipeline.table import STUDENT_ROWS, TABLE1
+from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.tables.operations import operation_table
-from stanet_jax.tables.paper import Ablation, Figures, Line, Method, Ours, Reference, Row, Student, Table, Unknown, read_figures
+from stanet_jax.tables.paper import Figures, Line, Method, Ours, Reference, Row, Student, Table, Unknown, read_figures
 
 FIGURES = read_figures('tpami')
 METRICS = {metric: COLUMNS[metric] for metric in PAPER_METRICS}
@@ -24,10 +26,12 @@ OTHERS: dict[str, Ours] = {
     'STANet+': Student('final'), 'DeepNet': SUPERVISED, 'SalGAN': SUPERVISED, 'DeepVS': SUPERVISED, 'ACLNet': SUPERVISED}
 VGGSOUND = Unknown('VGGSound, 200,000 clips, could not be had here; with it `stanet run --config=stanet:vggsound`')
 # Without these a table of class activation maps says nothing.
-BESIDE = tuple(Row(name, {}, ours) for name, ours in (
-    ('spectral residual', Method('spectral_residual')), ('feature sum of S', Method('feature_sum')),
-    ('Gaussian at the centre', Reference('centre_prior')), ('mean map of the training set', Reference('mean_map')),
-    ('half of the observers', Reference('ceiling'))))
+CENTRE = Row('Gaussian at the centre', {}, Reference('centre_prior'))
+BESIDE = (Row('spectral residual', {}, Method('spectral_residual')), Row('feature sum of S', {}, Method('feature_sum')), CENTRE,
+          Row('mean map of the training set', {}, Reference('mean_map')), Row('half of the observers', {}, Reference('ceiling')))
+LINE_24 = (
+    'Each row is a whole chain, line 24 of Table 1 with what is named changed: its nets, its maps, and a student that is trained on these '
+    'maps and knows no tag, which is what is scored. Where nothing is changed, the paper\'s figures are those of line 24, too.')
 CAM_STA = 'CAM of STA is of one classifier of all three sources. Each row is a whole chain with a student of its own, which is scored.'
 S_NOTE = ('Class activation maps are of C5 of the run\'s S, of the class that it predicts. Behind S\'s global average CAM, Grad-CAM and '
           'XGrad-CAM are the same up to negative values, and Smooth Grad-CAM++ is Grad-CAM++ whatever its noise.')
@@ -44,22 +48,22 @@ def _lines() -> Table:
         'scored. The paper\'s line 25 is its fusion of three students; here each line has one, an STA.',))
 
 
-def _students(number: int, variants: dict[str, tuple[str, str]]) -> tuple[Row, ...]:
-    """The rows of STA+ short and long of variants in configs/ablations, {variant: (key of the paper's figures, name)}."""
-    return tuple(_row(number, key, Ablation(number, variant, net), f'{name}: {STUDENT_ROWS[net]}')
-                 for variant, (key, name) in variants.items() for net in ('STA_short', 'STA_long'))
+def _varied(number: int, rows: Sequence[tuple[str, str, str]]) -> tuple[Row, ...]:
+    """The rows of variants of line 24 of Table 1 and of that line itself, as (key of the paper's figures, name, variant)."""
+    return tuple(_row(number, key, Line(variant), name) for key, name, variant in rows)
 
 
 def _reasoning() -> Table:
-    variants = {'none': ('none', 'without reasoning'), **{f'm{m}': (f'm{m}', f'm = {m}') for m in (2, 3, 4, 5)},
-                **{f'n{n}': (f'n{n}', f'n = {n}') for n in (1, 2, 3, 4)}, 'rnn': ('rnn', 'RNN'), 'gru': ('rnn', 'GRU'),
-                'transformer_A': ('A', 'Transformer A'), 'transformer': ('B', 'Transformer B, 3 blocks'),
-                'transformer_C': ('C', 'Transformer C'), 'transformer_D': ('D', 'Transformer D'),
-                **{f'transformer_{n}': (f'{n} blocks', f'Transformer B, {n} blocks') for n in (2, 4, 5)}}
-    return Table('Steps of reasoning, fragments, and other nets in C-GCN\'s place', METRICS, _students(5, variants), (
-        'The paper has one row of what it calls RNNs, which stands beside both of ours, and its figures are of the whole method. What the '
-        'Transformers A to D of its Fig. 13 are the text does not tell: C is A with several heads, D is B with several; '
-        'configs/ablations/reasoning.py says how they are read here.',), operation_table)
+    rows = [('none', 'without reasoning', 'no_reasoning'),
+            *((f'm{m}', f'm = {m}', 'no_sources' if m == 3 else f'm{m}') for m in (2, 3, 4, 5)),
+            *((f'n{n}', f'n = {n}', 'no_sources' if n == 2 else f'n{n}') for n in (1, 2, 3, 4)),
+            ('rnn', 'RNN', 'rnn'), ('rnn', 'GRU', 'gru'),
+            *((name, f'Transformer {name}', f'transformer_{name}') for name in 'ABCD'),
+            *((f'{n} blocks', f'Transformer B, {n} blocks', f'transformer_B{n}') for n in (2, 4, 5))]
+    return Table('Steps of reasoning, fragments, and other nets in C-GCN\'s place', METRICS, _varied(5, rows), (
+        LINE_24, 'The paper has one row of what it calls RNNs, which stands beside both of ours. What the Transformers A to D of '
+        'its Fig. 13 are the text does not tell: C is A with several heads, D is B with several; '
+        '`models/blenders.py` says how they are read here.'), operation_table)
 
 
 def _comparison() -> Table:
@@ -75,7 +79,8 @@ def _thresholds() -> Table:
     ours = {'WSSA': None, 'MWS': None, 'WSS': None, 'ScoCAM': 'score_cam', 'LCAM': 'layer_cam', 'SGradCAMpp': 'smooth_grad_cam_pp'}
     rows = (_row(8, f'{name} at {level:g}', Method(method, level) if method else TRAINED) for name, method in ours.items()
             for level in LEVELS)
-    return Table('What is below a threshold set to 0', THREE, tuple(rows), (S_NOTE,))
+    sums = (Row(f'feature sum of S at {level:g}', {}, Method('feature_sum', level)) for level in LEVELS)
+    return Table('What is below a threshold set to 0', THREE, (*rows, *sums, CENTRE), (S_NOTE,))
 
 
 def _own_videos() -> Table:
@@ -97,18 +102,17 @@ def paper_figures(number: int, key: str) -> Figures:
     return FIGURES[number, key]['AVAD']
 
 
-REFINEMENTS = {'none': ('none', 'without FRL'), **{f'{td}_{tr}': (f'{td}_{tr}', f'Td {td}, Tr {tr}') for td, tr in (
-    (0.8, 0.4), (0.8, 0.8), (0.9, 0.6), (0.7, 0.6), (0.8, 0.6))}}
-MAPS_WITH_TAG = 'Ours are the coarse class activation maps of the net named, with the tag; the paper\'s are of students.'
+REFINEMENTS = (('none', 'without FRL', 'no_refine'), *(
+    (f'{td}_{tr}', f'Td {td}, Tr {tr}', 'no_sources' if (td, tr) == (0.8, 0.6) else f'refine_{td}_{tr}')
+    for td, tr in ((0.8, 0.4), (0.8, 0.8), (0.9, 0.6), (0.7, 0.6), (0.8, 0.6))))
 TABLES = {
     1: _lines(),
     2: Table('CAM of STA and SCAM', METRICS, (
         _row(2, 'coarse CAM_sta', Line('coarse_STA')), _row(2, 'coarse SCAM', Line('coarse')),
         _row(2, 'fine CAM_sta', Line('fine_STA')), _row(2, 'fine SCAM', Line('fine'))), (CAM_STA,)),
-    3: Table('How SA takes in sound', METRICS, tuple(
-        _row(3, key, Ablation(3, key, 'SA'), name) for key, name in (
-            ('add', 'addition'), ('multiply', 'multiplication'), ('concatenate', 'concatenation'), ('bilinear', 'bilinear'),
-            ('gate', 'SA fuse'))), (MAPS_WITH_TAG + ' They are those of line 24 of Table 1 with each fusion.',)),
-    4: Table('Thresholds of the fixation refine layer', METRICS, _students(4, REFINEMENTS), (
-        'STA+ is trained anew in each row, as the text says; the paper\'s figures equal lines 21 and 24 of Table 1, those of teachers.',)),
+    3: Table('How SA takes in sound', METRICS, _varied(3, (
+        ('add', 'addition', 'sound_add'), ('multiply', 'multiplication', 'sound_multiply'),
+        ('concatenate', 'concatenation', 'sound_concatenate'), ('bilinear', 'bilinear', 'sound_bilinear'),
+        ('gate', 'SA fuse', 'no_sources'))), (LINE_24,)),
+    4: Table('Thresholds of the fixation refine layer', METRICS, _varied(4, REFINEMENTS), (LINE_24,)),
     5: _reasoning(), 6: _six_sets(), 7: _comparison(), 8: _thresholds(), 9: _own_videos()}

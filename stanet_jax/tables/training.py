@@ -1,17 +1,17 @@
-"""Trains what the rows of a table lack: the pipeline, lines of TPAMI Table 1, variants of configs/ablations, EPS and DeepLab."""
+"""Trains what the rows of a table lack: the pipeline, lines of TPAMI Tables 1 to 5, EPS and DeepLab."""
 import pathlib
 
 from ml_collections import ConfigDict
 
 from stanet_jax.configs import deeplab, eps, stanet
-from stanet_jax.data import synthave, synthvoc, voc
+from stanet_jax.data import synthvoc
 from stanet_jax.eps import masks
 from stanet_jax.eps import training as eps_training
 from stanet_jax.inference import CLASS_MAPS
 from stanet_jax.pipeline import run
 from stanet_jax.pipeline.table import stage_configs, stage_folders
-from stanet_jax.tables import ablations, segmentation
-from stanet_jax.tables.paper import Ablation, Line, Masks, Method, Student, Table
+from stanet_jax.tables import segmentation
+from stanet_jax.tables.paper import Line, Masks, Method, Student, Table
 from stanet_jax.tables.place import Place
 from stanet_jax.workdir import read_config
 
@@ -19,13 +19,11 @@ from stanet_jax.workdir import read_config
 def train(table: Table, place: Place) -> None:
     """Trains whatever is not there of what a table's rows need; what is done is left, what was interrupted goes on."""
     wanted = [row.ours for row in table.rows]
-    if any(isinstance(ours, Student | Line | Ablation) or isinstance(ours, Method) and ours.name in CLASS_MAPS for ours in wanted):
+    if any(isinstance(ours, Student | Line) or isinstance(ours, Method) and ours.name in CLASS_MAPS for ours in wanted):
         _train_pipeline(place)
     for variant in dict.fromkeys(ours.variant for ours in wanted if isinstance(ours, Line)):
         config = read_config(place.run)
         run.run_variant(stage_configs(config), variant, stage_folders(place.run), config.judge, place.run)
-    for table_of, variant in dict.fromkeys((ours.table, ours.variant) for ours in wanted if isinstance(ours, Ablation)):
-        ablations.run(table_of, variant, place.run, place.ablations)
     for ours in wanted:
         if isinstance(ours, Masks) and segmentation.folder_of(ours, place) is None:
             _train_masks(ours, place)
@@ -41,33 +39,27 @@ def _train_pipeline(place: Place) -> None:
 
 def _train_masks(ours: Masks, place: Place) -> None:
     """Trains EPS or DeepLab and makes its masks: as its run began, or by its recipe; on SynthVOC, by the embedded default."""
-    synthetic = of_synthvoc(place.data)
-    if synthetic and ours.config not in ('eps:voc12', 'deeplab'):
-        return  # of VOC alone
+    recipe = segmentation.recipe_of(ours, place.data)
+    if not recipe:
+        return  # of VOC or COCO alone
     if not place.data.exists():
         synthvoc.generate(place.data)
-    folder, name = place.run / ours.net, ours.config.partition(':')[2]
+    folder, name = place.run / ours.net, recipe.partition(':')[2] or 'synthvoc'
     if (folder / 'config.json').exists():
         _run(read_config(folder), folder, segmentation.SPLITS[ours.split][0])
         return
-    if ours.config.startswith('deeplab'):
+    if recipe.startswith('deeplab'):
         if not _masks_to_learn(place).is_dir():
             _train_masks(Masks('adaptive', 'train', {}, 'eps:coco' if name == 'coco' else 'eps:voc12'), place)
-        config = deeplab.get_config('synthvoc' if synthetic else name)
+        config = deeplab.get_config(name)
         config.pseudo_masks = str(_masks_to_learn(place))
     else:
-        config = eps.get_config('synthvoc' if synthetic else name)
+        config = eps.get_config(name)
         config.selection = ours.net
         if ours.net == 'predefined':
-            small = tuple(synthave.category_name(k) for k in range(synthave.Settings().categories)[-2:])  # mostly, in SynthVOC
-            config.background_classes = small if synthetic else segmentation.BACKGROUND
+            config.background_classes = segmentation.background_classes(place.data)
     config.data.root = str(place.data)
     _run(config, folder, segmentation.SPLITS[ours.split][0])
-
-
-def of_synthvoc(data: pathlib.Path) -> bool:
-    """Whether a set is SynthVOC, by the names of its classes; one that is not there yet becomes it."""
-    return not data.exists() or voc.class_names(data)[:1] == [synthave.category_name(0)]
 
 
 def _masks_to_learn(place: Place) -> pathlib.Path:

@@ -45,7 +45,6 @@ def test_help_has_the_flags(command):
     (['train', '--config=scam_corse'], 'no config of that name, nor the path of a .py file; did you mean scam_coarse'),
     (['train', '--config=scam_coarse:papr'], 'error: --config=...:papr: no such recipe; choose one of synthave, real, paper'),
     (['train', '--config=eps:papr'], 'choose one of synthvoc, voc12, coco'),
-    (['train', '--config=ablations/refin'], 'did you mean ablations/refine?'),
     (['train', '--config=scam_coarse', 'runs/here'], "'runs/here': stanet train takes flags alone"),
     (['train', '--config=scam_coarse', '--wordkir=a'], 'Did you mean: workdir'),
     (['train'], '--config: stanet train needs it'), (['distill', '--config=sta'], '--workdir: stanet distill needs it'),
@@ -76,7 +75,7 @@ def test_threads_beside_tell_what_the_system_refuses(capsys, error, told):
 
 @pytest.mark.parametrize('given, path', [
     ('--config=scam_coarse', 'scam_coarse.py'), ('--config=scam_coarse:paper', 'scam_coarse.py:paper'),
-    ('--config=pseudo_gt:coarse:paper', 'pseudo_gt.py:coarse:paper'), ('-config=ablations/refine:none', 'ablations/refine.py:none')])
+    ('--config=pseudo_gt:coarse:paper', 'pseudo_gt.py:coarse:paper'), ('-config=sta:paper', 'sta.py:paper')])
 def test_configs_have_names(given, path):
     assert cli.resolve_config(given) == f'{given.split("=")[0]}={cli.CONFIGS / path}'
 

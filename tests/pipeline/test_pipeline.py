@@ -18,7 +18,8 @@ from configs import stanet
 from stanet_jax import InputError
 from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
-from stanet_jax.pipeline.table import STUDENT_ROWS, TABLE1
+from stanet_jax.pipeline.table import STUDENT_ROWS
+from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
 from tests.commands.test_scripts import ROOT, environment, losses, parameters, run
 
@@ -255,20 +256,9 @@ def test_maps_that_are_made_together_are_those_made_alone(whole, tmp_path):
 
 
 @pytest.mark.thorough
-def test_an_ablation(whole, tmp_path):
-    command = [sys.executable, '-m', 'benchmarks.ablations', f'--base={whole[0]}', f'--workdir={tmp_path / "runs"}',
-               f'--out={tmp_path / "page.md"}', '--tables=2']
-    for said in ('STA/cam: 96 maps made', 'cam_sta/STA: done already'):
-        done = run(command)
-        assert done.returncode == 0 and said in done.stdout, done.stderr
-    page = (tmp_path / 'page.md').read_text()
-    assert page.count('`SCAM` over `STA` by') == 1 and '| C-GCN, one step | 1,624 | 740.3 M |' in page
-
-
-@pytest.mark.thorough
 def test_a_table_trains_what_it_lacks(whole, world, tmp_path):
     command = [sys.executable, '-m', 'stanet_jax', 'tables', '--paper=tpami', '--table=2', f'--data={world}', f'--run={whole[0]}',
-               f'--ablations={tmp_path / "ablations"}', f'--workdir={tmp_path / "kept"}']
+               f'--workdir={tmp_path / "kept"}']
     without = run(command)
     assert without.returncode == 0 and 'coarse CAM_sta; coarse SCAM; fine CAM_sta; fine SCAM: not run yet: `stanet tables' in without.stdout
     for said in ('fine_STA/pseudo_gt/fine: 384 maps made', 'variants/fine/student: done already'):

@@ -2,12 +2,16 @@
 import importlib
 import pathlib
 
+import jax
 import pytest
 
 from benchmarks import paper_steps
 from configs import pseudo_gt, scam_coarse, scam_fine, scam_plus, sta, sta_plus, stanet
 from stanet_jax.models.branch import parse_net
-from stanet_jax.pipeline.table import STAGES, TABLE1, VARIANTS, maps_stage, plan_variant, stage_configs, stage_folders, variant_folders
+from stanet_jax.pipeline.table import STAGES, stage_configs, stage_folders
+from stanet_jax.pipeline.variants import TABLE1, VARIANTS, maps_stage, plan_variant, variant_folders
+from stanet_jax.stages import classifiers
+from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs
 
 
 def test_the_papers_recipes():
@@ -97,7 +101,28 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert crops.nets == ('STA',) and crops.start_from.STA == str(root / 'coarse_STA' / 'coarse' / 'STA')
     assert chain('fine_uncut')['pseudo_gt/fine'].cut == 0 and configs['pseudo_gt/fine'].cut == 3
     assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
+    assert chain('m5')['pseudo_gt/plus_nets'].blender.steps == 5 and chain('n4')['pseudo_gt/plus_nets'].fragments == 4
+    assert chain('refine_0.9_0.6')['pseudo_gt/plus_nets'].blender.threshold == 0.9 and chain('gru')['pseudo_gt/plus'].sources == ()
+    added = chain('sound_add')
+    assert added['coarse'].sa_fuse == added['pseudo_gt/plus_nets'].sa_fuse == 'add'
+    assert added['pseudo_gt/plus_nets'].start_from.SA_long.encoder == str(root / 'sound_add' / 'coarse' / 'SA')
     for of in VARIANTS.values():  # what a variant takes from the pipeline has learned from nothing that it changes: no ear, no boxes
         for stage, nets in of.shared.items():
             assert 'boxes' not in STAGES[stage].reads and not {parse_net(net).source for net in nets} & {'SA', 'STA'}
     assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
+
+
+@pytest.mark.parametrize('variant', sorted(VARIANTS.keys() - TABLE1.keys()))
+def test_a_variant_makes_its_nets(configs, variant, tmp_path):
+    folders = {stage: tmp_path / stage for stage in STAGES}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    for config in plan_variant(configs, variant, folders).values():
+        for net in {'STA', 'SA', 'SA_long'} & set(config.nets if config.task == 'classifiers' else ()):
+            classifiers.check(config)
+            config.data.side, config.width = 32, 8
+            model, given = make_classifier(config, net, 8), net_inputs(example_batch(config, net, 8, 2), config.encoder.name)
+            (logits, _), variables = jax.eval_shape(lambda key, of=model, given=given: of.init_with_output(key, **given), jax.random.key(0))
+            assert logits.shape == (2, 8)
+            begun = config.start_from[net]
+            assert isinstance(begun, str) or set(begun) <= set(variables['params'])  # parts that the net has

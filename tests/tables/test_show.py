@@ -15,8 +15,9 @@ from stanet_jax.evaluation import evaluate, metrics
 from stanet_jax.evaluation.fixations import Video
 from stanet_jax.evaluation.results import SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import write_scores
+from stanet_jax.pipeline.variants import VARIANTS
 from stanet_jax.tables import jobs, scores, segmentation, show, training
-from stanet_jax.tables.paper import Method, Student, Table
+from stanet_jax.tables.paper import Line, Method, Student, Table
 from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.workdir import open_workdir
 from tests import forked
@@ -41,7 +42,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def place(made, tmp_path):
-    return Place(made / 'world', made / 'run', tmp_path / 'ablations', tmp_path / 'kept')
+    return Place(made / 'world', made / 'run', tmp_path / 'kept')
 
 
 def own_row(value, undefined=0):
@@ -56,9 +57,10 @@ def line_of(page, name):
 
 def test_thresholds_are_scored_once_and_kept(place, tmp_path, capsys, monkeypatch):
     page = show.show('tpami', 8, place, False, 'stanet tables', tmp_path / 'docs' / 'page.md')
-    assert (tmp_path / 'docs' / 'page.md').read_text() == page and '3 of 3, smooth_grad_cam_pp_thresholds' in capsys.readouterr().out
+    assert (tmp_path / 'docs' / 'page.md').read_text() == page and '5 of 5, references' in capsys.readouterr().out
     kept = {path.stem: json.loads(path.read_text()) for path in (place.workdir / 'SynthAVE').iterdir()}
-    assert kept.keys() == {'score_cam_thresholds', 'layer_cam_thresholds', 'smooth_grad_cam_pp_thresholds'}
+    assert kept.keys() == {'score_cam_thresholds', 'layer_cam_thresholds', 'smooth_grad_cam_pp_thresholds', 'feature_sum_thresholds',
+                           'references'}
     for level in ('0', '0.3', '0.5', '0.7'):
         of = kept['layer_cam_thresholds']['rows'][f'layer_cam, threshold {level}']['scores']
         expected = ['-' if of[metric] is None else f'{of[metric]:.3f}' for metric in ('auc_judd', 'cc', 'nss')]
@@ -70,7 +72,7 @@ def test_thresholds_are_scored_once_and_kept(place, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(scores, 'score', lambda *args: pytest.fail('scored again'))
     assert show.show('tpami', 8, place, False, 'stanet tables') == page
     listed = show.list_tables(['tpami'], 8, place)
-    assert 'there: 12 of 12 rows that can be had; they took' in listed and 'cannot be had: WSSA at 0;' in listed
+    assert 'there: 17 of 17 rows that can be had; they took' in listed and 'cannot be had: WSSA at 0;' in listed
 
 
 def test_a_row_is_what_evaluation_says(place, tmp_path):
@@ -127,7 +129,7 @@ def test_what_a_run_has_is_taken_from_it(place, made):
 def test_lines_of_table_1(place):
     page = show.show('tpami', 1, place, False, 'stanet tables')
     assert line_of(page, '1, CAM of S, coarse')[1] != '-' and line_of(page, '25, SCAM+')[1:6] == ['-'] * 5
-    command = f'stanet tables --paper=tpami --table=1 --data={place.data} --run={place.run} --ablations={place.ablations} --train'
+    command = f'stanet tables --paper=tpami --table=1 --data={place.data} --run={place.run} --train'
     assert f'24, SCAM\'; 25, SCAM+: not run yet: `{command}`' in page
     assert 'maps:' not in page
     folder = place.run / 'scores'
@@ -186,13 +188,15 @@ def test_masks_of_eps(tmp_path):
                 shutil.copy(path, run / net / 'masks' / split / path.name)
     for path in (run / 'naive' / 'masks' / 'train').iterdir():  # nothing but background
         PIL.Image.fromarray(np.zeros((SIDE, SIDE), np.uint8), 'L').save(path)
-    place = Place(root, run, tmp_path / 'ablations', tmp_path / 'kept')
+    place = Place(root, run, tmp_path / 'kept')
     page = show.show('eps', 3, place, False, '')
-    assert line_of(page, 'adaptive')[1:] == ['100.0', '69.4'] and names
+    assert "background_classes=\"('category_01', 'category_02')\"" in page
+    assert line_of(page, 'adaptive')[1:] == ['100.0', '69.4'] and len(names) == len(list((run / 'adaptive' / 'masks' / 'train').iterdir()))
     background = np.mean([np.asarray(PIL.Image.open(path)) == 0 for path in truth.glob('train*')])
     labels = {label for path in truth.glob('train*') for label in np.unique(PIL.Image.open(path))} - {255}
     assert float(line_of(page, 'naive')[1]) == pytest.approx(100 * background / len(labels), abs=0.06)
-    assert 'predefined: not run yet: `stanet train --config=eps:voc12' in page and 'baseline: cannot be had: the text does not say' in page
+    assert 'predefined: not run yet: `stanet train --config=eps --config.data.root=' in page
+    assert 'baseline: cannot be had: the text does not say' in page
     assert line_of(show.show('eps', 1, place, False, ''), 'EPS')[1:] == ['100.0'] * 3 + ['60.0', '73.1', '65.9']
     of_pairs = line_of(show.show('eps', 2, place, False, ''), 'EPS')
     assert of_pairs[2] == '100.0' and of_pairs[-6:] == ['0.100', '55.0', '0.020', '78.1', '0.010', '73.0']
@@ -216,7 +220,7 @@ def test_which_runs_hold_the_students(tmp_path):
         for name, of in nets.items():
             (run / name).mkdir(parents=True, exist_ok=True)
             (run / name / 'config.json').write_text(json.dumps({'nets': of}))
-        job = jobs.job_of(Student(map_), Place(tmp_path, run, tmp_path, tmp_path))
+        job = jobs.job_of(Student(map_), Place(tmp_path, run, tmp_path))
         return [path.name for path in job.inputs], [path.name for path in job.missing()]
 
     assert runs_of('STA', sta=['STA']) == (['sta'], [])
@@ -237,8 +241,8 @@ def test_a_table_trains_eps(tmp_path):
         if name != 'adaptive':
             config.pseudo_masks = str(run / 'adaptive' / 'masks' / 'train')
         open_workdir(config, run / name)
-    assert training.of_synthvoc(root) and training.of_synthvoc(tmp_path / 'none') and not training.of_synthvoc(run)
-    place = Place(root, run, tmp_path / 'ablations', tmp_path / 'kept')
+    assert [segmentation.of_synthvoc(path) for path in (root, tmp_path / 'none', run)] == [True, True, False]
+    place = Place(root, run, tmp_path / 'kept')
     few = Table('few', {'mIoU': 'mIoU', 'val': 'val'}, (find(3, 'adaptive'), find(5, 'DeepLab of SynthVOC, on the masks of EPS')))
     training.train(few, place)
     for row in few.rows:
@@ -247,6 +251,11 @@ def test_a_table_trains_eps(tmp_path):
     made = [path.stat().st_mtime_ns for path in sorted(run.glob('**/variables'))]
     training.train(few, place)
     assert made == [path.stat().st_mtime_ns for path in sorted(run.glob('**/variables'))] and len(made) == 2
+
+
+def test_every_variant_is_a_row_and_every_row_is_one():
+    rows = [row.ours.variant for number in range(1, 6) for row in show.find_table('tpami', number).rows if isinstance(row.ours, Line)]
+    assert set(rows) == set(VARIANTS) - {'fine_uncut'} and all(of.paper for of in show.find_table('tpami', 5).rows)
 
 
 def find(number, name):
