@@ -27,7 +27,7 @@ def python(*arguments, folder=ROOT, before='', environment=()):
     """The finished process `python ARGUMENTS`: a script, or what follows `-m` or `-c`; `environment` is added to its own."""
     with tempfile.TemporaryDirectory() as outputs:
         order = {'arguments': [*map(str, arguments)], 'folder': str(folder), 'outputs': outputs, 'before': before,
-                 'environment': dict(environment)}
+                 'environment': {name: str(value) for name, value in dict(environment).items()}}
         process = server()
         process.stdin.write(json.dumps(order) + '\n')
         process.stdin.flush()

@@ -2,8 +2,6 @@
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import av
 import numpy as np
@@ -24,6 +22,7 @@ from stanet_jax.media.container import open_media, sound_stream, video_stream
 from stanet_jax.media.header import find_break, read_header
 from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import decode, read_frames
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[1]
 CASES = ROOT.parent / 'shared' / 'cases'
@@ -74,8 +73,7 @@ def test_crash_ends_no_folder(tmp_path):
     for k in range(9):
         shutil.copy(CASES / 'mac_companions' / 'clip.mp4', tmp_path / f'films/{k}.mp4')
     shutil.copy(CASES / 'decoder_crash' / 'crash.mp4', tmp_path / 'films/4_crash.mp4')
-    done = subprocess.run([sys.executable, '-m', 'stanet_jax', 'predict', str(tmp_path / 'films'), '--method=centre', '--side=32',
-                           f'--out={tmp_path / "out"}'], cwd=ROOT, capture_output=True, text=True)
+    done = forked.stanet('predict', tmp_path / 'films', '--method=centre', '--side=32', f'--out={tmp_path / "out"}')
     lines = [line for line in done.stderr.replace('\r', '\n').splitlines() if 'frame/s' not in line and 's/frame' not in line and line]
     assert done.returncode == 1 and len(os.listdir(tmp_path / 'out')) in (9, 10)
     if len(os.listdir(tmp_path / 'out')) == 9:  # whether the file crashes depends on the build of FFmpeg

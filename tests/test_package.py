@@ -49,9 +49,10 @@ def test_wheel_and_sdist_hold_the_package_and_its_configs(built):
 def stanet(built, tmp_path_factory):
     """Runs the command of an environment that has the wheel; what the package requires comes from the environment of the tests."""
     folder = tmp_path_factory.mktemp('environment')
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / 'bin' / 'python'
-    subprocess.run([python, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', next(built.glob('*.whl'))], check=True)
+    install = [sys.executable, '-m', 'pip', '--python', python, 'install', '--quiet', '--no-deps', '--no-index']
+    subprocess.run([*install, next(built.glob('*.whl'))], check=True)
     (required,) = site.getsitepackages()[:1]
     own = subprocess.run([python, '-c', 'import site; print(site.getsitepackages()[0])'], capture_output=True, text=True, check=True)
     (pathlib.Path(own.stdout.strip()) / 'required.pth').write_text(f'{required}\n')

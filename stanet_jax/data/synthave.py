@@ -20,15 +20,17 @@ part also that of the STAViS release (frames, wav, density maps, `.mat` fixation
 """
 import base64
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -516,15 +518,24 @@ def ensure(out: str | os.PathLike, settings: Settings | None = None) -> None:
             raise
 
 
+@contextlib.contextmanager
+def mapping(workers: int | None) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Gives `map` by so many processes, one for each core by default; by none beside this one where it is one worker."""
+    if workers == 1:
+        yield map
+        return
+    with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context('spawn')) as pool:
+        yield functools.partial(pool.map, chunksize=8)
+
+
 def write_all(root: pathlib.Path, settings: Settings, workers: int | None) -> None:
     """Writes the whole set into a folder; the arguments are those of `generate`."""
     (root / 'AVE_Dataset' / 'AVE').mkdir(parents=True)
     jobs = [(split, index) for split in SPLITS for index in range(getattr(settings, split))]
     lines: dict[str, list[str]] = {split: [] for split in SPLITS}
     truths, train_density = [], np.zeros((settings.side, settings.side))
-    context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), context) as pool:
-        results = pool.map(write_clip, *zip(*((root, settings, *job) for job in jobs), strict=True), chunksize=8)
+    with mapping(workers) as map_:
+        results = map_(write_clip, *zip(*((root, settings, *job) for job in jobs), strict=True))
         progress = tqdm.tqdm(results, 'SynthAVE', len(jobs), unit='clip', mininterval=1)
         for (split, _), written in zip(jobs, progress, strict=True):
             lines[split].append(written.annotation)

@@ -12,10 +12,8 @@ category's hue, so that all of an object, and best its head, tells its category.
 
 `Context/<id>.png` is 1 where the track shows; for the other files see `voc`.
 """
-import concurrent.futures
 import dataclasses
 import functools
-import multiprocessing
 import os
 import pathlib
 import sys
@@ -155,10 +153,10 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
     with making(out) as root:
         for folder in ('JPEGImages', 'SegmentationClassAug', 'SALImages', 'Context'):
             (root / folder).mkdir()
-        with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context('spawn')) as pool:
+        with synthave.mapping(workers) as map_:
             for split, path in LISTS.items():
                 indices = range(getattr(settings, split))
-                made = pool.map(functools.partial(write_image, root, settings, missed, split), indices, chunksize=16)
+                made = map_(functools.partial(write_image, root, settings, missed, split), indices)
                 ids = [name for name, tags in tqdm.tqdm(made, f'SynthVOC {split}', len(indices), unit='image', mininterval=1) if tags]
                 (root / path).write_text(''.join(f'{name}\n' for name in ids))
         (root / 'classes.txt').write_text(''.join(synthave.category_name(k) + '\n' for k in range(settings.categories)))

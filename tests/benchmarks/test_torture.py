@@ -1,6 +1,5 @@
 """What the torture stands on: damage by a seed, the comparison of folders, what counts as one line, how faults are kept, the page."""
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -15,8 +14,8 @@ from benchmarks.torture.campaign import Campaign, Summary, error_lines, is_one_l
 from benchmarks.torture.folders import differences, left_over
 from stanet_jax import InputError
 from stanet_jax.training import checkpoint
+from tests import forked
 
-ROOT = pathlib.Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 8 + b'moov' + bytes(40)
 
 
@@ -139,7 +138,7 @@ def test_films_without_damage_are_read(tmp_path):
 
 
 def test_the_command_says_what_it_does_not_know():
-    done = subprocess.run([sys.executable, '-m', 'benchmarks.torture', '--only=media,wind'], cwd=ROOT, capture_output=True, text=True)
+    done = forked.python('-m', 'benchmarks.torture', '--only=media,wind')
     assert done.returncode == 2 and '--only: no campaign wind; choose of media, files' in done.stderr
 
 

@@ -23,16 +23,16 @@ def stanet(*arguments, folder=ROOT):
 
 def test_commands_are_listed_with_a_line_each():
     for arguments, commands in (((), cli.COMMANDS), (('--help',), cli.COMMANDS), (('data', '--help'), cli.DATA)):
-        done = stanet(*arguments)
+        done = forked.stanet(*arguments)
         assert done.returncode == 0 and not done.stderr
         for word, what in commands.items():
             assert f'  {word:10}{what}' in done.stdout.splitlines()
-    assert stanet('--version').stdout == f'{stanet_jax.__version__}\n'
+    assert forked.stanet('--version').stdout == f'{stanet_jax.__version__}\n'
 
 
 @pytest.mark.parametrize('command', [*([word] for word in cli.COMMANDS if word != 'data'), *(['data', word] for word in cli.DATA)])
 def test_help_has_the_flags(command):
-    done = stanet(*command, '--help')
+    done = forked.stanet(*command, '--help')
     name = 'stanet ' + ' '.join(command)
     assert done.returncode == 0 and done.stdout.startswith(f'{name}: ')
     assert re.search(rf'^ *{name}( |$)', done.stdout, re.MULTILINE)  # from 3.13 on docstrings come without their indentation

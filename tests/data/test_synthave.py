@@ -1,9 +1,6 @@
 """SynthAVE: the same seed gives the same files, they lie as the readers want them, and each kind holds what it promises."""
 import dataclasses
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -16,8 +13,8 @@ from stanet_jax.data import synthave
 from stanet_jax.data.synthave import HEAD, KINDS, Settings
 from stanet_jax.media.sound import read_sound
 from stanet_jax.media.video import read_frames
+from tests import forked
 
-ROOT = pathlib.Path(__file__).parents[2]
 # As many clips as kinds in validation and test, so that each kind comes once there.
 TINY = Settings(train=8, validation=6, test=6, seconds=1.5, side=48, seed=3, **dict.fromkeys(KINDS, 1 / 6))
 FRAMES = 12
@@ -54,10 +51,8 @@ def many_clips(**fields):
 
 def run(*args, limit=None):
     """The command line; `limit` is the largest file that it may write, in bytes."""
-    command = [sys.executable, '-W', 'error', '-m', 'stanet_jax.data.synthave', '--workers=1', *args]
-    limited = f'import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit},) * 2); os.execv(sys.argv[1], sys.argv[1:])'
-    command = [sys.executable, '-c', limited, *command] if limit else command
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    limited = f'import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit},) * 2)'
+    return forked.stanet('data', 'synthave', '--workers=1', *args, before=limited if limit else forked.ERRORS)
 
 
 def error_line(result):

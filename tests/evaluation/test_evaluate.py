@@ -1,11 +1,7 @@
 """Whole evaluations: the protocol's stages against NumPy, SynthAVE read from disk, what goes wrong, and the script itself."""
 import csv
 import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -27,7 +23,6 @@ from stanet_jax.media.frame import resize_frame
 from stanet_jax.media.sound import audio_window, log_spectrogram
 from tests import forked
 
-ROOT = pathlib.Path(__file__).parents[2]
 STAVIS, DHF1K, MIT, NTIRE = (protocols.PROTOCOLS[name] for name in ('stavis', 'dhf1k', 'mit', 'ntire'))
 
 
@@ -377,8 +372,7 @@ def test_all_sets(made, tmp_path):
 
 
 def script(*arguments):
-    return subprocess.run([sys.executable, '-W', 'error', 'evaluate.py', *map(str, arguments)], cwd=ROOT, capture_output=True,
-                          env={**os.environ, 'JAX_PLATFORMS': 'cpu'}, text=True, timeout=300)
+    return forked.python('evaluate.py', *arguments, '--workers=1', before=forked.ERRORS)
 
 
 def test_the_script(world, tmp_path):

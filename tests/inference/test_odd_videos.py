@@ -3,7 +3,6 @@ import concurrent.futures
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 from fractions import Fraction
 
@@ -20,6 +19,7 @@ from stanet_jax.media.sound import read_sound
 from stanet_jax.media.soundtrack import can_copy_sound
 from stanet_jax.media.video import decode, read_frames
 from stanet_jax.workdir import replace_text, replacing
+from tests import forked
 from tests.media.odd_films import encrypt, join, set_matrix, write
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -188,6 +188,5 @@ def test_films_that_break_off_are_told(predictor, tmp_path, capsys):
 def test_timeout_is_a_flag(tmp_path):
     """Of a film that gives no frame in time the command makes one line."""
     film = write(tmp_path / 'a.mp4', 3)
-    command = [sys.executable, '-m', 'stanet_jax', 'predict', str(film), '--method=centre', f'--out={tmp_path / "out"}']
-    done = subprocess.run([*command, '--decode_timeout=0'], cwd=ROOT, capture_output=True, text=True)
+    done = forked.stanet('predict', film, '--method=centre', f'--out={tmp_path / "out"}', '--decode_timeout=0')
     assert done.returncode == 1 and 'decode_timeout' in done.stderr and len(done.stderr.strip().splitlines()) == 1

@@ -2,8 +2,6 @@
 import os
 import pathlib
 import struct
-import subprocess
-import sys
 import weakref
 from fractions import Fraction
 
@@ -22,6 +20,7 @@ from stanet_jax.media.moments import _rising, read_moments
 from stanet_jax.media.overlay import Output, overlay, paint_frame
 from stanet_jax.media.sound import SoundWindow, audio_window, read_sound
 from stanet_jax.media.video import decode, read_frames
+from tests import forked
 from tests.inference.test_predictor import make_run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -311,9 +310,9 @@ def test_script_skips_what_cannot_be_read(run, predictor, tmp_path):
     (folder / 'notes.txt').write_text('not a video')
 
     def script(*videos):
-        command = [sys.executable, 'predict.py', f'--checkpoint={run}', f'--out={tmp_path / "out"}', *(f'--video={v}' for v in videos)]
-        four = {**os.environ, 'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=4'}
-        return subprocess.run(command, cwd=ROOT, env=four, capture_output=True, text=True, timeout=120)
+        four = {'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=4'}
+        return forked.python('predict.py', f'--checkpoint={run}', f'--out={tmp_path / "out"}', *(f'--video={v}' for v in videos),
+                             environment=four)
 
     done = script(folder, tmp_path / 'missing.mp4', folder / 'good.mp4')
     assert done.returncode == 1, done.stderr

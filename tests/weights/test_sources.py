@@ -3,10 +3,7 @@ import functools
 import hashlib
 import http.server
 import os
-import pathlib
 import re
-import subprocess
-import sys
 import threading
 
 import jax
@@ -15,10 +12,9 @@ import pytest
 
 from stanet_jax import InputError
 from stanet_jax.weights import convert, sources
+from tests import forked
 from tests.weights.test_convert import random_tensors, write
 from tests.weights.test_keras_file import layers, write_h5  # noqa: F401 - a fixture
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -150,10 +146,9 @@ def test_a_package_is_read_without_being_imported(server, tmp_path, monkeypatch)
 
 
 def test_the_command_lists_and_refuses(tmp_path):
-    run = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=False,
-                            env={**os.environ, 'STANET_CACHE': str(tmp_path), 'TORCH_HOME': str(tmp_path)})
-    done = run([sys.executable, '-m', 'stanet_jax', 'weights'])
+    run = functools.partial(forked.python, '-m', 'stanet_jax', 'weights', environment={'STANET_CACHE': tmp_path, 'TORCH_HOME': tmp_path})
+    done = run()
     assert done.returncode == 0 and all(re.search(rf'^{name} ', done.stdout, re.M) for name in sources.SOURCES), done.stderr
-    done = run([sys.executable, '-m', 'stanet_jax', 'weights', 'fetch', 'yamnet', '--url=http://127.0.0.1:9/yamnet.h5'])
+    done = run('fetch', 'yamnet', '--url=http://127.0.0.1:9/yamnet.h5')
     assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'cannot be reached' in done.stderr
     assert 'another machine for stanet convert --name=yamnet' in done.stderr and not list(tmp_path.glob('*.safetensors'))
