@@ -99,7 +99,8 @@ def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     try:
         return ml_collections.ConfigDict(_read_object(path))
     except (OSError, ValueError) as error:
-        raise InputError(f'{path}: not a run ({error.__class__.__name__}); give the folder of one that was trained') from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f'{path}: not a run ({why}); give the folder of one that was trained') from error
 
 
 def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],

@@ -150,9 +150,10 @@ def read_image(root: pathlib.Path, name: str, tags: Mapping[str, list[int]] | No
     if mask.exists():
         labels = read_labels(mask)
         if labels.shape[::-1] != size:
-            raise InputError(f'{mask}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {size[0]}x{size[1]}')
+            raise InputError(f'{mask}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {size[0]}x{size[1]}; fetch both again')
         if (labels[labels != IGNORED] > classes).any():
-            raise InputError(f'{mask}: label {labels[labels != IGNORED].max()}, but there are {classes} classes')
+            raise InputError(f'{mask}: label {labels[labels != IGNORED].max()}, but there are {classes} classes; name them all in '
+                             'classes.txt')
     if tags is not None:
         known = tags.get(name, [])
     elif labels is not None:

@@ -150,8 +150,9 @@ def mask_reader(folder: str | os.PathLike, images: voc.Images) -> Callable[[int]
             raise InputError(f'{path}: no such mask; make them first: stanet distill --config=eps')
         labels = voc.read_labels(path)
         if labels.shape != (info['height'], info['width']):
-            raise InputError(f'{path}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {info["width"]}x{info["height"]}')
+            raise InputError(f'{path}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {info["width"]}x{info["height"]}; make it '
+                             'anew')
         if (largest := labels[labels != voc.IGNORED].max(initial=0)) > len(images.categories):
-            raise InputError(f'{path}: label {largest}, but there are {len(images.categories)} classes')
+            raise InputError(f'{path}: label {largest}, but there are {len(images.categories)} classes; make it anew')
         return labels
     return read

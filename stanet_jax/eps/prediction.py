@@ -35,7 +35,7 @@ class ImageFolder:
         self.images: list[dict[str, Any]] = []
         path, self.classes = pathlib.Path(path), classes
         if not path.exists():
-            raise InputError(f'{path}: no such file or folder')
+            raise InputError(f'{path}: no such file or folder; check the name')
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith('.')) if path.is_dir() else [path]
         for file in files:
             try:
@@ -45,7 +45,7 @@ class ImageFolder:
                 print(one_line(f'left out: {error}'), file=sys.stderr)
         names = [info['id'] for info in self.images]
         if not names:
-            raise InputError(f'{path}: holds no image that can be read')
+            raise InputError(f'{path}: holds no image that can be read; put JPEG or PNG files in it')
         if len(set(names)) < len(names):
             raise InputError(f'{path}: two images are called {max(names, key=names.count)}; give them different names')
 

@@ -75,7 +75,8 @@ def score_masks(images: voc.Images, folder: str | os.PathLike, context: str | os
                 with open_picture(pathlib.Path(context) / f'{info["id"]}.png') as image:
                     in_context += np.bincount(decided[np.asarray(image) > 0], minlength=classes + 2)
     if not count:
-        raise InputError(f'{images.split}: none of its images has a mask to be compared to')
+        raise InputError(f'{images.split}: none of its images has a mask to be compared to; choose another split, or fetch '
+                         'SegmentationClassAug')
     names, iou = ['background', *images.categories], ious(confusion)[:-1]
     confused = {name: share(in_context[k], confusion[k, k]) for k, name in enumerate(names) if k} if context else None
     return MaskScores(count, float(np.nanmean(iou)), dict(zip(names, iou.tolist(), strict=True)), boundary_f1(boundary), bounded, confused)
@@ -85,7 +86,8 @@ def sbd_boundaries(file: str | os.PathLike, shape: tuple[int, ...]) -> Bool[np.n
     """Reads `voc.read_boundaries` of an image of this `shape` (h, w); InputError where they have another."""
     found = voc.read_boundaries(file)
     if found.shape != shape:
-        raise InputError(f'{file}: {found.shape[1]}x{found.shape[0]} pixels, its image has {shape[1]}x{shape[0]}')
+        raise InputError(f'{file}: {found.shape[1]}x{found.shape[0]} pixels, its image has {shape[1]}x{shape[0]}; get benchmark.tgz of '
+                         'SBD anew')
     return found
 
 

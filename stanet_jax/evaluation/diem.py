@@ -124,11 +124,11 @@ def convert(root: str | os.PathLike, out: str | os.PathLike, sigma: float, scree
                 continue
             films = sorted(path for path in (folder / 'video').glob('[!.]*') if path.is_file())
             if not films:
-                raise InputError(f'{folder}/video: holds no video')
+                raise InputError(f'{folder}/video: holds no video; unpack it again')
             frames, shape = box.call(count_frames, films[0])
             observers = [read_gaze(path) for path in sorted((folder / 'event_data').glob('[!.]*.txt'))]
             if not observers:
-                raise InputError(f'{folder}/event_data: holds no gaze')
+                raise InputError(f'{folder}/event_data: holds no gaze; unpack it again')
             write_video(name, observers, frames, shape, sigma, target, screen)
         except InputError as error:
             skipped.append(f'{name}: {error}')

@@ -244,7 +244,7 @@ def score_video(maps: Iterable[FrameMaps], video: GazeVideo, protocol: Protocol,
     if count != video.frames:
         raise InputError(_wrong_number(video))
     if not scores_of:
-        raise InputError(f'{video.name}: no frame that is scored has a map')
+        raise InputError(f'{video.name}: no frame that is scored has a map; see --protocol, which leaves frames out')
     tick(count - ticked)
     return {kind: {metric: np.concatenate([scores[metric] for scores in batches]) for metric in protocol.metrics}
             for kind, batches in scores_of.items()}
@@ -318,7 +318,7 @@ def score_pictures(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], prot
 
 
 def _wrong_number(video):
-    return f'{video.name}: the number of maps is not {video.frames}, that of its frames'
+    return f'{video.name}: the number of maps is not {video.frames}, that of its frames; make them anew'
 
 
 def video_row(video: str, table: Mapping[str, Float[np.ndarray, ' n']]) -> VideoScores:

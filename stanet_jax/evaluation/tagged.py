@@ -45,7 +45,7 @@ def read_tags(path: str | os.PathLike) -> list[Tagged]:
     for number, row in enumerate(rows, 2):
         values = [(row[column] or '').strip() for column in COLUMNS]
         if not all(values):
-            raise InputError(f'{path}, line {number}: lacks its {COLUMNS[values.index("")]}')
+            raise InputError(f'{path}, line {number}: lacks its {COLUMNS[values.index("")]}; fill it in')
         found.append(Tagged(values[0], normalise_name(values[1]), values[2], (row.get('split') or '').strip()))
     if len({(of.set_name, of.video) for of in found}) < len(found):
         raise InputError(f'{path}: a video stands there twice; several tags of one have semicolons between')
@@ -100,7 +100,7 @@ def convert(root: str | os.PathLike, tags: str | os.PathLike, out: str | os.Path
 def _write(of: Tagged, videos: Mapping[str, Mapping[str, Video]], out: pathlib.Path) -> tuple[str, Tagged]:
     video = videos[of.set_name].get(of.video)
     if video is None or not video.frames:
-        raise InputError('no frames of it are there')
+        raise InputError('no frames of it are there; fetch video_frames of its set')
     path = out / of.set_name / f'{of.video}.mp4'
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ def open_media(path: str | os.PathLike) -> InputContainer:
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise InputError(f'{path}: no such file')
+        raise InputError(f'{path}: no such file; check the name')
     if os.path.getsize(path) == 0:
         raise InputError(f'{path}: the file is empty; fetch it again')
     try:

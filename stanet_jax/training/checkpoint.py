@@ -170,7 +170,7 @@ def load_variables(folder: str | os.PathLike) -> dict[str, Any]:
             template = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), metadata)
             return checkpointer.restore(path, template)
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            raise InputError(f'{folder}: not the weights of a net ({str(error).splitlines()[0][:200]})') from error
+            raise InputError(f'{folder}: not the weights of a net ({str(error).splitlines()[0][:200]}); train or copy it again') from error
 
 
 def replace_part(variables: Variables, part: str, trained: Variables, source: str | os.PathLike) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def find_prefix(tensors: Mapping[str, np.ndarray], name: str, source: str | os.P
     if wanted:
         found = [prefix for prefix in found if prefix.rstrip('.') == wanted.rstrip('.')]
     if not found:
-        raise InputError(f'{source}: no weights of {FILES[name]}: {wanted}{first} is missing, {next(iter(tensors))} is there')
+        raise InputError(f'{source}: no weights of {FILES[name]}: {wanted}{first} is missing, {next(iter(tensors))} is there; '
+                         'give another file, or another --name')
     names = jax.tree.leaves(expected(name).names)
     copies = [prefix for prefix in found if len(prefix) == len(found[0]) or sum(prefix + key in tensors for key in names) > len(names) / 2]
     if any(not _alike(tensors, copies[0], prefix, names) for prefix in copies[1:]):
@@ -181,7 +182,7 @@ def translate(tensors: Mapping[str, np.ndarray], name: str, source: str | os.Pat
     variables = jax.tree.map(take, shapes, names)
     if wrong:
         more = f', and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''
-        raise InputError(f'{source}: not the weights of {FILES[name]}: {wrong[0]}{more}')
+        raise InputError(f'{source}: not the weights of {FILES[name]}: {wrong[0]}{more}; give another file, or another --name')
     if precisions:
         print(f'{source}: its numbers are turned from {", ".join(sorted(precisions))} into float32', file=sys.stderr)
     return Converted(variables, sorted(tensors.keys() - used))
@@ -252,7 +253,7 @@ def translate_yamnet(layers: Mapping[str, np.ndarray], source: str | os.PathLike
     variables = jax.tree_util.tree_map_with_path(take, shapes)
     if wrong:
         more = f', and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''
-        raise InputError(f'{source}: not the weights of YAMNet: {wrong[0]}{more}')
+        raise InputError(f'{source}: not the weights of YAMNet: {wrong[0]}{more}; give another file, or another --name')
     return Converted(variables, [])
 
 
