@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import ml_collections
@@ -62,8 +63,7 @@ def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) 
         InputError: the folder cannot be written, or belongs to a run of another config.
     """
     workdir = pathlib.Path(workdir)
-    text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
-    path = workdir / 'config.json'
+    text, path = _text(config), workdir / 'config.json'
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -79,6 +79,15 @@ def open_workdir(config: ml_collections.ConfigDict, workdir: str | os.PathLike) 
     except OSError as error:
         raise InputError(f'{workdir}: cannot be written ({error.strerror}); give another --workdir') from error
     return workdir
+
+
+def write_config(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
+    """Writes the config of a run into its folder, where `read_config` finds it."""
+    replace_text(pathlib.Path(workdir) / 'config.json', _text(config))
+
+
+def _text(config):
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
 
 
 def _read_object(path):
@@ -101,6 +110,21 @@ def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise InputError(f'{path}: not a run ({why}); give the folder of one that was trained') from error
+
+
+class FoundRun(NamedTuple):
+    """A run, or a net of one: the run's folder, its config, and the net, '' for all of them."""
+    folder: pathlib.Path
+    config: ml_collections.ConfigDict
+    net: str
+
+
+def find_run(path: str | os.PathLike) -> FoundRun:
+    """The run whose folder, or the folder of a net in it, `path` is; InputError where there is none."""
+    path = pathlib.Path(path)
+    inside = not (path / 'config.json').exists() and (path.parent / 'config.json').exists()
+    folder = path.parent if inside else path
+    return FoundRun(folder, read_config(folder), path.name if inside else '')
 
 
 def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],

@@ -1,6 +1,5 @@
 """The class activation maps of a trained S, of frames."""
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from stanet_jax.baselines import cam
 from stanet_jax.models import backbones
 from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages.nets import load_net, make_classifier
-from stanet_jax.workdir import read_config
+from stanet_jax.workdir import find_run
 
 MASKS = 32  # masked images, or features, of a frame that are computed at once
 SAMPLES: Mapping[str, int] = {'smooth_grad_cam_pp': 4, 'ss_cam': 35}  # noisy ones, of the methods that take such
@@ -35,10 +34,8 @@ class TrainedClassifier(NamedTuple):
 
 def load_classifier(path: str | os.PathLike) -> TrainedClassifier:
     """Loads S from its folder, `RUN/S`, or from that of its run; InputError where there is none."""
-    path = pathlib.Path(path)
-    run = path.parent if path.name == 'S' and not (path / 'config.json').exists() else path
-    config = read_config(run)
-    if config.get('task') != 'classifiers' or 'S' not in config.nets:
+    run, config, only = find_run(path)
+    if config.get('task') != 'classifiers' or 'S' not in config.nets or only not in ('', 'S'):
         raise InputError(f'{path}: not S; class activation maps are of the net S of a run of stanet train --config=scam_coarse')
     variables = load_net(config, run / 'S')
     classes = variables['params']['classifier']['bias'].size

@@ -1,5 +1,4 @@
 """The authors' checkpoints to runs of ours: of EPS to a run of EPS that makes pseudo-masks, of all others see `stages.released`."""
-import json
 import os
 import pathlib
 
@@ -13,7 +12,7 @@ from stanet_jax.configs import eps
 from stanet_jax.stages import released
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import convert, release
-from stanet_jax.workdir import read_config, replace_text
+from stanet_jax.workdir import read_config, write_config
 
 SUFFIXES = ('.pth', '.pt', '.params')
 
@@ -59,7 +58,7 @@ def write_eps(loaded: release.Loaded, out: str | os.PathLike) -> None:
         config.selection = 'none'
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.replace_variables(folder / 'EPS' / 'variables', eps_variables(loaded))
-    replace_text(folder / 'config.json', json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n')
+    write_config(folder, config)
 
 
 def eps_variables(loaded: release.Loaded) -> Variables:
@@ -82,5 +81,5 @@ def adopt(config: ConfigDict, workdir: str | os.PathLike) -> ConfigDict:
         return config
     own.data, own.masks = config.data, config.masks
     if jax.process_index() == 0:
-        replace_text(path, json.dumps(own.to_dict(), indent=2, sort_keys=True) + '\n')
+        write_config(workdir, own)
     return own

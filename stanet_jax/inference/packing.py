@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.training import checkpoint
 from stanet_jax.weights.packed import save_file
-from stanet_jax.workdir import read_config, replacing
+from stanet_jax.workdir import read_config, replacing, write_config
 
 PLACES = ('switch', 'boxes', 'maps')  # fields that name folders of the machine where it was trained
 
@@ -37,11 +37,11 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, nets: Sequence[str]) ->
     folder = pathlib.Path(run)
     with replacing(pathlib.Path(out)) as new:
         new.mkdir()
-        write_config(new / 'config.json', config)
+        write_config(new, without_places(config))
         for net in nets:
             write_net(new / net, folder / net)
         write_net(new / 'switch', folder / 'switch')
-        write_config(new / 'switch' / 'config.json', read_config(folder / 'switch'))
+        write_config(new / 'switch', without_places(read_config(folder / 'switch')))
     return sum(path.stat().st_size for path in pathlib.Path(out).rglob('*') if path.is_file())
 
 
@@ -51,9 +51,9 @@ def write_net(out: pathlib.Path, folder: pathlib.Path) -> None:
     save_file(out / 'variables.safetensors', checkpoint.load_variables(folder / 'variables'), np.float16)
 
 
-def write_config(path: pathlib.Path, config: ConfigDict) -> None:
-    """Writes a config without what says where it was trained."""
+def without_places(config: ConfigDict) -> ConfigDict:
+    """A config without what says where it was trained."""
     kept: dict[str, Any] = json.loads(config.to_json_best_effort())
     kept |= {'start_from': {}, **{field: '' for field in PLACES if field in kept}}
     kept['data'] |= {'root': '', 'prepared': ''}
-    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + '\n')
+    return ConfigDict(kept)

@@ -24,6 +24,7 @@ from stanet_jax.stages import released
 from stanet_jax.stages.released import ReleasedNet
 from stanet_jax.stages.students import STUDENTS
 from stanet_jax.training import sharding
+from stanet_jax.workdir import find_run
 
 SIDE, NODE_SIDE = 356, 256  # of the frames of STANet and of the maps; of the frames of STA+
 PIECE = 4  # moments that are encoded at a time
@@ -54,7 +55,7 @@ def load_nets(runs: Sequence[str | os.PathLike]) -> tuple[dict[str, ReleasedNet]
         if twice:
             raise InputError(f'{run}: a second {twice[0]}; name one of them, as {run}/{twice[0]}')
         found |= nets
-        switch = switch or released.read(released.run_of(run)[0], ['switch']).get('switch')
+        switch = switch or released.read(find_run(run).folder, ['switch']).get('switch')
     if not found:
         raise InputError(f'--checkpoint={runs[0]}: no student among its nets; convert STANet.pth or STAGCN.pth to it')
     return {net: found[net] for net in STUDENTS if net in found}, switch

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
@@ -18,7 +17,7 @@ from stanet_jax.models import backbones
 from stanet_jax.stages import audio_switch, students
 from stanet_jax.stages.nets import encoder_weights, example_batch, front_end, net_inputs
 from stanet_jax.training import checkpoint
-from stanet_jax.workdir import read_config
+from stanet_jax.workdir import find_run, read_config
 
 ENCODERS = ('encoder', 'audio_encoder')
 
@@ -115,13 +114,11 @@ def find_students(runs: Sequence[str | os.PathLike]) -> dict[str, pathlib.Path]:
     for path in map(pathlib.Path, runs):
         if str(path) == 'default':
             path = pathlib.Path(str(importlib.resources.files('stanet_jax') / 'student' / 'weights'))
-        inside = not (path / 'config.json').exists() and (path.parent / 'config.json').exists()
-        run = path.parent if inside else path
-        config = read_config(run)
-        if config.get('task') != 'student' or inside and path.name not in config.nets:
+        run, config, only = find_run(path)
+        if config.get('task') != 'student' or only and only not in config.nets:
             raise InputError(f'{path}: a run of {", ".join(config.get("nets", ["no nets"]))}, not of a student; '
                              'give one of stanet distill --config=sta')
-        for net in [path.name] if inside else config.nets:
+        for net in [only] if only else config.nets:
             if net in found:
                 raise InputError(f'{path}: a second {net}; name one of them, as {path}/{net}')
             found[net] = run
@@ -149,18 +146,13 @@ def load_net(folder: pathlib.Path, path: pathlib.Path, config: ConfigDict, make:
         model = make(config)
         inputs = net_inputs(example_batch(config, net, 1, 1), config.encoder.name)
         size: dict[str, Any] = {} if net == 'SA' else {'size': (config.data.side,) * 2}
-        wanted = _shapes(jax.eval_shape(lambda inputs: model.init(jax.random.key(0), **inputs, **size), inputs))
+        wanted = checkpoint.shapes_by_path(jax.eval_shape(lambda inputs: model.init(jax.random.key(0), **inputs, **size), inputs))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f'{folder}/config.json: makes no net ({str(error).splitlines()[0]}); give the folder of a whole run') from error
-    saved = _shapes(variables)
+    saved = checkpoint.shapes_by_path(variables)
     wrong = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
     if wrong:
         k = wrong[0]
         raise InputError(f'{path}/variables: weights of another net than {folder}/config.json has ({k} is {saved.get(k, "absent")} '
                          f'and would have to be {wanted.get(k, "absent")}); give the folder of a whole run')
     return model, variables
-
-
-def _shapes(tree):
-    """The shape of each leaf by its path."""
-    return {jax.tree_util.keystr(path, simple=True, separator='.'): np.shape(x) for path, x in jax.tree.leaves_with_path(tree)}

@@ -46,6 +46,14 @@ def video_stream(container: InputContainer) -> av.VideoStream | None:
     return None
 
 
+def require_video(path: str | os.PathLike, container: InputContainer) -> av.VideoStream:
+    """Gives `video_stream` of an open file; InputError where there is none."""
+    stream = video_stream(container)
+    if stream is None:
+        raise InputError(f'{path}: has no video stream; give a video')
+    return stream
+
+
 def sound_stream(container: InputContainer) -> av.AudioStream | None:
     """Gives the first audio stream that can be decoded, or None."""
     return next((s for s in container.streams.audio if s.codec_context is not None), None)

@@ -8,9 +8,8 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from stanet_jax import InputError
 from stanet_jax.media.clock import may_be_joined
-from stanet_jax.media.container import open_media, packets, sound_stream, video_stream
+from stanet_jax.media.container import open_media, packets, require_video, sound_stream, video_stream
 from stanet_jax.media.video import decode
 
 _LEAST_MISSING = 0.5  # seconds; headers are wrong by less
@@ -40,18 +39,11 @@ class FilmHeader(NamedTuple):
 def read_header(path: str | os.PathLike) -> FilmHeader:
     """Reads a video's header; InputError where it is no video, as `video.read_frames`."""
     with open_media(path) as container:
-        stream = _film(path, container)
+        stream = require_video(path, container)
         fps, sound = stream.average_rate or Fraction(25), sound_stream(container)
         start = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)  # type: ignore[operator]
         frames = stream.frames or container.duration and round(container.duration / av.time_base * fps)
         return FilmHeader(frames, fps, stream.time_base, stream.sample_aspect_ratio or Fraction(1), start, sound is not None)
-
-
-def _film(path, container):
-    stream = video_stream(container)
-    if stream is None:
-        raise InputError(f'{path}: has no video stream')
-    return stream
 
 
 def duration(path: str | os.PathLike) -> float:
@@ -60,7 +52,7 @@ def duration(path: str | os.PathLike) -> float:
     InputError where it is no video, as `video.read_frames`.
     """
     with open_media(path) as container:
-        stream = _film(path, container)
+        stream = require_video(path, container)
         if not may_be_joined(container):  # else the file's end tells nothing
             if stream.duration:
                 return float(stream.duration * stream.time_base)  # type: ignore[operator]  # every stream of a file has a time base
@@ -79,7 +71,7 @@ class Counted(NamedTuple):
 def count_frames(path: str | os.PathLike) -> Counted:
     """Counts the frames of a video file, which is decoded for it; InputError where it is no video, as `video.read_frames`."""
     with open_media(path) as container:
-        stream = _film(path, container)
+        stream = require_video(path, container)
         count = sum(1 for _ in decode(container, [stream]))
         return Counted(count, (stream.codec_context.height, stream.codec_context.width))
 

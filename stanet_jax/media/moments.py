@@ -9,7 +9,7 @@ from av.video.reformatter import VideoReformatter
 from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
-from stanet_jax.media.container import open_media, video_stream
+from stanet_jax.media.container import open_media, require_video
 from stanet_jax.media.frame import StoredFrame, resize_frame, store_frame, to_rgb
 from stanet_jax.media.header import read_header
 from stanet_jax.media.sound import FRONT_ENDS, SAMPLE_RATE, SoundWindow, audio_window, read_sound, sliding_window
@@ -44,9 +44,7 @@ def read_moments(video: str | os.PathLike, side: int, front_end: str = 'log_spec
     InputError as `video.read_frames`.
     """
     with open_media(video) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f'{video}: has no video stream')
+        stream = require_video(video, container)
         scaler, sound, (spectrum, shape, slides) = VideoReformatter(), None, FRONT_ENDS[front_end]
         rising = _rising(decode(container, [stream]), float(stream.time_base))  # type: ignore[arg-type]  # every stream of a file has one
         for k, (frame, start, end) in enumerate(rising):

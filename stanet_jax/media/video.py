@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from stanet_jax import InputError
 from stanet_jax.media.clock import Clock, may_be_joined
-from stanet_jax.media.container import LARGEST_FRAME, on_progress, open_media, read_packets, video_stream
+from stanet_jax.media.container import LARGEST_FRAME, on_progress, open_media, read_packets, require_video, video_stream
 from stanet_jax.media.frame import to_rgb
 
 # Which files in a folder are taken for videos; a file that is given by its name may have any suffix.
@@ -179,9 +179,7 @@ def read_frames(path: str | os.PathLike, rate: float | None = None, side: int | 
         InputError: the file is missing, empty, encrypted, not a media file, has no video stream, or no frame of the part decodes.
     """
     with open_media(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f'{path}: has no video stream')
+        stream = require_video(path, container)
         decoded, origin = decode(container, [stream]), None
         if start and (first := next(decoded, None)) is not None:
             origin = first.start + start

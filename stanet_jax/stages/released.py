@@ -7,7 +7,6 @@ Their encoders are parts `encoder` and `audio_encoder`, which our own nets take 
 """
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from collections.abc import Collection, Mapping
@@ -23,7 +22,7 @@ from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.models.release import NETS, parts
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import release
-from stanet_jax.workdir import read_config, replace_text
+from stanet_jax.workdir import find_run, read_config, write_config
 
 TASK = 'released'
 PLAIN = {'sta': 'STA', 'cvpr_sta': 'STA', 'switch': 'switch', 'cvpr_switch': 'switch', 's': 'S', 'sa': 'SA', 'st': 'ST'}
@@ -81,22 +80,14 @@ def write(loaded: release.Loaded, source: str | os.PathLike, out: str | os.PathL
     checkpoint.replace_variables(folder / name / 'variables', loaded.variables)
     config = {'task': TASK, 'nets': known, 'data': {'side': SIDE}, 'encoder': {'name': 'resnext101_32x8d'},
               'audio_encoder': {'name': 'vggsound', 'hears': 'release'}}  # what stages ask of a run whose nets make maps
-    replace_text(folder / 'config.json', json.dumps(config, indent=2, sort_keys=True) + '\n')
+    write_config(folder, ml_collections.ConfigDict(config))
     return name
-
-
-def run_of(path: str | os.PathLike) -> tuple[pathlib.Path, ml_collections.ConfigDict, str]:
-    """The folder of the run that `path` is or is a net of, its config, and the net, '' for all; InputError where there is no run."""
-    path = pathlib.Path(path)
-    inside = not (path / 'config.json').exists() and (path.parent / 'config.json').exists()
-    run = path.parent if inside else path
-    return run, read_config(run), path.name if inside else ''
 
 
 def is_released(run: str | os.PathLike) -> bool:
     """Whether a folder is a run of released nets, or a net of one."""
     try:
-        return run_of(run)[1].get('task') == TASK
+        return find_run(run).config.get('task') == TASK
     except InputError:
         return False
 
@@ -107,7 +98,7 @@ def read(path: str | os.PathLike, names: Collection[str]) -> dict[str, ReleasedN
     Raises:
         InputError: there is no such run or net, or its weights are missing or of another net.
     """
-    run, config, only = run_of(path)
+    run, config, only = find_run(path)
     if only and only not in config.nets:
         raise InputError(f'{path}: no net of {run}, which has {", ".join(sorted(config.nets))}')
     return {name: read_net(run / name, config.nets[name].to_dict()) for name in names if name in config.nets and only in ('', name)}

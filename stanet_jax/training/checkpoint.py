@@ -74,8 +74,8 @@ class Checkpoints:
         return Restored(restored['state'], restored['data'])
 
     def _check(self, step, state):
-        saved = _shapes(self._manager.item_metadata(step)['state'])
-        wanted = _shapes(jax.eval_shape(lambda: state))
+        saved = shapes_by_path(self._manager.item_metadata(step)['state'])
+        wanted = shapes_by_path(jax.eval_shape(lambda: state))
         wrong = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
         if wrong:
             k = wrong[0]
@@ -129,9 +129,9 @@ def _hush():
     sys.unraisablehook = tell
 
 
-def _shapes(tree):
-    leaves = jax.tree.leaves_with_path(tree)
-    return {'.'.join(str(getattr(p, 'key', getattr(p, 'name', getattr(p, 'idx', p)))) for p in path): tuple(x.shape) for path, x in leaves}
+def shapes_by_path(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf by its path, with dots between."""
+    return {jax.tree_util.keystr(path, simple=True, separator='.'): tuple(np.shape(x)) for path, x in jax.tree.leaves_with_path(tree)}
 
 
 def save_variables(folder: str | os.PathLike, variables: Variables) -> None:
