@@ -16,7 +16,9 @@ def get_config(recipe='synthave'):
         config.data.side, config.batch = 356, 3
         return config
     config.start_from = {net: f'{coarse}/{net}' for net in config.nets}
-    config.epochs = {net: 5.0 if recipe == 'real' else 0.6 for net in config.nets}
+    if recipe == 'synthave':
+        config.batch = 16
+    config.epochs = {net: 5.0 if recipe == 'real' else 0.3 for net in config.nets}
     for field, value in {'optimizer': 'adam', 'learning_rate': 1e-3, 'new_multiplier': 1.0}.items():
         config[field] = {net: value for net in config.nets}
     return config

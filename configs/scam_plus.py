@@ -23,9 +23,9 @@ def get_config(recipe='synthave'):
     config.switch = f'{coarse}/switch'
     config.node_loss = 0.0  # weight of the other nodes' losses beside the target's (Sec. 4.3.1 has the target's alone)
     config.before_loss = 0.0  # weight of the nodes' losses before the reasoning
-    config.batch = 16
+    config.batch = 8 if recipe == 'synthave' else 16
     config.log_every = 5  # of few steps
-    config.epochs = {net: 0.15 for net in config.nets}
+    config.epochs = {net: 0.075 for net in config.nets}
     config.optimizer = {net: 'adam' for net in config.nets}
     config.learning_rate = {net: 3e-4 for net in config.nets}
     config.new_multiplier = {net: 3.0 for net in config.nets}

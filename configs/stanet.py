@@ -37,7 +37,7 @@ def get_config(recipe='synthave'):
     config.variants = ()  # lines of TPAMI Table 1 to make and score beside the rest, see stanet_jax/pipeline/table.py
     config.judge = sta.get_config(of)  # the student that is trained on each of these lines' maps
     if of == 'synthave':
-        config.judge.epochs = {'STA': 0.5}
+        config.judge.epochs = {'STA': 0.25}
     if recipe == 'vggsound':
         config.data.update({'name': 'vggsound', 'root': 'VGGSound', 'train_on': 'train'})
     if recipe == 'own_videos':
@@ -47,6 +47,6 @@ def get_config(recipe='synthave'):
         config.variants = ('coarse_S',)
         config.world.update({'train': 480, 'validation': 24, 'test': 64})
         config.coarse.epochs = config.switch.epochs = {'A': 0.8, 'S': 5.0, 'switch': 1.3, 'SA': 3.5, 'ST': 4.3}
-        config.pseudo_gt.fine_nets.epochs = {net: 0.85 for net in config.pseudo_gt.fine_nets.nets}
-        config.sta.epochs = {'STA': 1.7}
+        config.pseudo_gt.fine_nets.epochs = {net: 0.42 for net in config.pseudo_gt.fine_nets.nets}
+        config.sta.epochs = {'STA': 0.85}
     return config
