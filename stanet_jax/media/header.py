@@ -43,7 +43,8 @@ def read_header(path: str | os.PathLike) -> FilmHeader:
         fps, sound = stream.average_rate or Fraction(25), sound_stream(container)
         start = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)  # type: ignore[operator]
         frames = stream.frames or container.duration and round(container.duration / av.time_base * fps)
-        return FilmHeader(frames, fps, stream.time_base, stream.sample_aspect_ratio or Fraction(1), start, sound is not None)
+        base: Fraction = stream.time_base  # type: ignore[assignment]  # every stream of a file has one
+        return FilmHeader(frames, fps, base, stream.sample_aspect_ratio or Fraction(1), start, sound is not None)
 
 
 def duration(path: str | os.PathLike) -> float:

@@ -71,7 +71,7 @@ def test_labels_of_no_class_are_named(images, tmp_path):
     masks = write_masks(tmp_path / 'masks', images, lambda mask: np.where(mask == 3, 90, mask).astype(np.uint8))
     for use in (lambda: score_masks(images, masks), lambda: mask_reader(masks, images)(2),
                 lambda: ImageExamples(images, SIDE, target=mask_reader(masks, images)).example(2)):
-        with pytest.raises(InputError, match=r'masks/a2\.png: label 90, but there are 8 classes$'):
+        with pytest.raises(InputError, match=r'masks/a2\.png: label 90, but there are 8 classes; make it anew$'):
             use()
     np.testing.assert_array_equal(mask_reader(masks, images)(1), images.mask(1))
 

@@ -37,7 +37,7 @@ def root(tmp_path):
 
 def test_films_are_read_as_a_set(root, capsys):
     skipped = tagged.convert(root / 'sets', root / 'tags.csv', root / 'out')
-    assert skipped == ['DIEM, not there: no frames of it are there']
+    assert skipped == ['DIEM, not there: no frames of it are there; fetch video_frames of its set']
     films = sorted(path.relative_to(root / 'out').as_posix() for path in (root / 'out').rglob('*.mp4'))
     assert films == ['AVAD/one & two.mp4', 'DIEM/Zürich trip (2).mp4']
     assert [float(read_header(root / 'out' / film).fps) for film in films] == [10, 25]
