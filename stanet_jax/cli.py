@@ -144,7 +144,7 @@ def resolve_config(word: str) -> str:
         return word
     path = CONFIGS / f'{name}.py'
     if not path.is_file():
-        known = sorted(str(p.relative_to(CONFIGS).with_suffix('')) for p in CONFIGS.rglob('*.py') if p.stem != '__init__')
+        known = sorted(path.stem for path in CONFIGS.glob('*.py') if path.stem != '__init__')
         fail(f'--config={value}: no config of that name, nor the path of a .py file; {suggestion(name, known)}')
     return f'{flag}={path}{colon}{recipe}'
 

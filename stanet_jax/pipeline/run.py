@@ -101,7 +101,7 @@ def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappin
         run_variant(configs, of.after, folders, judge, workdir)
     own = variant_folders(variant, folders, root)
     for stage, config in plan_variant(configs, variant, own).items():
-        for net in set(of.shared.get(stage, ())) & set(config.nets):
+        for net in (net for net in of.shared.get(stage, ()) if net in config.nets):
             copy_net(folders[stage] / net, own[stage] / net)
         once(workdir, f'variants/{variant}/{stage}', functools.partial(STAGES[stage].run, config, own[stage]))
     student = read_from(of_pipeline(judge, configs['sta']), 'sta', {**folders, 'pseudo_gt/fine': own[maps_stage(variant)]})

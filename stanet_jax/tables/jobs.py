@@ -125,7 +125,8 @@ def _of_runs(key, row, runs, place, known, command):
 
 
 def _pipeline(place):
-    return f'stanet run --config=stanet --config.data.root={place.data} --workdir={place.run}'
+    own = f' --config.data.root={place.data}' if (place.data / 'settings.json').exists() else ''  # SynthAVE; others are to score on
+    return f'stanet run --config=stanet{own} --workdir={place.run}'
 
 
 # ---------------------------------------------------------------------------------------------------------------- scoring

@@ -53,15 +53,17 @@ def absent_lines(rows: Sequence[Row], commands: Mapping[str, str], failed: Mappi
 
     Args:
         rows: those that are not there.
-        commands: {row: what makes it}.
+        commands: {row: what makes it, '' where the set itself would have to hold it}.
         failed: {row: why it could not be scored}.
     """
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if isinstance(row.ours, Unknown):
             reason = f'cannot be had: {row.ours.why}'
+        elif row.name in failed:
+            reason = f'not scored: {failed[row.name]}'
         else:
-            reason = f'not scored: {failed[row.name]}' if row.name in failed else f'not run yet: `{commands[row.name]}`'
+            reason = f'not run yet: `{commands[row.name]}`' if commands[row.name] else 'cannot be had: the set does not tell'
         reasons.setdefault(reason, []).append(row.name)
     return [f'- {"; ".join(names)}: {reason}' for reason, names in reasons.items()]
 

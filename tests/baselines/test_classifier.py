@@ -151,7 +151,8 @@ def test_wrong_fields_are_told(world, tmp_path, fields, text):
 
 def test_methods_are_found_by_any_spelling():
     assert set(CLASS_MAPS) == set(cam.METHODS) and find_method('gradcam_pp', ['runs/S']) == 'grad_cam_pp'
-    assert find_method('GBVS') == 'gbvs' and find_method('feature_sum') == find_method('feature_sum', ['runs/S']) == 'feature_sum'
+    assert find_method('GBVS') == 'gbvs' and find_method('centre_gaussian') == 'centre'
+    assert find_method('feature_sum') == find_method('feature_sum', ['runs/S']) == 'feature_sum'
     for name, runs, text in (('gradcam', [], '--method=gradcam: is of a trained S; name it, as --checkpoint='),
                              ('gbvs', ['runs/S'], '--checkpoint, --method: one of them at a time'),
                              ('gaze', [], f'--method=gaze: must be one of {", ".join(METHODS)}; or, with --checkpoint=RUN/S, cam, '),

@@ -17,6 +17,7 @@ from stanet_jax.evaluation.results import SetResults, SetScores, VideoScores
 from stanet_jax.evaluation.tables import write_scores
 from stanet_jax.pipeline.variants import VARIANTS
 from stanet_jax.tables import jobs, scores, segmentation, show, training
+from stanet_jax.tables.page import absent_lines
 from stanet_jax.tables.paper import Line, Method, Student, Table
 from stanet_jax.tables.place import Place, VideoSet
 from stanet_jax.workdir import open_workdir
@@ -189,6 +190,7 @@ def test_masks_of_eps(tmp_path):
     for path in (run / 'naive' / 'masks' / 'train').iterdir():  # nothing but background
         PIL.Image.fromarray(np.zeros((SIDE, SIDE), np.uint8), 'L').save(path)
     place = Place(root, run, tmp_path / 'kept')
+    assert [segmentation.of_synthvoc(path) for path in (root, tmp_path / 'none', run)] == [True, True, False]
     page = show.show('eps', 3, place, False, '')
     assert "background_classes=\"('category_01', 'category_02')\"" in page
     assert line_of(page, 'adaptive')[1:] == ['100.0', '69.4'] and len(names) == len(list((run / 'adaptive' / 'masks' / 'train').iterdir()))
@@ -241,7 +243,6 @@ def test_a_table_trains_eps(tmp_path):
         if name != 'adaptive':
             config.pseudo_masks = str(run / 'adaptive' / 'masks' / 'train')
         open_workdir(config, run / name)
-    assert [segmentation.of_synthvoc(path) for path in (root, tmp_path / 'none', run)] == [True, True, False]
     place = Place(root, run, tmp_path / 'kept')
     few = Table('few', {'mIoU': 'mIoU', 'val': 'val'}, (find(3, 'adaptive'), find(5, 'DeepLab of SynthVOC, on the masks of EPS')))
     training.train(few, place)
@@ -256,6 +257,17 @@ def test_a_table_trains_eps(tmp_path):
 def test_every_variant_is_a_row_and_every_row_is_one():
     rows = [row.ours.variant for number in range(1, 6) for row in show.find_table('tpami', number).rows if isinstance(row.ours, Line)]
     assert set(rows) == set(VARIANTS) - {'fine_uncut'} and all(of.paper for of in show.find_table('tpami', 5).rows)
+
+
+def test_pictures_are_scored_as_the_benchmark_of_pictures_does(place):
+    (of,) = scores.open_sets(place)
+    pictures = VideoSet('pictures', [dataclasses.replace(video, frames=1) for video in of.videos])
+    assert (of.protocol, pictures.protocol) == ('stavis', 'mit')
+    job = jobs.job_of(Method('spectral_residual'), place)
+    scores.score(job, pictures, place, 'pictures')
+    assert scores.find(job, pictures, place).frames == len(of.videos) and scores.find(job, of, place) is None
+    assert absent_lines([show.find_table('tpami', 7).rows[-1]], {'half of the observers': ''}, {}) == [
+        '- half of the observers: cannot be had: the set does not tell']
 
 
 def find(number, name):
