@@ -8,6 +8,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 import scipy.fft
+import soxr
 from av.stream import Stream
 from jaxtyping import Float, Num
 
@@ -140,11 +141,15 @@ def _as_wave(wave, sample_rate):
 
 
 def resample(wave: Float[np.ndarray, ' n'], sample_rate: int, target: int = SAMPLE_RATE) -> Float[np.ndarray, ' m']:
-    """Resamples a wave from `sample_rate` to the rate `target`, both in Hz (soxr, high quality)."""
+    """Resamples a wave from `sample_rate` to the rate `target`, both in Hz; m = ceil(n * target / sample_rate).
+
+    It is `librosa.resample`'s `soxr_hq` without librosa, whose first import compiles for half a minute, in a child that decodes.
+    """
     if sample_rate == target:
         return wave
-    import librosa  # Here, as its import takes longer than most clips and sound at 16 kHz does not need it.
-    return librosa.resample(wave, orig_sr=sample_rate, target_sr=target, res_type='soxr_hq')
+    length = math.ceil(len(wave) * target / sample_rate)
+    result = soxr.resample(wave, sample_rate, target, quality='HQ')[:length]
+    return np.pad(result, (0, length - len(result)))
 
 
 def audio_window(wave: Num[np.ndarray, ' n'], centre: float, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE,
@@ -276,7 +281,6 @@ class SoundWindow:
 
 def _stream_sound(path: str | os.PathLike, origin: float) -> Iterator[Float[np.ndarray, ' n']]:
     """Yields the samples that `read_sound` returns, piece by piece."""
-    import soxr  # Librosa's resampler, which can continue where a piece ended.
     with open_media(path) as container:
         stream = sound_stream(container)
         sounds = ((start, frame.sample_rate, _mono(frame)) for frame, start, _ in (decode(container, [stream]) if stream else ()))

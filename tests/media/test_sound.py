@@ -82,6 +82,18 @@ def test_log_spectrogram_resamples():
     np.testing.assert_allclose(resample(chirp(44100), 44100)[500:-500], chirp(16000)[500:-500], atol=.01)
 
 
+@pytest.mark.thorough  # librosa's first import compiles for half a minute
+@pytest.mark.parametrize(('rate', 'target'), [(44100, 16000), (48000, 16000), (8000, 16000), (22050, 48000)])
+def test_resample_is_librosas(rate, target):
+    import librosa
+    wave = np.random.default_rng(rate).normal(size=rate + 7).astype(np.float32)
+    for samples in (wave, wave[:1], wave[:0]):
+        expected = librosa.resample(samples, orig_sr=rate, target_sr=target, res_type='soxr_hq')
+        found = resample(samples, rate, target)
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.float32
+
+
 @pytest.mark.parametrize(('centre', 'first'), [(0., 0), (.5, 0), (.7, 3200), (1.5, 16000), (2.2, 24000), (9., 24000)])
 def test_second_around(centre, first):
     wave = np.arange(40000)
