@@ -4,8 +4,8 @@
     python -m benchmarks.prediction --checkpoint=default --minutes 1 --size 640 360
 
 Makes videos of moving noise with sound, 160x120 pixels at 25 frames per second, and predicts each by STA alone and, of a run that has
-them, by the three students, with maps and overlay written as `predict.py` does. Prints frames per second, their ratio to STA alone, how
-many frames went through the encoders, and the process's peak memory after each video.
+them, by the three students, with maps and overlay written as `predict.py` does, and once more with nothing written. Prints frames per
+second of both, their ratio to STA alone, how many frames went through the encoders, and the process's peak memory after each video.
 """
 import argparse
 import pathlib
@@ -45,6 +45,11 @@ def counted(students):
     return counts
 
 
+def unwritten(students, video):
+    """The number of frames of a video whose maps are computed, and not written."""
+    return sum(len(maps) for _, maps in videos.predict_blocks(students, video, FPS))
+
+
 def main():
     """Measures both for each length and prints a table."""
     parser = argparse.ArgumentParser(description='Measures prediction by one student and by three.')
@@ -58,7 +63,8 @@ def main():
     if len(all_of_it.names) > 1:
         sets = {'STA': predictor.Predictor(args.checkpoint / 'STA'), 'three': all_of_it}
     counts = {name: counted(students) for name, students in sets.items()}
-    lines = [f'{"video":>10}{"students":>10}{"frames":>8}{"encoded":>9}{"frames/s":>10}{"over STA":>10}{"peak MB":>9}']
+    lines = [f'{"video":>10}{"students":>10}{"frames":>8}{"encoded":>9}{"frames/s":>10}{"over STA":>10}'
+             f'{"unwritten":>11}{"peak MB":>9}']
     with tempfile.TemporaryDirectory() as folder:
         warm = pathlib.Path(folder) / 'warm.mp4'
         write_video(warm, 4, args.size)
@@ -73,9 +79,11 @@ def main():
                 start = time.perf_counter()
                 frames = videos.predict_video(students, video, folder)
                 speed[name] = frames / (time.perf_counter() - start)
+                encoded, start = sum(counts[name]), time.perf_counter()
+                alone = unwritten(students, video) / (time.perf_counter() - start)
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                lines.append(f'{minutes:6g} min{name:>10}{frames:8}{sum(counts[name]):9}{speed[name]:10.1f}'
-                             f'{speed[name] / speed["STA"]:10.2f}{peak:9.0f}')
+                lines.append(f'{minutes:6g} min{name:>10}{frames:8}{encoded:9}{speed[name]:10.1f}'
+                             f'{speed[name] / speed["STA"]:10.2f}{alone:11.1f}{peak:9.0f}')
     print('\n'.join(lines))
 
 
