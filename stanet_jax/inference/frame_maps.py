@@ -53,19 +53,28 @@ class FrameMaps:
             yield from ({self.names[0]: np.asarray(map_)} for map_ in maps[self.names[0]])
 
 
+ENLARGED = ('itti', 'gbvs')  # the methods that get small frames enlarged
+
+
+def enlarged(height: int, width: int) -> tuple[int, int] | None:
+    """The height and width that ITTI and GBVS get a frame in, where it is too small for their pyramids; else None."""
+    least = min(height, width)
+    if least >= classical.LEAST_SIDE:
+        return None
+    return -(-height * classical.LEAST_SIDE // least), -(-width * classical.LEAST_SIDE // least)
+
+
 def open_classical(method: str) -> FrameMaps:
     """One of `inference.CLASSICAL`, on frames of their own size; ITTI and GBVS get small ones enlarged, and a line says so."""
     function, told = getattr(classical, method), set()
 
     def maps_of_frames(frames):
         (frame,) = frames
-        least = min(frame.shape[:2])
-        if method != 'spectral_residual' and least < classical.LEAST_SIDE:
-            h, w = (max(-(-n * classical.LEAST_SIDE // least), classical.LEAST_SIDE) for n in frame.shape[:2])
+        if method in ENLARGED and (size := enlarged(*frame.shape[:2])):
             if frame.shape not in told:
                 told.add(frame.shape)
-                print(f'{method}: frames of {frame.shape[1]}x{frame.shape[0]} pixels are enlarged to {w}x{h}', file=sys.stderr)
-            frame = np.asarray(PIL.Image.fromarray(frame).resize((w, h), PIL.Image.Resampling.BICUBIC))
+                print(f'{method}: frames of {frame.shape[1]}x{frame.shape[0]} pixels are enlarged to {size[1]}x{size[0]}', file=sys.stderr)
+            frame = np.asarray(PIL.Image.fromarray(frame).resize(size[::-1], PIL.Image.Resampling.BICUBIC))
         return [function(np.float32(frame) / 255)]
 
     return FrameMaps(method, maps_of_frames, 0, 1)

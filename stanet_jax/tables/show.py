@@ -2,12 +2,13 @@
 import functools
 import importlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from stanet_jax import InputError
+from stanet_jax.inference.frame_maps import ENLARGED, enlarged
 from stanet_jax.tables import PAPERS, jobs, page, scores, segmentation, training
 from stanet_jax.tables.paper import Line, Masks, Method, Reference, Row, Student, Table, Unknown
 from stanet_jax.tables.place import Place, VideoSet
@@ -78,11 +79,21 @@ def _of_fixations(paper: str, number: int, table: Table, place: Place) -> list[s
         absent = page.absent_lines([row for row in table.rows if not found[row.name]], commands, {
             row: failed[job.key] for row, job in all_jobs.items() if job and job.key in failed})
         maps = {row: scores.find(job, of, place) for row, job in of_maps.items()}
-        masks = [f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.'] if any(
-            row.ours == Method('ss_cam') for row in table.rows) else []
-        lines += ['', f'## {of.name}', '', ' '.join([page.set_line(of, there, place, paper), *masks]), '',
+        lines += ['', f'## {of.name}', '', ' '.join([page.set_line(of, there, place, paper), *_method_notes(table, found, of, place)]), '',
                   *page.table_lines(paper, table, of.name, found, maps), '', *absent]
     return lines
+
+
+def _method_notes(table: Table, found: Mapping[str, Found | None], of: VideoSet, place: Place) -> list[str]:
+    """What is said of the methods that were scored: of SS-CAM's masks, and of frames that are enlarged."""
+    methods, notes = {row.ours.name for row in table.rows if isinstance(row.ours, Method) and found[row.name]}, []
+    if 'ss_cam' in methods:
+        notes.append(f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.')
+    if methods & {*ENLARGED}:
+        height, width = of.videos[0].frame(0).shape[:2]
+        if size := enlarged(height, width):
+            notes.append(f'ITTI and GBVS get frames of {width}x{height} pixels enlarged to {size[1]}x{size[0]}.')
+    return notes
 
 
 def _score_missing(all_jobs: Sequence[jobs.Job | None], of: VideoSet, place: Place, name: str) -> dict[str, str]:

@@ -76,6 +76,16 @@ def test_thresholds_are_scored_once_and_kept(place, tmp_path, capsys, monkeypatc
     assert 'there: 17 of 17 rows that can be had; they took' in listed and 'cannot be had: WSSA at 0;' in listed
 
 
+def test_it_says_what_is_done_to_small_frames(place):
+    table, (of,) = show.find_table('tpami', 7), scores.open_sets(place)
+    height, width = of.videos[0].frame(0).shape[:2]
+    scored = scores.Found({'cc': .5}, 0., 8, 2, 'gbvs', 1.)
+    found = {row.name: scored if row.name == 'GBVS' else None for row in table.rows}
+    larger = width * 128 // height
+    assert show._method_notes(table, found, of, place) == [f'ITTI and GBVS get frames of {width}x{height} pixels enlarged to {larger}x128.']
+    assert not show._method_notes(table, dict.fromkeys(found), of, place)
+
+
 def test_a_row_is_what_evaluation_says(place, tmp_path):
     job, (of,) = jobs.job_of(Method('grad_cam'), place), scores.open_sets(place)
     scores.score(job, of, place, 'grad_cam')
