@@ -38,7 +38,7 @@ TITLE = 'EPS on SynthVOC'
 def configs_of(args, seed, selection):
     """The configs of EPS and of DeepLab on its masks, the folder of their runs, and the settings of the seed's world."""
     first, second = eps.get_config(), deeplab.get_config()
-    world = synthave.Settings(train=args.train, validation=96, test=96, seed=seed)
+    world = synthave.Settings(train=args.train, validation=args.held_out, test=args.held_out, seed=seed)
     for config in (first, second):
         config.seed, config.data.root = seed, str(args.workdir / f'world{seed}')
         config.epochs[config.nets[0]] = args.epochs
@@ -181,6 +181,7 @@ def main():
     parser = argparse.ArgumentParser(description='Runs EPS for several seeds and writes a page of results.')
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--train', type=int, default=960, help='images to train on')
+    parser.add_argument('--held_out', type=int, default=96, help='images of the validation and of the test part')
     parser.add_argument('--epochs', type=float, default=eps.get_config().epochs.EPS)
     parser.add_argument('--selections', nargs='+', default=list(NAMES), choices=NAMES, help='the last one teaches DeepLab')
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/experiment-eps'))

@@ -25,15 +25,55 @@ def stanet(*arguments, folder=ROOT, before=''):
 
 def python(*arguments, folder=ROOT, before='', environment=()):
     """The finished process `python ARGUMENTS`: a script, or what follows `-m` or `-c`; `environment` is added to its own."""
-    with tempfile.TemporaryDirectory() as outputs:
-        order = {'arguments': [*map(str, arguments)], 'folder': str(folder), 'outputs': outputs, 'before': before,
-                 'environment': {name: str(value) for name, value in dict(environment).items()}}
-        process = server()
-        process.stdin.write(json.dumps(order) + '\n')
-        process.stdin.flush()
-        code = int(process.stdout.readline())
-        out, err = (pathlib.Path(outputs, name).read_text() for name in ('out', 'err'))
-    return subprocess.CompletedProcess(order['arguments'], code, out, err)
+    return start(*arguments, folder=folder, before=before, environment=environment).finish()
+
+
+def start(*arguments, folder=ROOT, before='', environment=()):
+    """The process of `python`, as soon as it is started."""
+    return Forked(arguments, folder, before, environment)
+
+
+class Forked:
+    """A process that goes on beside this one.
+
+    Attributes:
+        pid: its number.
+        code: its exit code, once that is known.
+    """
+
+    def __init__(self, arguments, folder, before, environment):
+        self.arguments, self.outputs = [*map(str, arguments)], tempfile.TemporaryDirectory()
+        self.pid = ask({'arguments': self.arguments, 'folder': str(folder), 'outputs': self.outputs.name, 'before': before,
+                        'environment': {name: str(value) for name, value in dict(environment).items()}})
+        self.code = None
+
+    def poll(self):
+        """The exit code; None while it runs."""
+        return self._wait(os.WNOHANG)
+
+    def send_signal(self, number):
+        """Sends it a signal."""
+        os.kill(self.pid, number)
+
+    def finish(self):
+        """Waits for its end and gives the finished process."""
+        code = self._wait(0)
+        out, err = (pathlib.Path(self.outputs.name, name).read_text() for name in ('out', 'err'))
+        self.outputs.cleanup()
+        return subprocess.CompletedProcess(self.arguments, code, out, err)
+
+    def _wait(self, options):
+        if self.code is None:
+            self.code = ask({'wait': self.pid, 'options': options})
+        return self.code
+
+
+def ask(order):
+    """The server's answer to an order."""
+    process = server()
+    process.stdin.write(json.dumps(order) + '\n')
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
 
 
 @functools.cache
@@ -45,17 +85,19 @@ def server():
 
 
 def serve():
-    """Forks for every line of standard input, and answers with the exit code."""
+    """Forks for a line of standard input that has arguments, and answers with the child's number; waits where it is asked to."""
     import stanet_jax.data.preparation
     import stanet_jax.inference.opening
     import stanet_jax.pipeline.run  # noqa: F401 - each is imported for the children's sake
     warnings.filterwarnings('ignore', 'os.fork')  # JAX has no threads yet
     for line in sys.stdin:
         order = json.loads(line)
-        child = os.fork()
-        if not child:
+        if 'wait' in order:
+            ended, status = os.waitpid(order['wait'], order['options'])
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+        elif not (answer := os.fork()):
             os._exit(obey(order))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        print(json.dumps(answer), flush=True)
 
 
 def obey(order):
@@ -74,6 +116,7 @@ def obey(order):
             sys.argv = words
             runpy.run_module(words[0], run_name='__main__', alter_sys=True)
         elif module == '-c':
+            sys.argv = ['-c', *words[1:]]
             exec(words[0], {'__name__': '__main__'})
         else:
             sys.argv = [module, *words]

@@ -25,6 +25,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -498,7 +499,7 @@ def generate(out: str | os.PathLike, settings: Settings | None = None, workers: 
     Args:
         out: folder to write; it must not exist.
         settings: of the world, by default `Settings()`.
-        workers: processes, by default one for each core.
+        workers: processes, by default one for each core, or fewer for a small set.
     Raises:
         InputError: the folder exists, or no world can be made with the settings.
     """
@@ -519,12 +520,14 @@ def ensure(out: str | os.PathLike, settings: Settings | None = None) -> None:
 
 
 @contextlib.contextmanager
-def mapping(workers: int | None) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Gives `map` by so many processes, one for each core by default; by none beside this one where it is one worker."""
+def mapping(workers: int | None, count: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Gives `map` by so many processes, by none beside this one where it is one worker; by default one for each core, and for 64 items
+    of the `count`, as a process takes longer to start than as many to make."""
+    workers = workers or min(os.cpu_count() or 1, math.ceil(count / 64))
     if workers == 1:
         yield map
         return
-    with concurrent.futures.ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context('spawn')) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn')) as pool:
         yield functools.partial(pool.map, chunksize=8)
 
 
@@ -534,7 +537,7 @@ def write_all(root: pathlib.Path, settings: Settings, workers: int | None) -> No
     jobs = [(split, index) for split in SPLITS for index in range(getattr(settings, split))]
     lines: dict[str, list[str]] = {split: [] for split in SPLITS}
     truths, train_density = [], np.zeros((settings.side, settings.side))
-    with mapping(workers) as map_:
+    with mapping(workers, len(jobs)) as map_:
         results = map_(write_clip, *zip(*((root, settings, *job) for job in jobs), strict=True))
         progress = tqdm.tqdm(results, 'SynthAVE', len(jobs), unit='clip', mininterval=1)
         for (split, _), written in zip(jobs, progress, strict=True):

@@ -141,7 +141,7 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
     Args:
         out: folder to write; it must not exist.
         settings: of the world, by default `synthave.Settings()`.
-        workers: processes, by default one for each core.
+        workers: processes, by default one for each core, or fewer for a small set.
         missed: what the saliency misses, of `MISSED`.
     Raises:
         InputError: the folder exists, or no world can be made with the settings.
@@ -153,7 +153,7 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
     with making(out) as root:
         for folder in ('JPEGImages', 'SegmentationClassAug', 'SALImages', 'Context'):
             (root / folder).mkdir()
-        with synthave.mapping(workers) as map_:
+        with synthave.mapping(workers, sum(getattr(settings, split) for split in LISTS)) as map_:
             for split, path in LISTS.items():
                 indices = range(getattr(settings, split))
                 made = map_(functools.partial(write_image, root, settings, missed, split), indices)

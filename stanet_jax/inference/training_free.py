@@ -79,7 +79,7 @@ class TrainingFree:
         self.hears = method == 'heard_cam' and self._find_ear()
         self._mesh = sharding.make_mesh()
         self._variables = jax.device_put(self._variables, sharding.replicated(self._mesh))
-        self._raw = jax.jit(functools.partial(method_maps, method=method, form=form))
+        self._raw = functools.partial(_method_maps, method=method, form=form)
         self._smooth = jax.jit(_smooth, out_shardings=sharding.replicated(self._mesh))
 
     def _find_ear(self):
@@ -160,6 +160,9 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     class_map = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
     found = heard.combine(resize_and_blur(class_map, side, SIGMA), base, weights.sum(axis=1), form.how, form.share)
     return sharpen(found, form.power, form.centre)
+
+
+_method_maps = jax.jit(method_maps, static_argnames=('method', 'form'))
 
 
 def class_logits(variables: Variables, frames: UInt8[AnyArray, 'b side side 3']) -> Float[AnyArray, 'b 1000']:

@@ -41,24 +41,26 @@ class Tallies(NamedTuple):
     confidence: Float[AnyArray, 'n c']
 
 
+@functools.partial(jax.jit, static_argnames='model', donate_argnums=0)
+def tally(sums: Tallies, variables: Variables, batch: Mapping[str, AnyArray], model: nn.Module) -> Tallies:
+    """The sums, of all clips, and what a classifier adds to them on a batch."""
+    logits = predict_tags(variables, batch, model=model).logits
+    tag = jnp.where(batch['tags'] > 0, logits, -jnp.inf).max(1)  # the best of the clip's tags against the other classes
+    right = tag > jnp.where(batch['tags'] > 0, -jnp.inf, logits).max(1)
+    mask = batch['mask'].astype(jnp.float32)
+    add = Tallies(right * mask, mask, jax.nn.softmax(logits) * mask[:, None])
+    return jax.tree.map(lambda s, a: s.at[batch['clip']].add(a), sums, add)
+
+
 def make_tally_fn(model: nn.Module, examples: fragments.Examples, batch: int, mesh: Mesh) -> Callable[[Variables], Tallies]:
     """`variables -> Tallies` of a classifier over the examples, `batch` at a time on the devices of the mesh."""
     n, c = len(examples.clips), len(examples.clips.categories)
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def tally(sums, variables, batch):
-        logits = predict_tags(variables, batch, model=model).logits
-        tag = jnp.where(batch['tags'] > 0, logits, -jnp.inf).max(1)  # the best of the clip's tags against the other classes
-        right = tag > jnp.where(batch['tags'] > 0, -jnp.inf, logits).max(1)
-        mask = batch['mask'].astype(jnp.float32)
-        add = Tallies(right * mask, mask, jax.nn.softmax(logits) * mask[:, None])
-        return jax.tree.map(lambda s, a: s.at[batch['clip']].add(a), sums, add)
 
     def evaluate(variables):
         sums = Tallies(np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros((n, c), np.float32))
         sums = jax.device_put(sums, sharding.replicated(mesh))
         for of in device_batches(examples, batch, mesh):
-            sums = tally(sums, variables, of)
+            sums = tally(sums, variables, of, model)
         return jax.device_get(sums)
     return evaluate
 
@@ -147,11 +149,14 @@ class ExampleMap(NamedTuple):
     cam: Float[np.ndarray, 'h2 w2']
 
 
+_predict_tags = jax.jit(predict_tags, static_argnames=('model', 'centred'))
+
+
 def example_maps(model: nn.Module, variables: Variables, examples: fragments.Examples, per_kind: int = 2) -> list[ExampleMap]:
     """A classifier's maps of a few clips, `per_kind` of each kind, see `Clips.of_each_kind`."""
     chosen = examples.clips.of_each_kind(per_kind)
     batch = shown_batch(examples, chosen)
-    logits, cams = jax.jit(functools.partial(predict_tags, model=model))(variables, batch)
+    logits, cams = _predict_tags(variables, batch, model=model)
     confidence = (jax.nn.softmax(logits) * batch['tags']).sum(1)
     frames = [shown_picture(examples, clip) for clip in chosen]
     return [ExampleMap(*of) for of in zip(chosen, frames, confidence.tolist(), np.asarray(cams), strict=True)]

@@ -240,13 +240,16 @@ def write_split(kinds: Sequence[MapKind], clips: Clips,
     return [MapCounts(sum(of.made for of in some), sum(of.empty for of in some)) for some in counts]
 
 
+_fuse = jax.jit(fuse, static_argnames=('fusion', 'reach', 'side', 'cut'))
+
+
 def make_fuse_fn(clips: Clips, fusion: str, reach: int, contrast: bool = False,
                  cut: float = 0.0) -> Callable[[int, ClipSources], FusedMaps]:
     """`(clip, ClipSources) -> FusedMaps` for clips of a split, see `fuse`; with their contrast where asked for.
 
     Clips are padded to the longest one, so that it is compiled once.
     """
-    fused = jax.jit(functools.partial(fuse, fusion=fusion, reach=reach, side=clips.side, cut=cut))
+    fused = functools.partial(_fuse, fusion=fusion, reach=reach, side=clips.side, cut=cut)
     longest = max(clip['frames'] for clip in clips.clips)
 
     def fuse_clip(clip, seen):

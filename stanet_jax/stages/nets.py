@@ -2,9 +2,10 @@
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,9 @@ def make_classifier(config: ConfigDict, net: str, classes: int) -> classifiers.C
     source, granularity = branch.parse_net(net)
     fields = (source, classes, config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm,
               compute_dtype(config.dtype), config.sa_fuse, config.get('refine', False), config.get('remat', False))
-    return classifiers.ClassifierPlus(*fields, config.blender.to_dict()) if granularity else classifiers.Classifier(*fields)
+    if not granularity:
+        return classifiers.Classifier(*fields)
+    return classifiers.ClassifierPlus(*fields, flax.core.freeze(config.blender.to_dict()))
 
 
 def compute_dtype(name: str) -> DTypeLike:
@@ -172,11 +175,14 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
         InputError: weights are missing or do not fit.
     """
     size: dict[str, Any] = {'size': (config.data.side,) * 2} if isinstance(model, students.STA | students.STAPlus) else {}
-    variables = jax.jit(functools.partial(model.init, train=False, **size), compiler_options=optimise(0))(
-        jax.random.key(config.seed), **net_inputs(batch, config.encoder.name))
-    variables = {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+    init, inputs = functools.partial(model.init, train=False, **size), net_inputs(batch, config.encoder.name)
+    key = jax.random.key(config.seed)
     given = config.start_from.get(net, {})
-    parts = {part: given for part in variables['params']} if isinstance(given, str) else given
+    weights = {part for part in ('encoder', 'audio_encoder') if config[part].weights}
+    shapes = jax.eval_shape(init, key, **inputs) if given or weights else {'params': {}}
+    parts = {part: given for part in shapes['params']} if isinstance(given, str) else given
+    replaced = {part for part, folder in parts.items() if folder and (part != 'classifier' or isinstance(given, str))} | weights
+    variables = draw_but(replaced, shapes, init, key, inputs)
     for part in variables['params']:
         if parts.get(part):
             folder = pathlib.Path(workdir) / parts[part] if parts[part] in branch.FRAMES else pathlib.Path(parts[part])
@@ -192,6 +198,27 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
         elif part in ('encoder', 'audio_encoder') and config[part].weights:
             variables = checkpoint.replace_part(variables, part, encoder_weights(config[part]), config[part].weights)
     return variables
+
+
+def draw_but(replaced: Collection[str], shapes: Variables, init: Callable[..., Variables], key: Key[jax.Array, ''],
+             inputs: Mapping[str, Any]) -> Variables:
+    """Draws a net's variables, but for parts that are to be replaced, which are left as shapes: what is not drawn is not compiled.
+
+    Args:
+        replaced: names of these parts.
+        shapes: of all variables; needed where parts are replaced.
+        init: gives the variables for a key and the inputs.
+        key: to draw with.
+        inputs: of the net.
+    """
+    def draw(key, inputs):
+        variables = init(key, **inputs)
+        return {collection: {part: tree for part, tree in variables.get(collection, {}).items() if part not in replaced}
+                for collection in ('params', 'batch_stats')}
+
+    nothing = replaced and replaced >= shapes['params'].keys()
+    drawn = {'params': {}, 'batch_stats': {}} if nothing else jax.jit(draw, compiler_options=optimise(0))(key, inputs)
+    return {collection: {**shapes.get(collection, {}), **tree} for collection, tree in drawn.items()} if replaced else drawn
 
 
 def load_net(config: ConfigDict, folder: str | os.PathLike) -> Variables:

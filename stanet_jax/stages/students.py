@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def make_student(config: ConfigDict, net: str = 'STA') -> STA | STAPlus:
     """The module of a student, one of `STUDENTS`, with the fields of the config."""
     fields = (config.encoder.name, config.audio_encoder.name, config.width, config.batch_norm, compute_dtype(config.dtype),
               config.get('remat', False))
-    return STAPlus(*fields, config.blender.to_dict()) if parse_net(net).granularity else STA(*fields)
+    return STAPlus(*fields, flax.core.freeze(config.blender.to_dict())) if parse_net(net).granularity else STA(*fields)
 
 
 def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.Array, ''], *, model: nn.Module,
@@ -118,18 +119,25 @@ def make_student_examples(config: ConfigDict, net: str, clips: Clips, per_clip: 
                               granularity=granularity, count=config.get('fragments', 0), levels=levels_of(net), **cropping(config))
 
 
+@functools.lru_cache(16)
+def _tally_fn(model, mesh):
+    """`(variables, batch) -> sums` of the loss, of CC and of the number of examples, compiled."""
+    def tally(variables, batch):
+        logits, target, known = target_node(predict_maps(variables, batch, model=model), batch)
+        maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
+        cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
+        return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
+
+    return jax.jit(tally, out_shardings=sharding.replicated(mesh))
+
+
 def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batch: int,
                             mesh: Mesh) -> Callable[[Variables], dict[str, float]]:
     """`variables -> {'loss', 'cc'}` of a student over the examples, `batch` at a time on the devices of the mesh.
 
     `loss` is the mean of Eq. 17, `cc` that of the correlation coefficient with the pseudo-fixation.
     """
-    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
-    def tally(variables, batch):
-        logits, target, known = target_node(predict_maps(variables, batch, model=model), batch)
-        maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
-        cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
-        return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
+    tally = _tally_fn(model, mesh)
 
     def evaluate(variables):
         sums = np.sum([jax.device_get(tally(variables, of)) for of in device_batches(examples, batch, mesh)], axis=0)
@@ -195,6 +203,9 @@ def copy_switch(run: str | os.PathLike, folder: pathlib.Path) -> None:
     barrier('switch')
 
 
+_predict_maps = jax.jit(predict_maps, static_argnames='model')
+
+
 def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -> None:
     """Draws frames of a few clips, their pseudo-fixations and each student's maps: `maps.png` in the workdir."""
     chosen = clips.of_each_kind(3)
@@ -202,7 +213,7 @@ def draw_student_maps(config: ConfigDict, workdir: pathlib.Path, clips: Clips) -
     for net in config.nets:
         batch, model = shown_batch(make_student_examples(config, net, clips, 1), chosen), make_student(config, net)
         variables = checkpoint.load_variables(workdir / net / 'variables')
-        logits, target, _ = target_node(jax.jit(functools.partial(predict_maps, model=model))(variables, batch), batch)
+        logits, target, _ = target_node(_predict_maps(variables, batch, model=model), batch)
         maps = np.asarray(scam.min_max(jax.nn.sigmoid(logits)))
         frames = [clips.frame(clip, shown_frame(clips, clip)) for clip in chosen]
         rows = rows or [(clips.tag_names(i), [

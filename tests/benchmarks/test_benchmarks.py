@@ -114,7 +114,7 @@ def test_eps(tmp_path):
     """The whole of `make demo-eps`, small: a row for each way, the expected orders, the picture; a second run changes nothing."""
     page = tmp_path / 'results.md'
     page.write_text('# Another part\n\nstays\n')
-    command = ['-m', 'benchmarks.eps', '--seeds=1', '--train=32', '--epochs=0.5', '--selections', 'none', 'adaptive',
+    command = ['-m', 'benchmarks.eps', '--seeds=1', '--train=32', '--held_out=16', '--epochs=0.5', '--selections', 'none', 'adaptive',
                f'--workdir={tmp_path}/runs', f'--out={page}']
     done = forked.python(*command)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ import os
 import pathlib
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -26,7 +25,7 @@ SMALL = ['--config.data.side=48', '--config.width=8', '--config.batch=6', '--con
 def world(tmp_path_factory):
     """A tiny SynthAVE, prepared at 48 pixels."""
     root = tmp_path_factory.mktemp('world') / 'synthave'
-    synthave.generate(root, synthave.Settings(train=12, validation=6, test=6, seconds=2.0, side=48), workers=2)
+    synthave.generate(root, synthave.Settings(train=12, validation=6, test=6, seconds=2.0, side=48), workers=1)
     preparation.prepare(ave.source(root), 48, 8.0)
     return root
 
@@ -42,8 +41,12 @@ def environment(devices=1):
     return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
 
 
+def start(arguments, devices=1):
+    return forked.start(*arguments[1:], environment=environment(devices))
+
+
 def run(arguments, devices=1):
-    return forked.python(*arguments[1:], environment=environment(devices))
+    return start(arguments, devices).finish()
 
 
 def losses(workdir, net):
@@ -62,17 +65,16 @@ def test_sigterm_saves_sigkill_does_no_harm_and_the_end_is_the_same_to_the_bit(w
     broken = tmp_path / 'broken'
     for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
         before = len(losses(broken, 'S')) if (broken / 'S' / 'log.jsonl').exists() else 0
-        process = subprocess.Popen(command(world, broken, ['S'], steps, *more), cwd=ROOT, env=environment(), text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = start(command(world, broken, ['S'], steps, *more))
         deadline = time.time() + 120
         while not (broken / 'S' / 'log.jsonl').exists() or len(losses_so_far(broken)) < before + 12:
             assert time.time() < deadline and process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
-        output = process.communicate(timeout=120)[0]
-        assert process.returncode == code
+        ended = process.finish()
+        assert ended.returncode == code
         if number == signal.SIGTERM:
-            assert 'stopped and saved at step' in output
+            assert 'stopped and saved at step' in ended.stdout
         assert not (broken / 'S' / 'variables').exists()
     assert run(command(world, broken, ['S'], steps, *more)).returncode == 0
     np.testing.assert_array_equal(parameters(broken, 'S'), parameters(tmp_path / 'unbroken', 'S'))
@@ -95,11 +97,10 @@ def test_devices_and_hosts_agree(world, tmp_path):
     with socket.socket() as s:
         s.bind(('localhost', 0))
         port = s.getsockname()[1]
-    hosts = [subprocess.Popen([*command(world, two, ['S'], steps, *more), f'--coordinator=localhost:{port}', '--processes=2',
-                               f'--process={i}'], cwd=ROOT, env=environment(2), text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) for i in range(2)]
-    outputs = [host.communicate(timeout=300) for host in hosts]
-    assert [host.returncode for host in hosts] == [0, 0], outputs
+    hosts = [start([*command(world, two, ['S'], steps, *more), f'--coordinator=localhost:{port}', '--processes=2', f'--process={i}'],
+                   devices=2) for i in range(2)]
+    ended = [host.finish() for host in hosts]
+    assert [host.returncode for host in ended] == [0, 0], ended
     assert len(losses(one, 'S')) == steps
     np.testing.assert_allclose(losses(four, 'S'), losses(one, 'S'), atol=1e-5)
     np.testing.assert_allclose(losses(two, 'S'), losses(one, 'S'), atol=1e-5)
@@ -109,12 +110,11 @@ def test_devices_and_hosts_agree(world, tmp_path):
 def test_a_checkpoint_goes_on_with_another_number_of_devices(world, tmp_path):
     steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000', '--config.learning_rate.S=0.01']
     assert run(command(world, tmp_path / 'one', ['S'], steps, *more)).returncode == 0
-    process = subprocess.Popen(command(world, tmp_path / 'moved', ['S'], steps, *more), cwd=ROOT, env=environment(),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(command(world, tmp_path / 'moved', ['S'], steps, *more))
     while not (tmp_path / 'moved' / 'S' / 'checkpoints' / '4').exists() and process.poll() is None:
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+    process.send_signal(signal.SIGKILL)
+    process.finish()
     assert run(command(world, tmp_path / 'moved', ['S'], steps, *more), devices=4).returncode == 0
     np.testing.assert_allclose(losses(tmp_path / 'moved', 'S'), losses(tmp_path / 'one', 'S'), atol=1e-5)
 

@@ -11,7 +11,7 @@ from tests import forked
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp('made') / 'set'
-    synthave.generate(root, synthave.Settings(train=4, validation=2, test=3, seconds=1.0, side=48, observers=4), workers=2)
+    synthave.generate(root, synthave.Settings(train=4, validation=2, test=3, seconds=1.0, side=48, observers=4), workers=1)
     return root
 
 

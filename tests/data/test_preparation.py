@@ -1,7 +1,7 @@
 """Preparation of any set: shards, restarts, interruptions, several processes, and Apache Beam against threads."""
 import multiprocessing
 import pathlib
-import subprocess
+import signal
 import sys
 import threading
 import time
@@ -17,10 +17,10 @@ from stanet_jax.data.clips import Clips
 from stanet_jax.data.preparation import Listing, Source
 from stanet_jax.data.shards import SourceClip
 from stanet_jax.media import box
+from tests import forked
 from tests.data.test_ave import write
 from tests.media import crashing, odd_films
 
-ROOT = pathlib.Path(__file__).parents[2]
 SIDE, RATE, VIDEOS = 32, 8, 3
 
 
@@ -156,10 +156,9 @@ t.preparation.prepare(t.source(t.pathlib.Path(sys.argv[1]), 20), t.SIDE, t.RATE,
 
 def test_two_runs_prepare_the_same_at_a_time(videos, tmp_path):
     """The second waits for the first, and takes what that has made."""
-    words = [sys.executable, '-c', PREPARED, str(videos), str(tmp_path)]
-    runs = [subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in runs]
-    assert [process.returncode for process in runs] == [0, 0] and sum('prepared ' in out for out, _ in told) == 1, told
+    runs = [forked.start('-c', PREPARED, videos, tmp_path) for _ in range(2)]
+    told = [process.finish() for process in runs]
+    assert [of.returncode for of in told] == [0, 0] and sum('prepared ' in of.stdout for of in told) == 1, told
     assert len(Clips(preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path), 'train')) == 14
     assert len(list(tmp_path.glob('made/*/*'))) == 1 and not list(tmp_path.rglob('.*'))
 
@@ -179,15 +178,15 @@ t.preparation.prepare(t.source(t.pathlib.Path(sys.argv[1]), 20), t.SIDE, t.RATE,
 
 
 def test_killed_preparation(videos, tmp_path):
-    process = subprocess.Popen([sys.executable, '-c', KILLED, str(videos), str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = forked.start('-c', KILLED, videos, tmp_path)
     try:
         until = time.monotonic() + 60
         while not (list(tmp_path.rglob('train*.json')) and list(tmp_path.rglob('.made*'))) and time.monotonic() < until:
             assert process.poll() is None
             time.sleep(.05)
     finally:
-        process.kill()
-        process.wait()
+        process.send_signal(signal.SIGKILL)
+        process.finish()
     assert list(tmp_path.rglob('.made*'))  # half of a shard
     builder = preparation.prepare(source(videos, 20), SIDE, RATE, tmp_path)
     assert len(Clips(builder, 'train')) == 14 and not list(tmp_path.rglob('.made*'))

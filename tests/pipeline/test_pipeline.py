@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -21,7 +20,7 @@ from stanet_jax.pipeline import run as pipeline
 from stanet_jax.pipeline.table import STUDENT_ROWS
 from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
-from tests.commands.test_scripts import ROOT, environment, losses, parameters, run
+from tests.commands.test_scripts import losses, parameters, run, start
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
 PLUS = ('ST_short', 'SA_cross')  # of the eight
@@ -43,7 +42,7 @@ def pipeline_of(root, workdir):
 def world(tmp_path_factory):
     """A SynthAVE of three categories, so few that an untaught tagger is right at times, and the switch has both labels."""
     root = tmp_path_factory.mktemp('world') / 'synthave'
-    synthave.generate(root, synthave.Settings(categories=3, seconds=2.0, side=48, **SPLITS), workers=2)
+    synthave.generate(root, synthave.Settings(categories=3, seconds=2.0, side=48, **SPLITS), workers=1)
     return root
 
 
@@ -273,13 +272,13 @@ def test_killed_while_it_makes_maps(whole, tmp_path):
     workdir, _ = whole
     coarse = workdir / 'pseudo_gt' / 'coarse'
     arguments = script('distill.py', 'pseudo_gt:coarse', tmp_path / 'coarse', *overrides(coarse, 'pseudo_gt:coarse'))
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(arguments)
     deadline = time.time() + 120
     while len(list((tmp_path / 'coarse').glob('train/*/maps'))) < 2:
         assert time.time() < deadline and process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.finish()
     done = run(arguments)
     assert done.returncode == 0, done.stderr
     assert pictures(tmp_path / 'coarse') == pictures(workdir / 'pseudo_gt' / 'coarse')
@@ -298,10 +297,9 @@ def test_devices_and_hosts_make_the_same_maps(whole, tmp_path):
         s.bind(('localhost', 0))
         port = s.getsockname()[1]
     together = [[f'--coordinator=localhost:{port}', f'--processes={hosts}', f'--process={i}'] for i in range(hosts)]
-    started = [subprocess.Popen([*arguments, *flags], cwd=ROOT, env=environment(devices), text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE) for flags in together]
-    outputs = [process.communicate(timeout=300) for process in started]
-    assert [process.returncode for process in started] == [0] * hosts, outputs
+    started = [start([*arguments, *flags], devices) for flags in together]
+    ended = [process.finish() for process in started]
+    assert [process.returncode for process in ended] == [0] * hosts, ended
     for split in SPLITS:
         found, expected = (manifest(folder, split) for folder in (tmp_path / 'coarse', workdir / 'pseudo_gt' / 'coarse'))
         assert [(line['clip'], line['frame']) for line in found] == [(line['clip'], line['frame']) for line in expected]

@@ -37,7 +37,7 @@ def test_every_category_of_ave_has_its_classes():
 def world(tmp_path_factory):
     """SynthAVE with categories named as two of AVE's."""
     root = tmp_path_factory.mktemp('world') / 'ave'
-    synthave.generate(root, synthave.Settings(categories=2, seconds=1.0, side=48, train=6, validation=2, test=2), workers=2)
+    synthave.generate(root, synthave.Settings(categories=2, seconds=1.0, side=48, train=6, validation=2, test=2), workers=1)
     names = sorted({line.split('&')[0] for line in (root / 'AVE_Dataset' / 'trainSet.txt').read_text().splitlines()})
     for path in (root / 'AVE_Dataset').glob('*.txt'):
         text = path.read_text()
