@@ -114,11 +114,11 @@ def measure(config: ConfigDict, workdir: str | os.PathLike, splits: Mapping[str,
             shown[net] = example_maps(model, variables, make_examples(config, net, clips, 1))
             contact_sheet(workdir / net / 'cams.png', map_rows({net: shown[net]}, clips))
     if jax.process_index() == 0:
-        replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
-        print(accuracy_table(results, split))
         if shown:
             contact_sheet(workdir / 'cams.png', map_rows(shown, clips))
             print(f'what they look at: {workdir / "cams.png"}')
+        replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
+        print(accuracy_table(results, split))
 
 
 def accuracy_table(results: Mapping[str, Mapping[str, Mapping[str, float]]], split: str) -> str:

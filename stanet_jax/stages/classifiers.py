@@ -43,8 +43,8 @@ def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA
         require('blender.steps', config.blender.get('steps', 0), config.blender.get('steps', 0) >= 0, 'must be 0 or more')
 
 
-def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir: pathlib.Path, mesh: Mesh) -> None:
-    """Trains one classifier, unless that is done, and writes its variables to `<workdir>/<net>/variables`.
+def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir: pathlib.Path, mesh: Mesh) -> bool:
+    """Trains one classifier, unless that is done, and writes its variables to `<workdir>/<net>/variables`; tells whether it was not done.
 
     Args:
         config: of the run.
@@ -65,9 +65,9 @@ def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir
 
     example = example_batch(config, net, len(train.categories), 1)
     warn_about_short_clips(net, train, config.get('fragments', 0))
-    loop.train(workdir / net, net, config, mesh, examples=make_examples(config, net, train, per_clip, config.open_only), evaluate=evaluate,
-               initial=lambda: initial_variables(config, net, model, example, workdir),
-               loss_fn=make_tag_loss(config, net, model))
+    return loop.train(workdir / net, net, config, mesh, examples=make_examples(config, net, train, per_clip, config.open_only),
+                      evaluate=evaluate, initial=lambda: initial_variables(config, net, model, example, workdir),
+                      loss_fn=make_tag_loss(config, net, model))
 
 
 def run_unimodal(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -85,14 +85,13 @@ def run_unimodal(config: ConfigDict, workdir: str | os.PathLike) -> None:
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Trains the nets of the config one after the other and measures them, see `accuracy.measure`.
 
-    A net that was interrupted goes on from its last checkpoint; one that is done is skipped.
+    A net that was interrupted goes on from its last checkpoint; one that is done is skipped, and where all are they are not measured again.
     """
     check(config)
     workdir = open_workdir(config, workdir)
     splits, mesh = open_training_clips(config), sharding.make_mesh()
-    for net in config.nets:
-        train_net(config, net, splits, workdir, mesh)
-    if len(splits) > 1:
-        measure(config, workdir, splits)
-    else:
+    trained = [train_net(config, net, splits, workdir, mesh) for net in config.nets]
+    if len(splits) == 1:
         print('no validation or test split: nothing is held out to measure on')
+    elif any(trained) or not (workdir / 'accuracy.json').exists():
+        measure(config, workdir, splits)
