@@ -125,7 +125,7 @@ def _tally_fn(model, mesh):
     def tally(variables, batch):
         logits, target, known = target_node(predict_maps(variables, batch, model=model), batch)
         maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
-        cc = jax.vmap(jnp.corrcoef)(maps)[:, 0, 1]
+        cc = jnp.nan_to_num(jax.vmap(jnp.corrcoef)(maps)[:, 0, 1])
         return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
 
     return jax.jit(tally, out_shardings=sharding.replicated(mesh))
@@ -135,7 +135,7 @@ def make_student_evaluation(model: nn.Module, examples: fragments.Examples, batc
                             mesh: Mesh) -> Callable[[Variables], dict[str, float]]:
     """`variables -> {'loss', 'cc'}` of a student over the examples, `batch` at a time on the devices of the mesh.
 
-    `loss` is the mean of Eq. 17, `cc` that of the correlation coefficient with the pseudo-fixation.
+    `loss` is the mean of Eq. 17, `cc` that of the correlation coefficient with the pseudo-fixation, 0 where one of them is constant.
     """
     tally = _tally_fn(model, mesh)
 
