@@ -49,16 +49,19 @@ def net(world):
     return load_classifier(world / 'run' / 'S')
 
 
+@pytest.fixture(scope='module')
+def apply(net):
+    return jax.jit(functools.partial(net.model.apply, net.variables))
+
+
 def frames(count=3):
     small = np.random.default_rng(0).integers(0, 256, (count, 6, 6, 3), np.uint8)
     return np.kron(small, np.ones((1, SIDE // 6, SIDE // 6, 1), np.uint8))
 
 
 @pytest.mark.parametrize('method', ['cam', 'feature_sum', 'grad_cam', 'ablation_cam', 'smooth_grad_cam_pp', 'ss_cam', 'is_cam'])
-def test_maps_are_those_of_the_net(net, method):
+def test_maps_are_those_of_the_net(net, apply, method):
     """Of the class that it predicts, each frame's alone: of the features, the head and the whole net, as `cam` takes them."""
-    apply = functools.partial(net.model.apply, net.variables)
-
     def encode(images):
         return apply(images[:, None])[1]['features']
 
@@ -84,12 +87,12 @@ def test_maps_are_those_of_the_net(net, method):
     np.testing.assert_allclose(run(net.variables, frames()[::-1])[::-1], found, atol=2e-3)
 
 
-def test_maps_of_tags_are_averaged(net):
+def test_maps_of_tags_are_averaged(net, apply):
     run = jax.jit(functools.partial(class_maps, model=net.model, method='cam'))
     one, other = (np.asarray(run(net.variables, frames(), np.full((3, 1), tag))) for tag in range(2))
     both = run(net.variables, frames(), np.array([[0, 1], [1, -1], [-1, -1]]))
     np.testing.assert_allclose(both, [(one[0] + other[0]) / 2, other[1], np.zeros_like(one[2])], atol=1e-5)
-    _, out = net.model.apply(net.variables, backbones.normalise('tiny', frames())[:, None])
+    _, out = apply(backbones.normalise('tiny', frames())[:, None])
     classic = scam.class_activation(out['maps'], np.tile(np.float32([1, 0]), (3, 1)))
     np.testing.assert_allclose(one, jax.image.resize(classic, (3, SIDE, SIDE), 'bilinear'), atol=1e-4)
 
@@ -126,8 +129,8 @@ def test_the_stage_makes_the_maps_of_the_tags_and_goes_on(world, net, tmp_path):
     first = next(line for line in lines if line['clip'] == clips[0].name)
     data = maps.open_frames(config, SIDE)['test']
     number = [clip['id'] for clip in data.clips].index(clips[0].name)
-    expected = class_maps(net.variables, data.frame(number, 3)[None], np.array([data.clips[number]['tags']]), model=net.model, method='cam')
-    expected = np.asarray(expected[0])
+    run = jax.jit(functools.partial(class_maps, model=net.model, method='cam'))
+    expected = np.asarray(run(net.variables, data.frame(number, 3)[None], np.array([data.clips[number]['tags']]))[0])
     with PIL.Image.open(clips[0] / 'maps' / 'eyeMap_00004.png') as image:
         np.testing.assert_allclose(np.asarray(image) / 255, expected, atol=0.01)
     assert first['tag'] == data.tag_names(number) and not first['empty']
@@ -166,7 +169,8 @@ def test_a_film_and_its_pictures_have_the_same_maps(world, net):
     assert method.names == ('grad_cam',) and method.side == SIDE and not method.hears
     found = method.maps(list(frames(6)), fps=5.0)
     np.testing.assert_allclose(found.times, np.arange(6) / 5)
-    np.testing.assert_allclose(found.maps, class_maps(net.variables, frames(6), model=net.model, method='grad_cam'), atol=1e-3)
+    run = jax.jit(functools.partial(class_maps, model=net.model, method='grad_cam'))
+    np.testing.assert_allclose(found.maps, run(net.variables, frames(6)), atol=1e-3)
     pictures = [np.pad(frame, ((0, 4), (0, 9), (0, 0))) for frame in frames(6)]
     maps_of = [picture['grad_cam'] for picture in method.predict_pictures(pictures)]
     assert len(maps_of) == 6 and maps_of[0].shape == found.maps[0].shape

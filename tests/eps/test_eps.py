@@ -1,4 +1,5 @@
 """Segmentation: SynthVOC and its reader, EPS's losses and pseudo-masks, DeepLab, saliency by a student, the scripts."""
+import functools
 import json
 import pathlib
 
@@ -24,6 +25,7 @@ from stanet_jax.workdir import read_config
 from tests import forked
 from tests.inference.test_predictor import make_run
 from tests.signatures import unchecked
+from tests.variables import drawn
 
 SIDE = 48
 
@@ -204,13 +206,12 @@ def test_pseudo_scores_by_hand():
 def test_maps_of_a_mirrored_image_are_mirrored():
     model = nets.EPS(3, 'tiny')
     x = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
-    variables = model.init(jax.random.key(0), np.zeros((1, 32, 32, 3)))
-    valid = np.ones(x.shape[:3], bool)
-    maps = multi_scale_maps(variables, x, valid, model=model, scales=(.5, 1), activation='softmax')
+    variables, valid = drawn(model.init, np.zeros((1, 32, 32, 3))), np.ones(x.shape[:3], bool)
+    run = jax.jit(functools.partial(multi_scale_maps, model=model, scales=(.5, 1), activation='softmax'))
+    maps = run(variables, x, valid)
     assert maps.shape == (2, 32, 32, 4)
     np.testing.assert_allclose(maps.sum(-1), 4, rtol=1e-5)  # two scales, both ways
-    mirrored = multi_scale_maps(variables, x[:, :, ::-1], valid, model=model, scales=(.5, 1), activation='softmax')
-    np.testing.assert_allclose(mirrored, maps[:, :, ::-1], atol=1e-4)
+    np.testing.assert_allclose(run(variables, x[:, :, ::-1], valid), maps[:, :, ::-1], atol=1e-4)
 
 
 @pytest.mark.parametrize('encoder, rates, width', [('vgg16', (12,), 8), ('resnet101', (6, 12, 18, 24), 0)])
@@ -384,7 +385,7 @@ def test_a_student_makes_the_saliency(world, splits, tmp_path):
     x = np.stack([(frame / 255 - [.485, .456, .406]) / [.229, .224, .225]] * 3)[None].astype(np.float32)
     model = students.make_student(read_config(student))
     variables = checkpoint.load_variables(student / 'STA' / 'variables')
-    logits, _ = model.apply(variables, x, np.zeros((1, 257, 98), np.float32), np.zeros(1))
+    logits, _ = jax.jit(model.apply)(variables, x, np.zeros((1, 257, 98), np.float32), np.zeros(1))
     expected = np.round(255 * np.asarray(scam.min_max(jax.nn.sigmoid(logits)))[0]).astype(np.uint8)
     expected = PIL.Image.fromarray(expected).resize((2 * SIDE, SIDE), PIL.Image.Resampling.BILINEAR)
     np.testing.assert_allclose(np.float32(opened(tmp_path / 'maps' / 'val_long.png')), np.float32(expected), atol=2)

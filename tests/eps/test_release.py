@@ -21,6 +21,7 @@ from stanet_jax.eps.scores import score_masks
 from stanet_jax.models import segmentation
 from stanet_jax.models.backbones import resnet38
 from stanet_jax.training import loop, optimizer
+from tests.variables import drawn
 
 RNG = np.random.default_rng(0)
 
@@ -52,8 +53,8 @@ def test_dropout_is_of_whole_channels():
 
     x = RNG.normal(size=(3, 7, 7, 8)).astype(np.float32)
     net, rngs = Middle(), {'dropout': jax.random.key(1)}
-    variables = net.init({'params': jax.random.key(0), **rngs}, x)
-    _, seen = net.apply(variables, x, rngs=rngs, capture_intermediates=lambda of, _: isinstance(of, nn.Dropout))
+    apply = jax.jit(functools.partial(net.apply, rngs=rngs, capture_intermediates=lambda of, _: isinstance(of, nn.Dropout)))
+    _, seen = apply(drawn(net.init, x), x)
     for dropped in jax.tree.leaves(seen['intermediates']):
         channels = (np.asarray(dropped) != 0).any(axis=(1, 2))
         assert dropped.shape[-1] in (16, 32) and 0.2 < channels.mean() < 0.8
@@ -120,11 +121,12 @@ def test_resizing_is_pillows_bicubic_of_the_picture_alone(scale):
 
 def test_what_is_around_a_picture_has_no_influence():
     model = segmentation.EPS(2, 'tiny')
-    variables = model.init(jax.random.key(0), np.zeros((1, 32, 32, 3)))
+    variables = drawn(model.init, np.zeros((1, 32, 32, 3)))
     frames, valid = RNG.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8), np.zeros((2, 32, 32), bool)
     frames[1], valid[:, :20] = frames[0], True
     frames[1, 20:] = 0
-    one, other = multi_scale_maps(variables, frames, valid, model=model, scales=(.5, 1.), activation='softmax')
+    run = jax.jit(functools.partial(multi_scale_maps, model=model, scales=(.5, 1.), activation='softmax'))
+    one, other = run(variables, frames, valid)
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
@@ -132,11 +134,12 @@ def test_labels_are_the_best_scores():
     config = eps.get_config()
     config.masks.scales = (1.0,)
     model = segmentation.EPS(3, 'tiny')
-    variables = model.init(jax.random.key(2), np.zeros((1, 32, 32, 3)))
+    variables = drawn(model.init, np.zeros((1, 32, 32, 3)))
     batch = {'frames': RNG.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8), 'valid': np.ones((2, 32, 32), bool),
              'tags': np.float32([[1, 1, 0], [0, 0, 1]])}
-    scores = np.asarray(predict_scores(variables, batch, model=model, config=config))
-    np.testing.assert_array_equal(scores.argmax(-1), predict_labels(variables, batch, model=model, config=config))
+    scores, labels = jax.jit(lambda *given: [of(*given, model=model, config=config) for of in (predict_scores, predict_labels)])(
+        variables, batch)
+    np.testing.assert_array_equal(scores.argmax(-1), labels)
     np.testing.assert_allclose(scores.max(axis=(1, 2)), [[.2, 1, 1, 0], [.2, 0, 0, 1]], rtol=1e-5)
 
 

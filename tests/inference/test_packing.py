@@ -1,7 +1,6 @@
 """Students on frozen encoders: the same as with the encoders inside; packed; deaf where the ear's weights are absent."""
 import json
 
-import jax
 import ml_collections
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from stanet_jax.stages.students import make_student
 from stanet_jax.training import checkpoint
 from stanet_jax.weights import sources
 from tests.inference.test_predictor import SIDE, THREE, maps_of
+from tests.variables import drawn
 
 
 def write_run(folder, config, variables):
@@ -38,8 +38,7 @@ def runs(tmp_path_factory):
     config.data.side, config.width, config.nets, config.dtype, config.start_from = SIDE, 8, THREE, 'float32', {}
     config.task = 'student'
     for part, name, shape in (('encoder', 'tiny', (1, SIDE, SIDE, 3)), ('audio_encoder', 'tiny_audio', (1, 257, 98))):
-        weights = jax.jit(backbones.create(name).init)(jax.random.key(7), np.zeros(shape, np.float32))
-        checkpoint.save_variables(root / name, weights)
+        checkpoint.save_variables(root / name, drawn(backbones.create(name).init, np.zeros(shape, np.float32)))
         config[part] = {'name': name, 'weights': str(root / name), 'frozen': True}
     heads, whole = {}, {}
     for net in (*THREE, 'switch'):

@@ -17,6 +17,7 @@ from stanet_jax.stages import audio_switch
 from stanet_jax.stages.nets import example_batch, net_inputs
 from stanet_jax.stages.students import make_student
 from stanet_jax.training import checkpoint
+from tests.variables import drawn
 
 SIDE, THREE = 48, ('STA', 'STA_short', 'STA_long')
 
@@ -31,11 +32,7 @@ def make_run(folder, nets=('STA',), side=SIDE, width=8):
     for seed, net in enumerate((*nets, 'switch')):
         model = audio_switch.make_switch(config) if net == 'switch' else make_student(config, net)
         inputs = net_inputs(example_batch(config, 'SA' if net == 'switch' else net, 1, 1), config.encoder.name)
-        variables = jax.jit(model.init)(jax.random.key(seed), **inputs)
-        if net != 'switch':  # its gates, which begin almost without effect, matter
-            gates = {k: jax.tree.map(lambda x: 3 * x, variables['params'][k]) for k in ('audio_map', 'time_map')}
-            variables = {**variables, 'params': {**variables['params'], **gates}}
-        checkpoint.save_variables(folder / net / 'variables', variables)
+        checkpoint.save_variables(folder / net / 'variables', drawn(model.init, seed=seed, **inputs))
     return folder
 
 
@@ -108,8 +105,10 @@ def test_three_students_on_a_stream_are_the_nets_on_each_moment(run, students):
         bank = [j for j in kept if j < k // 16 * 16]  # what earlier blocks left
         far = [j for j in bank if abs(times[j] - times[k]) > 5 / 8]
         if len(far) < 2:  # of these, too, the blocks before and after
-            near = range(max(k // 16 * 16 - 16, 0), min(k // 16 * 16 + 32, 83))
-            far = sorted([j for j in (*bank, *near) if abs(times[j] - times[k]) > 5 / 8])
+            near = (*bank, *range(max(k // 16 * 16 - 16, 0), min(k // 16 * 16 + 32, 83)))
+            far = sorted([j for j in near if abs(times[j] - times[k]) > 5 / 8])
+        if len(far) < 2:
+            far = sorted(near, key=lambda j: -abs(times[j] - times[k]))[:2]
         long = [far[len(far) // 4], far[3 * len(far) // 4]]
         short = [at(times[k] - 3 / 8), at(times[k] + 3 / 8)]
         expected = {'STA': net('STA', [triple(k)]), 'STA_short': net('STA_short', [triple(j) for j in (k, *short)]),
@@ -248,9 +247,9 @@ def test_students_of_several_runs(run, students, tmp_path):
         (folder / 'config.json').write_text(json.dumps({**config, 'nets': ['STA'], 'data': {**config['data'], 'rate': rate}}))
     given = moments(np.arange(20) / 25)
     together = Predictor(run / 'STA_long', parted, run / 'STA_short')
-    np.testing.assert_allclose(maps_of(together, given, name='final'), maps_of(students, given, name='final'), atol=1e-5)
+    np.testing.assert_allclose(maps_of(together, given, name='final'), maps_of(students, given, name='final'), atol=5e-5)
     alone = Predictor(run / 'STA_long')
     assert alone.names == ('STA_long',)
-    np.testing.assert_allclose(maps_of(alone, given, name='STA_long'), maps_of(students, given, name='STA_long'), atol=1e-5)
+    np.testing.assert_allclose(maps_of(alone, given, name='STA_long'), maps_of(students, given, name='STA_long'), atol=5e-5)
     with pytest.raises(InputError, match='has data.rate=4.0'):
         Predictor(run / 'STA_long', other, run / 'STA_short')

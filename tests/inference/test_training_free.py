@@ -14,7 +14,7 @@ from stanet_jax.inference.opening import open_predictor
 from stanet_jax.inference.training_free import HEARD_CAM, TrainingFree, smoothing_weights
 from stanet_jax.media.moments import Moment
 from stanet_jax.weights import sources
-from tests.models.test_mobile import drawn
+from tests.models import test_mobile
 
 SIDE = 64
 OSIE = pathlib.Path(__file__).parents[3] / 'shared' / 'real' / 'osie_dev'
@@ -84,11 +84,11 @@ def test_the_mean_is_over_the_moments_that_are_near():
 @pytest.fixture
 def weights(monkeypatch):
     """Random weights in place of those of the package and of the cache; a set of names says which are there."""
-    there, made = {'efficientnet_lite0', 'yamnet'}, functools.cache(lambda name: drawn(name)[1])
+    there = {'efficientnet_lite0', 'yamnet'}
 
     def find(encoder, where):
         if encoder in there:
-            return made(encoder)
+            return test_mobile.encoder(encoder)[1]
         raise InputError(f"weights='{where}': no weights of {encoder} are here; fetch {encoder}")
     monkeypatch.setattr(sources, 'find', find)
     return there

@@ -11,6 +11,7 @@ from stanet_jax.models import backbones
 from stanet_jax.models.backbones import resnet38
 from stanet_jax.models.backbones.resnext import Bottleneck
 from stanet_jax.models.backbones.vggsound import BasicBlock, NetVLAD, netvlad
+from tests.variables import drawn
 
 KEY = jax.random.key(0)
 SPECTROGRAM = (257, 98)
@@ -31,21 +32,6 @@ FAST = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes'
 
 def count(tree):
     return sum(x.size for x in jax.tree.leaves(tree))
-
-
-def random_variables(net, shape, seed=0):
-    """Variables drawn by NumPy: scales, biases and running statistics that show, and nothing to compile."""
-    rng = np.random.default_rng(seed)
-
-    def leaf(path, x):
-        name = path[-1].key
-        if name in ('scale', 'var'):
-            return jnp.asarray(rng.uniform(0.5, 2, x.shape), x.dtype)
-        std = 0.3 if name in ('bias', 'mean') else np.sqrt(2 / np.prod(x.shape[:-1]))
-        return jnp.asarray(np.float32(std) * rng.standard_normal(x.shape, np.float32), x.dtype)
-
-    variables = jax.eval_shape(net.init, KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
-    return jax.tree_util.tree_map_with_path(leaf, variables)
 
 
 def np_conv(x, kernel, stride=1, padding=0, dilation=1, groups=1):
@@ -157,7 +143,7 @@ def test_preactivated_block_against_numpy(c, stride, dilations):
     x = np.random.default_rng(0).normal(size=(2, 9, 7, c)).astype(np.float32)
     net = resnet38.Block(5, 8, stride, dilations, partial(nn.Conv, use_bias=False),
                          partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5))
-    variables = random_variables(net, x.shape)
+    variables = drawn(net.init, x)
     kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
     y = relu(np_norm(x, variables, 'bn_branch2a'))
     skip = np_conv(y, kernels['conv_branch1'], stride) if 'conv_branch1' in kernels else x
@@ -173,9 +159,9 @@ def test_bottleneck_drops_out_in_training_alone():
     variables = jax.jit(partial(net.init, train=False))(KEY, x)
     apply = jax.jit(net.apply, static_argnums=2)
     still, entry = apply(variables, x, False)
-    drawn = [apply(variables, x, True, rngs={'dropout': jax.random.key(seed)})[0] for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert np.any(drawn[0] != drawn[2]) and np.any(drawn[0] != still) and still.shape == (1, 9, 9, 16) and entry.shape == x.shape
+    dropped = [apply(variables, x, True, rngs={'dropout': jax.random.key(seed)})[0] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert np.any(dropped[0] != dropped[2]) and np.any(dropped[0] != still) and still.shape == (1, 9, 9, 16) and entry.shape == x.shape
 
 
 def test_vggsound_parameters():
@@ -203,7 +189,7 @@ def test_stem_pads_as_torch(name, shape, fields, padding_of_next):
     """Follows an input through the stem and the first convolution after its pool."""
     net = backbones.create(name, **fields)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    variables = random_variables(net, shape)
+    variables = drawn(net.init, x)
 
     @jax.jit  # the rest of the net is not asked for, and so not compiled
     def after_pool(variables, x):
@@ -222,7 +208,7 @@ def test_blocks_against_numpy(shape, stride):
     conv, norm = partial(nn.Conv, use_bias=False), partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
 
     bottleneck = Bottleneck(planes=2, width=4, groups=2, stride=stride, dilation=1, conv=conv, norm=norm)
-    variables = random_variables(bottleneck, shape)
+    variables = drawn(bottleneck.init, x)
     kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
     y = relu(np_norm(np_conv(x, kernels['conv1']), variables, 'bn1'))
     y = relu(np_norm(np_conv(y, kernels['conv2'], stride, 1, groups=2), variables, 'bn2'))
@@ -231,7 +217,7 @@ def test_blocks_against_numpy(shape, stride):
     np.testing.assert_allclose(jax.jit(bottleneck.apply)(variables, x), relu(y + skip), rtol=1e-4, atol=1e-5)
 
     basic = BasicBlock(planes=6, stride=stride, conv=conv, norm=norm)
-    variables = random_variables(basic, shape)
+    variables = drawn(basic.init, x)
     kernels = {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
     y = relu(np_norm(np_conv(x, kernels['conv1'], stride, 1), variables, 'bn1'))
     y = np_norm(np_conv(y, kernels['conv2'], 1, 1), variables, 'bn2')
@@ -242,7 +228,7 @@ def test_blocks_against_numpy(shape, stride):
 def test_vgg16_level5_is_dilated_after_a_pool_of_stride_1():
     net = backbones.create('vgg16')
     x = np.random.default_rng(2).normal(size=(1, 32, 24, 3)).astype(np.float32)
-    variables = random_variables(net, x.shape)
+    variables = drawn(net.init, x)
     @partial(jax.jit, compiler_options=FAST)
     def run(variables, x):
         return net.apply(variables, x, capture_intermediates=True, mutable=['intermediates'])
@@ -265,7 +251,7 @@ def test_vgg16_small_input():
 def test_tiny_values():
     net = backbones.create('tiny', widths=(4, 6, 5))
     x = np.random.default_rng(3).normal(size=(2, 34, 27, 3)).astype(np.float32)
-    variables = random_variables(net, x.shape)
+    variables = drawn(net.init, x)
     features = jax.jit(net.apply)(variables, x)
     assert [features[k].shape for k in ('C3', 'C4', 'C5')] == [(2, 8, 6, 4), (2, 4, 3, 6), (2, 4, 3, 5)]
     y, kernel = x, {k: v['kernel'] for k, v in variables['params'].items() if 'kernel' in v}
@@ -277,7 +263,7 @@ def test_tiny_values():
 def test_tiny_receptive_field():
     net = backbones.create('tiny')
     x = jnp.asarray(np.random.default_rng(4).normal(size=(1, 96, 96, 3)), jnp.float32)
-    variables = random_variables(net, x.shape)
+    variables = drawn(net.init, x)
     gradient = jax.jit(jax.grad(lambda x: net.apply(variables, x)['C5'][0, 6, 6].sum()))(x)
     rows, cols = np.nonzero(np.abs(gradient[0]).sum(-1))
     # Its own 8 by 8 pixels from 48 on, and 12 more on each side: as a resized map draws it.
@@ -293,7 +279,7 @@ def train_pass(name, shape, batch_norm):
     """Inputs, variables and a compiled pass with train=True: (x, mask) -> (features, statistics)."""
     net = backbones.create(name, batch_norm=batch_norm, **(SHALLOW if name.startswith('resnext') else {}))
     x = jnp.asarray(np.random.default_rng(5).normal(size=shape), jnp.float32)
-    variables = random_variables(net, shape)
+    variables = drawn(net.init, x)
 
     @partial(jax.jit, compiler_options=FAST)
     def compiled(variables, x, mask):
@@ -401,7 +387,7 @@ def test_sound_with_wrong_rows():
 
 def test_tiny_audio_tells_pitch_at_any_length():
     net = backbones.create('tiny_audio', classes=8)
-    variables = random_variables(net, (1, *SPECTROGRAM))
+    variables = drawn(net.init, jnp.zeros((1, *SPECTROGRAM)))
     apply = jax.jit(net.apply)
 
     def embedding(row, t):
@@ -433,7 +419,7 @@ def test_bfloat16_keeps_float32_parameters(name, shape):
 def test_bfloat16_values():
     x = jnp.asarray(np.random.default_rng(8).normal(size=(1, 64, 64, 3)), jnp.float32)
     net = backbones.create('tiny')
-    variables = random_variables(net, x.shape)
+    variables = drawn(net.init, x)
     exact = jax.jit(net.apply)(variables, x)['C5']
     rough = jax.jit(net.clone(dtype=jnp.bfloat16).apply)(variables, x)['C5']
     error = np.linalg.norm(rough.astype(jnp.float32) - exact) / np.linalg.norm(exact)

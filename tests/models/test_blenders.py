@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from stanet_jax.models import blenders, branch, classifiers, fusion
+from tests.variables import drawn
 
 
 def applied(name, nodes, **fields):
-    """A blender's parameters, each moved off where it begins, in float64, and what it makes of nodes."""
+    """A blender's parameters, in float64, and what it makes of nodes."""
     net = blenders.create(name, **fields)
-    rng = np.random.default_rng(1)
-    variables = jax.tree.map(lambda x: np.float32(x + rng.normal(0, 0.2, x.shape)), jax.jit(net.init)(jax.random.key(0), nodes))
+    variables = drawn(net.init, nodes)
     return jax.tree.map(np.float64, variables['params']), np.asarray(jax.jit(net.apply)(variables, nodes))
 
 
@@ -95,7 +95,7 @@ def test_transformers_blocks(nodes, sees, heads):
 
 def test_transformer_looks_at_all_places_of_all_nodes(nodes):
     net = blenders.create('transformer', blocks=2, heads=2)
-    variables, apply = jax.jit(net.init)(jax.random.key(0), nodes), jax.jit(net.apply)
+    variables, apply = drawn(net.init, nodes), jax.jit(net.apply)
     before, order = apply(variables, nodes), [0, 2, 1]
     np.testing.assert_allclose(apply(variables, nodes[:, order]), before[:, order], rtol=1e-3, atol=1e-4)
     changed = nodes.copy()
@@ -105,12 +105,11 @@ def test_transformer_looks_at_all_places_of_all_nodes(nodes):
 
 
 @pytest.mark.parametrize('name', blenders.BLENDERS)
-@pytest.mark.parametrize('wanted', [1, 2])
-def test_only_the_wanted_nodes_come_back(nodes, name, wanted):
+def test_only_the_wanted_nodes_come_back(nodes, name):
     net = blenders.create(name)
-    variables = jax.jit(net.init)(jax.random.key(0), nodes)
-    found = jax.jit(lambda v, x: (net.apply(v, x), net.apply(v, x, wanted)))(variables, nodes)
-    np.testing.assert_allclose(found[1], found[0][:, :wanted], rtol=1e-5, atol=1e-6)
+    whole, *found = jax.jit(lambda v, x: [net.apply(v, x), *(net.apply(v, x, wanted) for wanted in (1, 2))])(drawn(net.init, nodes), nodes)
+    for wanted, some in zip((1, 2), found, strict=True):
+        np.testing.assert_allclose(some, whole[:, :wanted], rtol=1e-5, atol=1e-6)
 
 
 def test_others_are_refused():
@@ -141,8 +140,7 @@ def test_nets_with_every_fusion_hear(sa_fuse):
     net = classifiers.Classifier(source, 5, 'tiny', 'tiny_audio', width=8, sa_fuse=sa_fuse)
     inputs = {'frames': np.float32(rng.normal(size=(2, branch.FRAMES[source], 32, 32, 3))),
               'audio': np.float32(rng.normal(size=(2, 257, 98))), 'phi': np.ones(2, np.float32)}
-    variables = jax.jit(net.init)(jax.random.key(0), **inputs)
-    apply = jax.jit(net.apply)
+    variables, apply = drawn(net.init, **inputs), jax.jit(net.apply)
     before = apply(variables, **inputs)[0]
     assert before.shape == (2, 5) and abs(before - apply(variables, **{**inputs, 'audio': -inputs['audio']})[0]).max() > 1e-4
     closed = {**inputs, 'phi': np.zeros(2, np.float32)}

@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from stanet_jax.models import cgcn
 from stanet_jax.models.cgcn import CGCN, fixation_refine
+from tests.variables import drawn
 
 
 def sigmoid(x):
@@ -65,8 +66,7 @@ def test_fixation_refine(threshold, rate):
 def test_cgcn(nodes, steps, refine, side):
     x = inputs((2, nodes, side, side + 1, 6))
     net = CGCN(steps, 0.7, 0.4, refine)
-    variables = jax.jit(net.init)(jax.random.key(1), x)
-    variables = jax.tree.map(lambda v: v + 0.3, variables)  # biases that count
+    variables = drawn(net.init, x)
     found = jax.jit(net.apply)(variables, x)
     chex.assert_shape(found, x.shape)
     expected = np_cgcn(x, jax.tree.map(np.asarray, variables['params']), steps, 0.7, 0.4, refine) if steps else x
@@ -103,14 +103,14 @@ def test_gradients():
     query, key, h = (inputs((1, 3, 6, 4), seed) for seed in range(3))
     check_grads(jax.jit(lambda *x: cgcn.messages(*x, block=4)), (query, key, h), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
     net, x = CGCN(steps=2), np.abs(inputs((1, 3, 3, 3, 4)))
-    variables = jax.jit(net.init)(jax.random.key(0), x)
+    variables = drawn(net.init, x)
     check_grads(jax.jit(net.apply), (variables, x), order=1, modes=['rev'], atol=2e-2, rtol=2e-2)
 
 
 def test_a_node_hears_the_others_and_the_examples_are_apart():
     x = inputs((2, 3, 4, 4, 6))
     net = CGCN(steps=1)
-    variables, apply = jax.jit(net.init)(jax.random.key(0), x), jax.jit(net.apply)
+    variables, apply = drawn(net.init, x), jax.jit(net.apply)
     before, changed = apply(variables, x), x.copy()
     changed[0, 1] += 1
     after = apply(variables, changed)
@@ -121,8 +121,7 @@ def test_a_node_hears_the_others_and_the_examples_are_apart():
 def test_bfloat16_rounds_inputs_and_outputs_alone():
     """Attention as sharp as this was off by several per cent when its scores were rounded."""
     x = jnp.asarray(4 * inputs((2, 3, 6, 6, 28)), jnp.bfloat16)
-    variables = jax.jit(CGCN().init)(jax.random.key(0), x)
-    variables = jax.tree.map(lambda v: 2 * v, variables)
+    variables = jax.tree.map(lambda v: 2 * v, drawn(CGCN().init, x))
     exact, found = (jax.jit(CGCN(dtype=dtype).apply)(variables, x.astype(dtype)) for dtype in (jnp.float32, jnp.bfloat16))
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(np.float32), exact, rtol=2**-8)

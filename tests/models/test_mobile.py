@@ -1,4 +1,5 @@
 """EfficientNet-Lite and YAMNet, which are made of depthwise convolutions, against NumPy in float64."""
+import functools
 import math
 
 import jax
@@ -7,6 +8,7 @@ import pytest
 
 from stanet_jax.models import backbones
 from stanet_jax.models.backbones.efficientnet_lite import scaled_channels
+from tests.variables import drawn
 
 PARAMETERS = {'efficientnet_lite0': 4_652_008, 'efficientnet_lite1': 5_416_680, 'efficientnet_lite2': 6_092_072, 'yamnet': 3_729_481}
 
@@ -25,18 +27,11 @@ def same(x, kernel, stride, dilation=1, depthwise=False):
     return result
 
 
-def drawn(name, seed=0, **fields):
-    """An encoder and variables for it whose statistics and scales are not those of the initialisation."""
-    net, rng = backbones.create(name, **fields), np.random.default_rng(seed)
-    shape = (1, 64, 96) if name == 'yamnet' else (1, 32, 32, 3)
-    shapes = jax.eval_shape(net.init, jax.random.key(0), np.zeros(shape, np.float32))
-
-    def make(path, x):
-        if path[-1].key == 'var' or path[-1].key == 'scale':
-            return np.float32(rng.uniform(0.5, 1.5, x.shape))
-        spread = 1 / np.sqrt(np.prod(x.shape[:-1])) if path[-1].key == 'kernel' else 0.2
-        return np.float32(rng.normal(size=x.shape) * spread)
-    return net, jax.tree_util.tree_map_with_path(make, shapes)
+@functools.cache
+def encoder(name, **fields):
+    """An encoder, and variables drawn for it."""
+    net = backbones.create(name, **fields)
+    return net, drawn(net.init, np.zeros((1, 64, 96) if name == 'yamnet' else (1, 32, 32, 3), np.float32))
 
 
 def as_float64(variables):
@@ -80,7 +75,7 @@ def efficientnet(variables, x, dilated):
 
 @pytest.mark.parametrize('side, dilated', [(32, False), (32, True), (45, False)])
 def test_efficientnet_lite_is_what_numpy_makes_of_it(side, dilated):
-    net, variables = drawn('efficientnet_lite0', dilated=dilated)
+    net, variables = encoder('efficientnet_lite0', dilated=dilated)
     frames = np.random.default_rng(1).integers(0, 256, (2, side, side + 3, 3), np.uint8)
     x = backbones.normalise('efficientnet_lite0', frames)
     found = jax.jit(net.apply)(variables, x)
@@ -93,7 +88,7 @@ def test_efficientnet_lite_is_what_numpy_makes_of_it(side, dilated):
 
 
 def test_yamnet_is_what_numpy_makes_of_it():
-    net, variables = drawn('yamnet')
+    net, variables = encoder('yamnet')
     patch = np.random.default_rng(1).normal(size=(2, 64, 96))
     found = jax.jit(net.apply)(variables, np.float32(patch))
     params, norm = as_float64(variables)
@@ -109,15 +104,13 @@ def test_yamnet_is_what_numpy_makes_of_it():
 
 @pytest.mark.parametrize('name', PARAMETERS)
 def test_parameters(name):
-    net = backbones.create(name)
-    shape = (1, 64, 96) if name == 'yamnet' else (1, 64, 64, 3)
-    variables = jax.eval_shape(net.init, jax.random.key(0), np.zeros(shape, np.float32))
+    _, variables = encoder(name)
     assert sum(x.size for x in jax.tree.leaves(variables['params'])) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize('name', ['efficientnet_lite0', 'yamnet'])
 def test_without_the_head_and_in_training(name):
-    net, variables = drawn(name, classes=0, batch_norm='batch')
+    net, variables = encoder(name, classes=0, batch_norm='batch')
     x = np.float32(np.random.default_rng(0).normal(size=(3, 64, 96) if name == 'yamnet' else (3, 32, 32, 3)))
     apply = jax.jit(lambda x: net.apply(variables, x, train=True, mask=np.array([True, True, False]), mutable=['batch_stats']))
     (found, updated), (other, _) = apply(x), apply(np.concatenate([x[:2], 9 * x[2:]]))

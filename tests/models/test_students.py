@@ -9,15 +9,19 @@ from configs import sta
 from stanet_jax.models import backbones, cgcn, fusion, students
 from stanet_jax.stages.nets import example_batch, net_inputs
 from stanet_jax.stages.students import make_student
+from tests.variables import drawn
+
+GRAPHS, NODES = 2, 3
+BATCH = GRAPHS * NODES  # of STA, too: what is compiled for it serves nodes
 
 
 @functools.cache
 def net():
     rng = np.random.default_rng(0)
     model = students.STA('tiny', 'tiny_audio', width=8)
-    inputs = {'frames': np.float32(rng.normal(size=(2, 3, 40, 56, 3))), 'audio': np.float32(rng.normal(size=(2, 257, 98))),
-              'phi': np.ones(2, np.float32)}
-    return jax.jit(model.init)(jax.random.key(0), **inputs), jax.jit(model.apply), inputs
+    inputs = {'frames': np.float32(rng.normal(size=(BATCH, 3, 40, 56, 3))), 'audio': np.float32(rng.normal(size=(BATCH, 257, 98))),
+              'phi': np.ones(BATCH, np.float32)}
+    return drawn(model.init, **inputs), jax.jit(model.apply), inputs
 
 
 def test_fuse_both_is_what_equation_15_convolves():
@@ -29,8 +33,8 @@ def test_fuse_both_is_what_equation_15_convolves():
 def test_a_map_of_logits_at_the_frames_size():
     variables, apply, inputs = net()
     logits, out = apply(variables, **inputs)
-    assert logits.shape == (2, 40, 56) and logits.dtype == np.float32 and np.isfinite(logits).all()
-    assert out['features'].shape == (2, 5, 7, 32) and np.min(out['features']) >= 0
+    assert logits.shape == (BATCH, 40, 56) and logits.dtype == np.float32 and np.isfinite(logits).all()
+    assert out['features'].shape == (BATCH, 5, 7, 32) and np.min(out['features']) >= 0
     with pytest.raises(ValueError, match='STA looks at 3 frames, got 2'):
         apply(variables, **{**inputs, 'frames': inputs['frames'][:, :2]})
 
@@ -45,7 +49,7 @@ def test_all_three_frames_matter(changed):
 
 def test_a_closed_switch_shuts_the_audio_out():
     variables, apply, inputs = net()
-    closed = {**inputs, 'phi': np.zeros(2, np.float32)}
+    closed = {**inputs, 'phi': np.zeros(BATCH, np.float32)}
     silent = {**closed, 'audio': np.full_like(inputs['audio'], np.nan)}
     np.testing.assert_array_equal(apply(variables, **closed)[0], apply(variables, **silent)[0])
     louder = {**inputs, 'audio': -inputs['audio']}
@@ -60,11 +64,11 @@ def test_the_papers_student_at_its_real_size_by_shape():
 
 
 def test_plus_is_the_branch_then_cgcn_then_a_read_out_of_each_node():
-    rng, (b, n) = np.random.default_rng(2), (2, 3)
+    rng, b, n = np.random.default_rng(2), GRAPHS, NODES
     model = students.STAPlus('tiny', 'tiny_audio', width=8, blender={'name': 'cgcn', 'steps': 2})
     inputs = {'frames': np.float32(rng.normal(size=(b, n, 3, 40, 56, 3))), 'audio': np.float32(rng.normal(size=(b, n, 257, 98))),
               'phi': np.ones((b, n), np.float32)}
-    variables = jax.jit(model.init)(jax.random.key(0), **inputs)
+    variables = drawn(model.init, **inputs)
     logits, out = jax.jit(model.apply)(variables, **inputs)
     assert logits.shape == (b, n, 40, 56) and logits.dtype == np.float32 and out['features'].shape == (b, n, 5, 7, 28)
 
@@ -72,10 +76,10 @@ def test_plus_is_the_branch_then_cgcn_then_a_read_out_of_each_node():
 
     def conv1x1(x, name):
         return x @ params[name]['kernel'][0, 0] + params[name]['bias']
-    theirs, _, _ = net()  # STA with the same branch; its decoder does not matter here
-    plain = {**variables, 'params': {**params, 'decoder': theirs['params']['decoder']}}
+    theirs, apply, _ = net()  # STA with the same branch; its decoder does not matter here
+    plain = {**variables, 'params': {part: params.get(part, of) for part, of in theirs['params'].items()}}
     flat = {k: v.reshape(b * n, *v.shape[2:]) for k, v in inputs.items()}
-    sta = np.asarray(jax.jit(students.STA('tiny', 'tiny_audio', width=8).apply)(plain, **flat)[1]['features'])
+    sta = np.asarray(apply(plain, **flat)[1]['features'])
     nodes = jax.jit(cgcn.CGCN(2).apply)({'params': params['cgcn']}, conv1x1(sta, 'reduce').reshape(b, n, 5, 7, 28))
     np.testing.assert_allclose(out['features'], nodes, rtol=1e-4, atol=1e-5)
     encoder = backbones.create('tiny')

@@ -15,6 +15,7 @@ from stanet_jax.stages.nets import example_batch, initial_variables, load_net, m
 from stanet_jax.stages.students import make_student
 from stanet_jax.training import checkpoint
 from stanet_jax.workdir import replace_text
+from tests.variables import drawn
 
 SIDE = 48
 
@@ -25,8 +26,7 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp('features')
     synthave.generate(root / 'world', synthave.Settings(categories=2, train=3, validation=2, test=0, seconds=1.0, side=SIDE), workers=1)
     for name, shape in (('tiny', (1, SIDE, SIDE, 3)), ('tiny_audio', (1, 257, 98))):
-        variables = jax.jit(backbones.create(name).init)(jax.random.key(3), np.zeros(shape, np.float32))
-        checkpoint.save_variables(root / name, variables)
+        checkpoint.save_variables(root / name, drawn(backbones.create(name).init, np.zeros(shape, np.float32)))
     return root
 
 
@@ -107,7 +107,7 @@ def test_a_student_on_features(world, tmp_path):
     model = make_student(config)
     batch = example_batch(config, 'STA', 1, 2)
     inputs = net_inputs(batch, config.encoder.name)
-    variables = jax.jit(functools.partial(model.init, size=(SIDE, SIDE)))(jax.random.key(0), **inputs)
+    variables = drawn(functools.partial(model.init, size=(SIDE, SIDE)), **inputs)
     logits, _ = jax.jit(functools.partial(model.apply, size=(SIDE, SIDE)))(variables, **inputs)
     assert logits.shape == (2, SIDE, SIDE) and 'encoder' not in variables['params']
     with pytest.raises(ValueError, match='needs a size'):

@@ -12,6 +12,7 @@ from stanet_jax.data.stretches import iterate_stretches
 from stanet_jax.models import branch
 from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, predict_tags
 from stanet_jax.stages.source_maps import plus_maps
+from tests.variables import drawn
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +33,7 @@ def nets(clips):
     variables = {}
     for seed, (net, model) in enumerate(models.items()):
         example = example_batch(config, net, len(clips.categories), 1)
-        variables[net] = jax.jit(model.init)(jax.random.key(seed), **net_inputs(example, config.encoder.name))
+        variables[net] = drawn(model.init, seed=seed, **net_inputs(example, config.encoder.name))
     return models, variables
 
 

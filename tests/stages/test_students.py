@@ -13,6 +13,7 @@ from stanet_jax.data.fragments import Examples
 from stanet_jax.stages.nets import example_batch, net_inputs
 from stanet_jax.stages.students import HEARS_BY, check, make_student, map_loss, student_loss
 from tests.data.test_fragments import Numbered
+from tests.variables import drawn
 
 
 def np_loss(logits, target, divergence=True):
@@ -39,7 +40,7 @@ def test_the_loss_of_a_graph_is_the_sum_over_its_nodes():
     batch['frames'] = rng.integers(0, 256, batch['frames'].shape, np.uint8)
     batch['target'] = rng.integers(0, 256, (2, 3, 24, 24), np.uint8)
     batch['known'] = np.array([[True, True, True], [True, False, True]])
-    variables = jax.jit(model.init)(jax.random.key(0), **net_inputs(batch, 'tiny'))
+    variables = drawn(model.init, **net_inputs(batch, 'tiny'))
     logits, _ = jax.jit(model.apply)(variables, **net_inputs(batch, 'tiny'))
     expected = [sum(np_loss(logits[i, k], batch['target'][i, k]) for k in range(3) if batch['known'][i, k]) for i in range(2)]
     found, _ = jax.jit(lambda v: student_loss(v, batch, jax.random.key(0), model=model, jitter=(0.0,) * 4))(variables)

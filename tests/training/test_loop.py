@@ -150,11 +150,12 @@ def test_plus_begins_as_the_net_that_it_extends(small_config, source, tmp_path):
     begun = initial_variables(config, net, plus, batch, '')
     logits, _ = jax.jit(functools.partial(predict_tags, model=plus))(begun, batch)
     np.testing.assert_allclose(logits, 2 * np.asarray(expected) + 3, rtol=1e-4, atol=1e-5)  # nodes x / 2 + 2, read out as 4 h - 5
-    config.blender.steps = 1
-    plus = make_classifier(config, net, 3)
-    alike = initial_variables(config, net, plus, batch, '')['params']['cgcn']
-    for part in ('query', 'key'):
-        np.testing.assert_allclose(alike[part]['kernel'][0, 0] @ alike[part]['kernel'][0, 0], 0.3 * np.eye(3), rtol=1e-6)
+    if source == 'S':  # of the same reasoning as the others
+        config.blender.steps = 1
+        plus = make_classifier(config, net, 3)
+        alike = initial_variables(config, net, plus, batch, '')['params']['cgcn']
+        for part in ('query', 'key'):
+            np.testing.assert_allclose(alike[part]['kernel'][0, 0] @ alike[part]['kernel'][0, 0], 0.3 * np.eye(3), rtol=1e-6)
 
 
 def test_losses_of_other_nodes_are_added(small_config):
@@ -166,14 +167,15 @@ def test_losses_of_other_nodes_are_added(small_config):
     batch = {**example_batch(config, 'S_short', 3, 2), 'tags': np.float32([[1, 0, 0], [0, 1, 1]])}
     batch['frames'] = np.random.default_rng(0).integers(0, 256, batch['frames'].shape, np.uint8)
     variables = initial_variables(config, 'S_short', model, batch, '')
-    logits, out = model.apply(variables, **net_inputs(batch, 'tiny'), every_node=True)
+    logits, out = jax.jit(functools.partial(model.apply, every_node=True))(variables, **net_inputs(batch, 'tiny'))
 
     def margin(x):
         p = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
         return -(batch['tags'] * np.log(p) + (1 - batch['tags']) * np.log(1 - p)).mean(axis=1)
     others, before = (sum(margin(out[name][:, k]) for k in which) for name, which in (('nodes', (1, 2)), ('before', (0, 1, 2))))
     expected = margin(logits) + 0.7 * others + 0.4 * before
-    found, _ = tag_loss(variables, batch, jax.random.key(0), model=model, jitter=(0.0,) * 4, node_loss=0.7, before_loss=0.4)
+    loss_fn = jax.jit(functools.partial(tag_loss, model=model, jitter=(0.0,) * 4, node_loss=0.7, before_loss=0.4))
+    found, _ = loss_fn(variables, batch, jax.random.key(0))
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
@@ -197,7 +199,8 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
     model = make_classifier(config, source, 28)
     batch = example_batch(config, source, 28, config.batch)
     assert batch['frames'].shape == (20, branch.FRAMES[source], 256, 256, 3)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **net_inputs(batch, config.encoder.name)))
+    made = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), **net_inputs(batch, config.encoder.name)))
+    (_, out), variables = made
     optimizer = optimizer_for(config, source, variables['params'], 100)
     state = jax.eval_shape(lambda v: loop.State(jnp.int32(0), v, optimizer.init(v['params'])), {**variables})
     loss_fn = functools.partial(tag_loss, model=model, jitter=tuple(config.jitter))
@@ -205,8 +208,7 @@ def test_the_papers_step_at_its_real_size_by_shape(source):
                                   jax.random.key(0))
     assert jax.tree.map(lambda x: x.shape, new.variables) == jax.tree.map(lambda x: x.shape, state.variables)
     assert metrics['loss'].shape == ()
-    maps = jax.eval_shape(lambda v: model.apply(v, **net_inputs(batch, config.encoder.name))[1]['maps'], variables)
-    assert maps.shape == (20, 8, 8, 28)
+    assert out['maps'].shape == (20, 8, 8, 28)
 
 
 # ------------------------------------------------------------------------------------------------------- folders and files
