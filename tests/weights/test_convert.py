@@ -132,7 +132,7 @@ def test_every_tensor_lands_or_is_named(tmp_path, name, fields, prefix):
 
 
 def test_names_as_the_originals_have_them():
-    names = {name: jax.tree.leaves(convert.expected(name).names) for name in ('vgg16', 'resnext101_32x8d', 'vggsound')}
+    names = {name: jax.tree.leaves(convert.expected(name).names) for name in convert.SHAPES}
     assert {key for key in names['vgg16'] if key.endswith('weight')} == {
         f'features.{n}.weight' for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
     assert len(names['resnext101_32x8d']) == 520 and {'layer3.22.conv3.weight', 'layer4.0.downsample.1.running_var'} < {
