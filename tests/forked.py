@@ -52,8 +52,9 @@ class Forked:
         return self._wait(os.WNOHANG)
 
     def send_signal(self, number):
-        """Sends it a signal."""
-        os.kill(self.pid, number)
+        """Sends it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
     def finish(self):
         """Waits for its end and gives the finished process."""
@@ -103,6 +104,7 @@ def serve():
 def obey(order):
     """Runs the script or module in this process, its outputs going to files; -> the exit code."""
     signal.alarm(LONGEST)  # which ends the process
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the orders are the server's
     for name, stream in (('out', 1), ('err', 2)):
         os.dup2(os.open(os.path.join(order['outputs'], name), os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(order['folder'])

@@ -25,7 +25,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 import pathlib
@@ -499,7 +498,7 @@ def generate(out: str | os.PathLike, settings: Settings | None = None, workers: 
     Args:
         out: folder to write; it must not exist.
         settings: of the world, by default `Settings()`.
-        workers: processes, by default one for each core, or fewer for a small set.
+        workers: processes, by default one for each core, or one for a small set.
     Raises:
         InputError: the folder exists, or no world can be made with the settings.
     """
@@ -521,9 +520,11 @@ def ensure(out: str | os.PathLike, settings: Settings | None = None) -> None:
 
 @contextlib.contextmanager
 def mapping(workers: int | None, count: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Gives `map` by so many processes, by none beside this one where it is one worker; by default one for each core, and for 64 items
-    of the `count`, as a process takes longer to start than as many to make."""
-    workers = workers or min(os.cpu_count() or 1, math.ceil(count / 64))
+    """Gives `map` by so many processes, by none beside this one where it is one worker.
+
+    By default there is one for each core; up to 64 items, the `count`, are made sooner than other processes start.
+    """
+    workers = workers or (1 if count <= 64 else os.cpu_count() or 1)
     if workers == 1:
         yield map
         return

@@ -141,7 +141,7 @@ def generate(out: str | os.PathLike, settings: synthave.Settings | None = None, 
     Args:
         out: folder to write; it must not exist.
         settings: of the world, by default `synthave.Settings()`.
-        workers: processes, by default one for each core, or fewer for a small set.
+        workers: processes, by default one for each core, or one for a small set.
         missed: what the saliency misses, of `MISSED`.
     Raises:
         InputError: the folder exists, or no world can be made with the settings.

@@ -56,7 +56,7 @@ class FrameMaps:
 ENLARGED = ('itti', 'gbvs')  # the methods that get small frames enlarged
 
 
-def enlarged(height: int, width: int) -> tuple[int, int] | None:
+def enlarged_size(height: int, width: int) -> tuple[int, int] | None:
     """The height and width that ITTI and GBVS get a frame in, where it is too small for their pyramids; else None."""
     least = min(height, width)
     if least >= classical.LEAST_SIDE:
@@ -70,7 +70,7 @@ def open_classical(method: str) -> FrameMaps:
 
     def maps_of_frames(frames):
         (frame,) = frames
-        if method in ENLARGED and (size := enlarged(*frame.shape[:2])):
+        if method in ENLARGED and (size := enlarged_size(*frame.shape[:2])):
             if frame.shape not in told:
                 told.add(frame.shape)
                 print(f'{method}: frames of {frame.shape[1]}x{frame.shape[0]} pixels are enlarged to {size[1]}x{size[0]}', file=sys.stderr)

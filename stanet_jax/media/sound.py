@@ -313,7 +313,7 @@ def _without_gaps(sounds: Iterable[tuple[float, int, np.ndarray]], origin: float
 
 
 def _mono(frame):
-    """The mean over the channels of a decoded frame, float32 in [-1, 1]."""
+    """The mean over the channels of a decoded frame, float32 in [-1, 1]; 0 where a sample is no number."""
     if frame.format.name in ('s64', 's64p'):  # which PyAV gives no array of
         frame, = av.AudioResampler('fltp').resample(frame)
     samples = frame.to_ndarray()
@@ -323,4 +323,4 @@ def _mono(frame):
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == 'i':
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    return samples.mean(axis=0, dtype=np.float32) if len(samples) > 1 else samples[0].astype(np.float32)
+    return np.nan_to_num(samples.mean(axis=0, dtype=np.float32) if len(samples) > 1 else samples[0].astype(np.float32))

@@ -3,7 +3,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -42,7 +42,7 @@ class Tallies(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames='model', donate_argnums=0)
-def tally(sums: Tallies, variables: Variables, batch: Mapping[str, AnyArray], model: nn.Module) -> Tallies:
+def _add_batch(sums: Tallies, variables: Variables, batch: Mapping[str, AnyArray], *, model: nn.Module) -> Tallies:
     """The sums, of all clips, and what a classifier adds to them on a batch."""
     logits = predict_tags(variables, batch, model=model).logits
     tag = jnp.where(batch['tags'] > 0, logits, -jnp.inf).max(1)  # the best of the clip's tags against the other classes
@@ -60,7 +60,7 @@ def make_tally_fn(model: nn.Module, examples: fragments.Examples, batch: int, me
         sums = Tallies(np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros((n, c), np.float32))
         sums = jax.device_put(sums, sharding.replicated(mesh))
         for of in device_batches(examples, batch, mesh):
-            sums = tally(sums, variables, of, model)
+            sums = _add_batch(sums, variables, of, model=model)
         return jax.device_get(sums)
     return evaluate
 
@@ -99,7 +99,7 @@ def measure(config: ConfigDict, workdir: str | os.PathLike, splits: Mapping[str,
         InputError: there is no such split, or a net is not trained yet.
     """
     workdir = pathlib.Path(workdir)
-    split = split or ('test' if 'test' in splits else 'validation')
+    split = split or default_split(splits)
     if split not in splits:
         raise InputError(f'--split={split}: the set holds {", ".join(splits)}')
     clips, mesh, results, shown = splits[split], sharding.make_mesh(), {}, {}
@@ -119,6 +119,17 @@ def measure(config: ConfigDict, workdir: str | os.PathLike, splits: Mapping[str,
             print(f'what they look at: {workdir / "cams.png"}')
         replace_text(workdir / 'accuracy.json', json.dumps({'split': split, 'nets': results}, indent=2) + '\n')
         print(accuracy_table(results, split))
+
+
+def default_split(splits: Collection[str]) -> str:
+    """The split that classifiers are measured on: 'test' where there is one, else 'validation'."""
+    return 'test' if 'test' in splits else 'validation'
+
+
+def measured_split(workdir: str | os.PathLike) -> str | None:
+    """The split that the classifiers of a run were measured on; None where they were not."""
+    path = pathlib.Path(workdir) / 'accuracy.json'
+    return json.loads(path.read_text())['split'] if path.exists() else None
 
 
 def accuracy_table(results: Mapping[str, Mapping[str, Mapping[str, float]]], split: str) -> str:
@@ -149,7 +160,7 @@ class ExampleMap(NamedTuple):
     cam: Float[np.ndarray, 'h2 w2']
 
 
-_predict_tags = jax.jit(predict_tags, static_argnames=('model', 'centred'))
+_predict_tags = jax.jit(predict_tags, static_argnames='model')
 
 
 def example_maps(model: nn.Module, variables: Variables, examples: fragments.Examples, per_kind: int = 2) -> list[ExampleMap]:

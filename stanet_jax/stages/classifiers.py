@@ -3,13 +3,14 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stanet_jax.arrays import Variables
 from stanet_jax.data.clips import Clips
 from stanet_jax.models import blenders, branch, classifiers, fusion
-from stanet_jax.stages.accuracy import accuracy_by_kind, make_tally_fn, measure
+from stanet_jax.stages.accuracy import accuracy_by_kind, default_split, make_tally_fn, measure, measured_split
 from stanet_jax.stages.examples import check_data, cropping, held_out_clips, make_examples, open_training_clips, warn_about_short_clips
 from stanet_jax.stages.nets import TAG_LOSSES, example_batch, initial_variables, make_classifier, make_tag_loss
 from stanet_jax.training import loop, sharding
@@ -43,8 +44,8 @@ def check(config: ConfigDict, known: Sequence[str] = ('A', 'S', 'SA', 'ST', 'STA
         require('blender.steps', config.blender.get('steps', 0), config.blender.get('steps', 0) >= 0, 'must be 0 or more')
 
 
-def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir: pathlib.Path, mesh: Mesh) -> bool:
-    """Trains one classifier, unless that is done, and writes its variables to `<workdir>/<net>/variables`; tells whether it was not done.
+def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir: pathlib.Path, mesh: Mesh) -> None:
+    """Trains one classifier, unless that is done, and writes its variables to `<workdir>/<net>/variables`.
 
     Args:
         config: of the run.
@@ -65,9 +66,9 @@ def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir
 
     example = example_batch(config, net, len(train.categories), 1)
     warn_about_short_clips(net, train, config.get('fragments', 0))
-    return loop.train(workdir / net, net, config, mesh, examples=make_examples(config, net, train, per_clip, config.open_only),
-                      evaluate=evaluate, initial=lambda: initial_variables(config, net, model, example, workdir),
-                      loss_fn=make_tag_loss(config, net, model))
+    loop.train(workdir / net, net, config, mesh, examples=make_examples(config, net, train, per_clip, config.open_only), evaluate=evaluate,
+               initial=lambda: initial_variables(config, net, model, example, workdir),
+               loss_fn=make_tag_loss(config, net, model))
 
 
 def run_unimodal(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -90,8 +91,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     check(config)
     workdir = open_workdir(config, workdir)
     splits, mesh = open_training_clips(config), sharding.make_mesh()
-    trained = [train_net(config, net, splits, workdir, mesh) for net in config.nets]
+    forget(workdir / 'accuracy.json', config.nets)
+    for net in config.nets:
+        train_net(config, net, splits, workdir, mesh)
     if len(splits) == 1:
         print('no validation or test split: nothing is held out to measure on')
-    elif any(trained) or not (workdir / 'accuracy.json').exists():
+    elif measured_split(workdir) != default_split(splits):
         measure(config, workdir, splits)
+
+
+def forget(told: pathlib.Path, nets: Sequence[str]) -> None:
+    """Removes what is told of the nets of a run, a file in its folder, where one of them is not trained yet."""
+    if jax.process_index() == 0 and not all((told.parent / net / 'variables').exists() for net in nets):
+        told.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import flax.core
@@ -175,50 +175,50 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
         InputError: weights are missing or do not fit.
     """
     size: dict[str, Any] = {'size': (config.data.side,) * 2} if isinstance(model, students.STA | students.STAPlus) else {}
-    init, inputs = functools.partial(model.init, train=False, **size), net_inputs(batch, config.encoder.name)
-    key = jax.random.key(config.seed)
-    given = config.start_from.get(net, {})
-    weights = {part for part in ('encoder', 'audio_encoder') if config[part].weights}
-    shapes = jax.eval_shape(init, key, **inputs) if given or weights else {'params': {}}
-    parts = {part: given for part in shapes['params']} if isinstance(given, str) else given
-    replaced = {part for part, folder in parts.items() if folder and (part != 'classifier' or isinstance(given, str))} | weights
-    variables = draw_but(replaced, shapes, init, key, inputs)
-    for part in variables['params']:
-        if parts.get(part):
-            folder = pathlib.Path(workdir) / parts[part] if parts[part] in branch.FRAMES else pathlib.Path(parts[part])
-            trained = checkpoint.load_variables(folder / 'variables')
-            if part != 'classifier' or isinstance(given, str):
-                variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
-            elif net in classifiers.PLUS_NETS:
-                variables = begin_plus(variables, trained, folder)
-            else:
-                gain = 1.5 if net == 'ST' or config.sa_fuse == 'gate' else 1.0
-                fused, plain = (of['params']['classifier'] for of in (variables, trained))
-                variables['params']['classifier'] = begin_classifier(fused, plain, gain)
-        elif part in ('encoder', 'audio_encoder') and config[part].weights:
-            variables = checkpoint.replace_part(variables, part, encoder_weights(config[part]), config[part].weights)
+    init = jax.jit(functools.partial(model.init, train=False, **size), compiler_options=optimise(0))
+    key, inputs = jax.random.key(config.seed), net_inputs(batch, config.encoder.name)
+    shapes, given = init.eval_shape(key, **inputs), config.start_from.get(net, {})
+    runs = dict.fromkeys(shapes['params'], given) if isinstance(given, str) else given
+    folders = {part: pathlib.Path(workdir) / of if of in branch.FRAMES else pathlib.Path(of) for part, of in runs.items()
+               if of and part in shapes['params']}
+    plain = None if isinstance(given, str) else folders.pop('classifier', None)  # whose answers the net begins with
+    pretrained = {part: config[part] for part in ('encoder', 'audio_encoder')
+                  if part in shapes['params'] and part not in folders and config[part].weights}
+    variables = draw_but({*folders, *pretrained}, shapes, init, key, inputs)
+    for part, folder in folders.items():
+        trained = checkpoint.load_variables(folder / 'variables')
+        variables = checkpoint.replace_part(variables, part, {k: v.get(part, {}) for k, v in trained.items()}, folder)
+    for part, encoder in pretrained.items():
+        variables = checkpoint.replace_part(variables, part, encoder_weights(encoder), encoder.weights)
+    if not plain:
+        return variables
+    trained = checkpoint.load_variables(plain / 'variables')
+    if net in classifiers.PLUS_NETS:
+        return begin_plus(variables, trained, plain)
+    gain = 1.5 if net == 'ST' or config.sa_fuse == 'gate' else 1.0
+    fused = variables['params']['classifier']
+    variables['params']['classifier'] = begin_classifier(fused, trained['params']['classifier'], gain)
     return variables
 
 
-def draw_but(replaced: Collection[str], shapes: Variables, init: Callable[..., Variables], key: Key[jax.Array, ''],
+def draw_but(replaced: Set[str], shapes: Variables, init: Callable[..., Variables], key: Key[jax.Array, ''],
              inputs: Mapping[str, Any]) -> Variables:
     """Draws a net's variables, but for parts that are to be replaced, which are left as shapes: what is not drawn is not compiled.
 
     Args:
         replaced: names of these parts.
-        shapes: of all variables; needed where parts are replaced.
+        shapes: of all variables.
         init: gives the variables for a key and the inputs.
         key: to draw with.
         inputs: of the net.
     """
     def draw(key, inputs):
-        variables = init(key, **inputs)
-        return {collection: {part: tree for part, tree in variables.get(collection, {}).items() if part not in replaced}
-                for collection in ('params', 'batch_stats')}
+        return {collection: {part: of for part, of in tree.items() if part not in replaced}
+                for collection, tree in init(key, **inputs).items()}
 
-    nothing = replaced and replaced >= shapes['params'].keys()
-    drawn = {'params': {}, 'batch_stats': {}} if nothing else jax.jit(draw, compiler_options=optimise(0))(key, inputs)
-    return {collection: {**shapes.get(collection, {}), **tree} for collection, tree in drawn.items()} if replaced else drawn
+    drawn = init(key, **inputs) if not replaced else {} if replaced >= shapes['params'].keys() else jax.jit(
+        draw, compiler_options=optimise(0))(key, inputs)
+    return {collection: {**shapes.get(collection, {}), **drawn.get(collection, {})} for collection in ('params', 'batch_stats')}
 
 
 def load_net(config: ConfigDict, folder: str | os.PathLike) -> Variables:

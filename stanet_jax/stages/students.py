@@ -171,17 +171,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     workdir = open_workdir(config, workdir)
     copy_switch(config.switch, workdir / 'switch')
     splits, mesh = open_training_clips(config), sharding.make_mesh()
-    train, held_out, trained = splits['train'], held_out_clips(splits), []
+    train, held_out = splits['train'], held_out_clips(splits)
+    classifiers.forget(workdir / 'maps.png', config.nets)
     for net in config.nets:
         model, example = make_student(config, net), example_batch(config, net, 1, 1)
         warn_about_short_clips(net, train, config.get('fragments', 0))
         measured = make_student_examples(config, net, held_out, config.held_out_frames) if held_out else None
-        trained.append(loop.train(
-            workdir / net, net, config, mesh, examples=make_student_examples(config, net, train, config.data.frames_per_clip),
-            evaluate=make_student_evaluation(model, measured, config.batch, mesh) if measured else lambda variables: {},
-            initial=functools.partial(initial_variables, config, net, model, example, workdir),
-            loss_fn=functools.partial(student_loss, model=model, jitter=tuple(config.jitter), loss=config.loss)))
-    if held_out and jax.process_index() == 0 and (any(trained) or not (workdir / 'maps.png').exists()):
+        loop.train(workdir / net, net, config, mesh, examples=make_student_examples(config, net, train, config.data.frames_per_clip),
+                   evaluate=make_student_evaluation(model, measured, config.batch, mesh) if measured else lambda variables: {},
+                   initial=functools.partial(initial_variables, config, net, model, example, workdir),
+                   loss_fn=functools.partial(student_loss, model=model, jitter=tuple(config.jitter), loss=config.loss))
+    if held_out and jax.process_index() == 0 and not (workdir / 'maps.png').exists():
         draw_student_maps(config, workdir, held_out)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from stanet_jax import InputError
-from stanet_jax.inference.frame_maps import ENLARGED, enlarged
+from stanet_jax.inference.frame_maps import ENLARGED, enlarged_size
 from stanet_jax.tables import PAPERS, jobs, page, scores, segmentation, training
 from stanet_jax.tables.paper import Line, Masks, Method, Reference, Row, Student, Table, Unknown
 from stanet_jax.tables.place import Place, VideoSet
@@ -91,7 +91,7 @@ def _method_notes(table: Table, found: Mapping[str, Found | None], of: VideoSet,
         notes.append(f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.')
     if methods & {*ENLARGED}:
         height, width = of.videos[0].frame(0).shape[:2]
-        if size := enlarged(height, width):
+        if size := enlarged_size(height, width):
             notes.append(f'ITTI and GBVS get frames of {width}x{height} pixels enlarged to {size[1]}x{size[0]}.')
     return notes
 

@@ -86,7 +86,7 @@ def update(state: State, batch: Batch, key: Key[jax.Array, ''], *, loss_fn: Loss
 
 
 def train(folder: pathlib.Path, name: str, config: ConfigDict, mesh: Mesh, *, examples: ExampleSource, initial: Callable[[], Variables],
-          loss_fn: LossFn, evaluate: Callable[[Variables], Mapping[str, float]]) -> bool:
+          loss_fn: LossFn, evaluate: Callable[[Variables], Mapping[str, float]]) -> None:
     """Trains one net and writes its `variables` to `folder`; does nothing where they are there already.
 
     Args:
@@ -98,12 +98,10 @@ def train(folder: pathlib.Path, name: str, config: ConfigDict, mesh: Mesh, *, ex
         initial: gives the initial variables.
         loss_fn: see `update`.
         evaluate: see `fit`.
-    Returns:
-        Whether it was not done already.
     """
     if (folder / 'variables').exists():
         print(f'{name}: done already, in {folder}')
-        return False
+        return
     folder.mkdir(parents=True, exist_ok=True)
     variables, steps = initial(), number_of_steps(config.epochs[name], len(examples), config.batch)
 
@@ -114,7 +112,6 @@ def train(folder: pathlib.Path, name: str, config: ConfigDict, mesh: Mesh, *, ex
     variables = fit(folder, name=name, steps=steps, variables=variables, loss_fn=loss_fn, data=data, evaluate=evaluate,
                     optimizer=optimizer.optimizer_for(config, name, variables['params'], steps), config=config, mesh=mesh)
     checkpoint.save_variables(folder / 'variables', variables)
-    return True
 
 
 def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, loss_fn: LossFn, optimizer: optax.GradientTransformation,

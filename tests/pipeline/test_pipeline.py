@@ -94,9 +94,11 @@ def test_coarse_nets_are_trained_measured_and_shown(whole):
         with PIL.Image.open(coarse / picture) as image:
             assert image.size[0] > 256
     again = run(script('train.py', 'scam_coarse', coarse, *overrides(coarse, 'scam_coarse')))
-    assert again.returncode == 0 and again.stdout.count('done already') == 4, again.stderr
+    assert again.returncode == 0 and again.stdout.count('done already') == 4 and 'accuracy on' not in again.stdout, again.stderr
     measured = run([sys.executable, 'evaluate.py', f'--workdir={coarse}', '--split=validation'])
     assert measured.returncode == 0 and 'accuracy on validation' in measured.stdout, measured.stderr
+    restored = run(script('train.py', 'scam_coarse', coarse, *overrides(coarse, 'scam_coarse')))
+    assert restored.stdout.count('accuracy on test') == 1 and json.loads((coarse / 'accuracy.json').read_text()) == results
 
 
 def test_every_frame_has_its_map_and_its_line(whole):

@@ -19,7 +19,7 @@ HELP = {'categories': 'Categories, up to 28.', 'train': 'Clips to train on.', 'v
 DEFINE: dict[type, Callable[..., flags.FlagHolder]] = {int: flags.DEFINE_integer, float: flags.DEFINE_float}
 
 OUT = flags.DEFINE_string('out', None, 'Folder to write; must not exist.')
-WORKERS = flags.DEFINE_integer('workers', None, 'Processes; by default one for each core, or fewer for a small set.')
+WORKERS = flags.DEFINE_integer('workers', None, 'Processes; by default one for each core, or one for a small set.')
 SETTINGS = [DEFINE[type(field.default)](field.name, field.default, HELP[field.name]) for field in dataclasses.fields(Settings)]
 REQUIRED = ('out',)
 

@@ -11,7 +11,7 @@ HELP = {'categories': 'Categories, up to 28.', 'train': 'Images to train on.', '
         'test': 'Images to test on.', 'side': 'Of an image, in pixels.', 'seed': 'Of all that is drawn.'}
 
 OUT = flags.DEFINE_string('out', None, 'Folder to write; must not exist.')
-WORKERS = flags.DEFINE_integer('workers', None, 'Processes; by default one for each core, or fewer for a small set.')
+WORKERS = flags.DEFINE_integer('workers', None, 'Processes; by default one for each core, or one for a small set.')
 SETTINGS = [flags.DEFINE_integer(field, getattr(Settings(), field), text) for field, text in HELP.items()]
 MISSED = flags.DEFINE_string('missed', 'small', 'What the saliency misses: small objects (small), those beside a larger one (beside), '
                              'or none.')
