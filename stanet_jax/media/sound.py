@@ -63,10 +63,17 @@ def log_spectrogram(wave: Num[np.ndarray, '...'], sample_rate: int = SAMPLE_RATE
     power = spectrum.real ** 2 + spectrum.imag ** 2
     power[:, ::SEGMENT // 2] /= 2  # The two ends have no negative.
     # log(x + 1e-7) but for a constant, which the mean takes away: beside 1e-7 a faint sound would be lost to float32's rounding.
-    x = np.log1p(power * np.float32(1e7))
+    x = _log1p(power * np.float32(1e7))
     x -= x.mean()
     x *= 1 / (np.sqrt(np.vdot(x, x) / x.size) + 1e-9)
     return np.ascontiguousarray(x.T)
+
+
+def _log1p(x):
+    """`np.log1p` of float32 from 0 on, which takes three times as long: log(1 + x), times what rounding the sum took from x."""
+    y = x + 1
+    rounded = y - 1
+    return np.where(rounded > 0, np.log(y) * x / np.maximum(rounded, np.float32(1e-30)), x)
 
 
 def _mel_weights(bands: int = 64, low: float = 125.0, high: float = 7500.0, size: int = 512) -> np.ndarray:
