@@ -89,10 +89,10 @@ def _method_notes(table: Table, found: Mapping[str, Found | None], of: VideoSet,
     methods, notes = {row.ours.name for row in table.rows if isinstance(row.ours, Method) and found[row.name]}, []
     if 'ss_cam' in methods:
         notes.append(f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.')
-    if methods & {*ENLARGED}:
+    if names := [name.upper() for name in ENLARGED if name in methods]:
         height, width = of.videos[0].frame(0).shape[:2]
         if size := enlarged_size(height, width):
-            notes.append(f'ITTI and GBVS get frames of {width}x{height} pixels enlarged to {size[1]}x{size[0]}.')
+            notes.append(f'For {" and ".join(names)} frames of {width}x{height} pixels are enlarged to {size[1]}x{size[0]}, others alike.')
     return notes
 
 

@@ -79,11 +79,12 @@ def test_thresholds_are_scored_once_and_kept(place, tmp_path, capsys, monkeypatc
 def test_it_says_what_is_done_to_small_frames(place):
     table, (of,) = show.find_table('tpami', 7), scores.open_sets(place)
     height, width = of.videos[0].frame(0).shape[:2]
-    scored = scores.Found({'cc': .5}, 0., 8, 2, 'gbvs', 1.)
-    found = {row.name: scored if row.name == 'GBVS' else None for row in table.rows}
-    larger = width * 128 // height
-    assert show._method_notes(table, found, of, place) == [f'ITTI and GBVS get frames of {width}x{height} pixels enlarged to {larger}x128.']
-    assert not show._method_notes(table, dict.fromkeys(found), of, place)
+    scored = scores.Found({'cc': .5}, 0., 8, 2, 'some', 1.)
+    notes = {name: show._method_notes(table, {row.name: scored if row.name in name else None for row in table.rows}, of, place)
+             for name in (('GBVS',), ('ITTI', 'GBVS'), ('SSCAM',), ('CAM',))}
+    told = f' frames of {width}x{height} pixels are enlarged to {width * 128 // height}x128, others alike.'
+    assert notes == {('GBVS',): [f'For GBVS{told}'], ('ITTI', 'GBVS'): [f'For ITTI and GBVS{told}'],
+                     ('SSCAM',): [f'SS-CAM has {place.samples} noisy masks of each channel; its paper has 35.'], ('CAM',): []}
 
 
 def test_a_row_is_what_evaluation_says(place, tmp_path):
