@@ -271,7 +271,7 @@ class Predictor:
 
     def _together(self, size):
         """How many moments of a block of `size` the encoders see at once."""
-        return sharding.together(size)
+        return sharding.together(size, self.side)
 
     def _arrays(self, block):
         """The arrays of a block that `encode_block` takes: frames, audio and phi."""

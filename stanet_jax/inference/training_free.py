@@ -127,7 +127,7 @@ class TrainingFree:
         """The maps of a block as `method_maps` gives them, padded to `size`."""
         frames, audio, phi = (np.stack(x) for x in zip(*(moment[1:4] for moment in block), strict=True))
         full = [np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (frames, np.float32(audio), np.float32(phi))]
-        step = sharding.together(size)
+        step = sharding.together(size, self.side)
         parts = ([x[k:k + step] for x in full] for k in range(0, len(block), step))
         maps = jnp.concatenate([self._raw(self._variables, *sharding.put(part, self._mesh)) for part in parts])
         return jnp.pad(maps, ((0, size - len(maps)), (0, 0), (0, 0)))

@@ -11,7 +11,7 @@ from stanet_jax import InputError
 Tree = TypeVar('Tree')
 Batch = TypeVar('Batch')
 Result = TypeVar('Result')
-FEW = 1
+PIXELS = 384 ** 2  # of the frames that an encoder sees at once on a CPU
 
 
 def initialize(coordinator: str = '', processes: int = 0, process: int = -1) -> None:
@@ -51,11 +51,14 @@ def padded(batch: int) -> int:
     return -(-batch // jax.device_count()) * jax.device_count()
 
 
-def together(batch: int) -> int:
-    """How many examples of a padded batch an encoder sees at once in prediction: on a CPU FEW to a device, as the features of more do not
-    fit its cache; else all."""
-    few = padded(FEW)
-    return few if jax.default_backend() == 'cpu' and batch % few == 0 else batch
+def together(batch: int, side: int) -> int:
+    """How many of a padded batch of frames an encoder sees at once in prediction: all, but on a CPU no more than PIXELS to a device, or one
+    frame, as the features of more do not fit its cache. Frames are `side` pixels wide and high."""
+    devices = padded(1)
+    if jax.default_backend() != 'cpu' or batch % devices:
+        return batch
+    most = devices * max(PIXELS // side ** 2, 1)
+    return max(n for n in range(devices, min(batch, most) + 1, devices) if batch % n == 0)
 
 
 def slots(batch: int) -> range:

@@ -16,7 +16,7 @@ from stanet_jax.media.moments import Moment
 from stanet_jax.stages import audio_switch
 from stanet_jax.stages.nets import example_batch, net_inputs
 from stanet_jax.stages.students import make_student
-from stanet_jax.training import checkpoint
+from stanet_jax.training import checkpoint, sharding
 from tests.variables import drawn
 
 SIDE, THREE = 48, ('STA', 'STA_short', 'STA_long')
@@ -125,13 +125,18 @@ def test_each_moment_is_encoded_once_and_one_trace(students):
     students._encode = lambda variables, frames, *rest: calls.append(len(frames)) or see(variables, frames, *rest)
     try:
         maps_of(students, moments(np.arange(83) / 25))
-        assert calls == [1] * 83
+        assert calls == [16] * 6  # frames so small are seen a block at a time
         for n in (1, 2, 16, 17, 33):  # the ends need others than the middle
             assert len(maps_of(students, moments(np.arange(n) / 25), name='final')) == n
         assert not list(students.predict_blocks(iter([])))
     finally:
         students._encode = see
     assert {of._cache_size() for of in (see, students._blend, students._reason)} == {1}
+
+
+@pytest.mark.parametrize('batch, side, few', [(16, 384, 1), (16, 500, 1), (16, 256, 2), (16, 96, 16), (12, 128, 6), (7, 48, 7)])
+def test_large_frames_are_encoded_a_few_at_a_time(batch, side, few):
+    assert sharding.together(batch, side) == few
 
 
 def test_a_scored_video_is_seen_whole(run, students):
