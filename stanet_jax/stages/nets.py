@@ -175,9 +175,9 @@ def initial_variables(config: ConfigDict, net: str, model: nn.Module, batch: Map
         InputError: weights are missing or do not fit.
     """
     size: dict[str, Any] = {'size': (config.data.side,) * 2} if isinstance(model, students.STA | students.STAPlus) else {}
-    init = jax.jit(functools.partial(model.init, train=False, **size), compiler_options=optimise(0))
-    key, inputs = jax.random.key(config.seed), net_inputs(batch, config.encoder.name)
-    shapes, given = init.eval_shape(key, **inputs), config.start_from.get(net, {})
+    init, key = functools.partial(model.init, train=False, **size), jax.random.key(config.seed)
+    inputs, given = net_inputs(batch, config.encoder.name), config.start_from.get(net, {})
+    shapes = jax.eval_shape(init, key, **inputs)
     runs = dict.fromkeys(shapes['params'], given) if isinstance(given, str) else given
     folders = {part: pathlib.Path(workdir) / of if of in branch.FRAMES else pathlib.Path(of) for part, of in runs.items()
                if of and part in shapes['params']}
@@ -216,8 +216,7 @@ def draw_but(replaced: Set[str], shapes: Variables, init: Callable[..., Variable
         return {collection: {part: of for part, of in tree.items() if part not in replaced}
                 for collection, tree in init(key, **inputs).items()}
 
-    drawn = init(key, **inputs) if not replaced else {} if replaced >= shapes['params'].keys() else jax.jit(
-        draw, compiler_options=optimise(0))(key, inputs)
+    drawn = {} if replaced >= shapes['params'].keys() else jax.jit(draw, compiler_options=optimise(0))(key, inputs)
     return {collection: {**shapes.get(collection, {}), **drawn.get(collection, {})} for collection in ('params', 'batch_stats')}
 
 

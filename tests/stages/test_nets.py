@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from configs import scam_coarse
+from stanet_jax import compilation
+from stanet_jax.stages import nets
 from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier
 from stanet_jax.training import checkpoint
 
@@ -17,7 +19,8 @@ def drawn(tmp_path, **start_from):
 
 
 @pytest.mark.parametrize('start_from', [{'whole': 'other'}, {'encoder': 'other'}, {'encoder': 'other', 'audio_encoder': ''}])
-def test_what_is_not_replaced_is_drawn_as_without(tmp_path, start_from):
+def test_what_is_not_replaced_is_drawn_as_without(tmp_path, monkeypatch, start_from):
+    monkeypatch.setattr(nets, 'optimise', lambda level: {compilation.LEVEL: level})  # which tests leave to $XLA_FLAGS
     plain = drawn(tmp_path)
     other = jax.tree.map(lambda x: np.asarray(x) + 1, plain)
     checkpoint.save_variables(tmp_path / 'other' / 'variables', other)
