@@ -3,7 +3,7 @@
     python -m benchmarks.images --images=334 --theirs=16
 
 Makes images of 800x600 pixels with 90 fixations each, so that an image has about 30,000 negatives, and a map for each, all in memory. We
-score all of them, by turns pysaliency (`pip install pysaliency torch`, which it imports) scores the first `--theirs`: AUC, s-AUC with all
+score all of them, by turns pysaliency (`pip install stanet-jax[pysaliency]`) scores the first `--theirs`: AUC, s-AUC with all
 negatives, NSS, CC, SIM and KL. The scores of these have to agree. Prints images a second, medians of the rounds, and their ratio.
 """
 import argparse

@@ -139,7 +139,7 @@ def test_without_pysaliency_its_class_is_not_there():
 
 @pytest.mark.filterwarnings('ignore')  # its own
 def test_the_same_numbers_on_both_sides(tmp_path):
-    pysaliency = pytest.importorskip('pysaliency')
+    pysaliency = pytest.importorskip('pysaliency', reason='the extra pysaliency is not installed')
     stimuli = pysaliency.Stimuli(IMAGES)
     every = np.concatenate([points for _, points in PATHS])
     n = np.repeat([k for k, _ in PATHS], [len(points) for _, points in PATHS])
