@@ -34,7 +34,7 @@ def get_config(recipe='synthave'):
     config.data = config.coarse.data.copy_and_resolve_references()  # of all stages, but for what each has for itself
     del config.data.side, config.data.centre_crop
     config.world = {'train': 960, 'validation': 96, 'test': 192, 'seed': 0}  # SynthAVE, where it is not there yet
-    config.variants = ()  # lines of TPAMI Table 1 to make and score beside the rest, see stanet_jax/pipeline/table.py
+    config.variants = ()  # lines of TPAMI Table 1 to make and score beside the rest, see stanet_jax/pipeline/variants.py
     config.judge = sta.get_config(of)  # the student that is trained on each of these lines' maps
     if of == 'synthave':
         config.judge.epochs = {'STA': 0.25}
