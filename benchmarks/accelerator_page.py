@@ -86,7 +86,7 @@ def other_lines(result):
         row = next(iter(of_cgcn.values()))
         differences = ', '.join(f'{of["difference"]:.1e} ({", ".join(of["forms"])})' for of in of_cgcn.values())
         lines += ['## C-GCN', '', f'Three steps on nodes {tuple(row["shape"])}, forward and backward, on one device; `benchmarks/cgcn.py` '
-                  'says what the forms are. The package has the blocks alone; the others are here to compare. Value and gradients differ, '
+                  'says what the forms are. The package takes `attention` on a GPU and `blocks` elsewhere. Value and gradients differ, '
                   f'relative to the largest, by {differences}.', '',
                   *table(['form', 'ms', 'temporary MB'], [[name, number(of['ms']), number(of['temporary_bytes'] / 1e6)] for row
                                                          in of_cgcn.values() for name, of in row['forms'].items()])]
@@ -112,7 +112,8 @@ def page(result, names):
     if not rows:
         return '\n'.join([*head, '**This has not been run on an accelerator**: none was at hand. There are no numbers here yet.', '',
                           'The rows that it measures, in this order, as far as the time allows:', '', ', '.join(names) + '.', ''])
-    told = f'{result["devices"]} x {result["device"]}, JAX {result["jax"]}.'
+    flags = f', with XLA_FLAGS {result["flags"]}' if result['flags'] else ''
+    told = f'{result["devices"]} x {result["device"]}, JAX {result["jax"]}{flags}.'
     if result['platform'] == 'cpu':
         told += ' **This is a CPU, not an accelerator.**'
     if result['small']:

@@ -2,13 +2,14 @@
 
     python -m benchmarks.cgcn --rounds=5
 
-    blocks          `stanet_jax.models.cgcn`: queries attend in blocks, which the backward pass computes again
+    blocks          `stanet_jax.models.cgcn.in_blocks`: queries attend in blocks, which the backward pass computes again; the package's form
+                    but on a GPU
     direct          the attention of all pairs at once, as in the equations
     pairs           as a release is written: a loop over steps and ordered pairs of nodes, each with the whole affinity matrix of all
                     examples, operation by operation without compilation
     compiled-pairs  the same, compiled
     torch           the same in PyTorch, with the threads that it takes by default; where it is installed
-    attention       `jax.nn.dot_product_attention` of all pairs, in float32
+    attention       `stanet_jax.models.cgcn.at_once`: `jax.nn.dot_product_attention` of all pairs; the package's form on a GPU
     kernel          the attention of all pairs by JAX's Pallas kernel, on a GPU; its products are of TF32, its softmax of float32
 
 Prints the median time of a step, measured in alternating rounds, and the peak temporary memory that XLA plans for the compiled program, and
@@ -24,7 +25,6 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.pallas.ops.gpu import attention as pallas
 
 from stanet_jax.models import cgcn
 
@@ -59,21 +59,18 @@ def pairs(params, nodes, steps):
     return jnp.stack(h, axis=1)
 
 
-def attended(params, nodes, steps, attend):
-    """C-GCN on nodes [b, n, h, w, c] by a function `attend(query, key, value)` of arrays [pairs of all examples, places, 1, c]."""
+def attended(params, nodes, steps):
+    """C-GCN on nodes [b, n, h, w, c] by JAX's Pallas kernel; where there is no GPU it is interpreted, which is slow."""
+    from jax.experimental.pallas.ops.gpu import attention  # here, as JAX does not promise that it stays
     (b, n, *_, c), h = nodes.shape, nodes
     first, second = np.array([(i, j) for i in range(n) for j in range(n) if j != i]).T
     for _ in range(steps):
         flat = h.reshape(b, n, -1, c)
         of_pairs = project(params, 'query', flat)[:, first], project(params, 'key', flat)[:, second], flat[:, second]
-        heard = attend(*(x.reshape(b * len(first), -1, 1, c) for x in of_pairs))
+        pairs = (x.reshape(b * len(first), -1, 1, c) for x in of_pairs)
+        heard = attention.mha(*pairs, None, 1.0, interpret=jax.default_backend() != 'gpu')
         h = cgcn.fixation_refine(h * jax.nn.sigmoid(heard.reshape(b, n, n - 1, -1, c).sum(axis=2).reshape(h.shape)))
     return h
-
-
-def kernel(query, key, value):
-    """The attention of JAX's Pallas kernel; where there is no GPU it is interpreted, which is slow."""
-    return pallas.mha(query, key, value, None, 1.0, interpret=jax.default_backend() != 'gpu')
 
 
 def torch_step(params, nodes, steps):
@@ -105,15 +102,14 @@ def torch_step(params, nodes, steps):
 
 def forms(shape, steps, names):
     """The forms of these names {name: () -> a step's value and gradients}, and the bytes of temporary memory of those that are compiled."""
-    net = cgcn.CGCN(steps)
+    by_blocks, by_attention = cgcn.CGCN(steps, block=cgcn.BLOCK), cgcn.CGCN(steps, block=0)
     nodes = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
-    params = net.init(jax.random.key(0), nodes[:1])['params']
-    by_attention = functools.partial(jax.nn.dot_product_attention, scale=1.0)
-    wanted = {'blocks': lambda params, nodes: net.apply({'params': params}, nodes),
+    params = by_blocks.init(jax.random.key(0), nodes[:1])['params']
+    wanted = {'blocks': lambda params, nodes: by_blocks.apply({'params': params}, nodes),
               'direct': lambda params, nodes: direct(params, nodes, steps),
               'pairs': lambda params, nodes: pairs(params, nodes, steps),
-              'attention': lambda params, nodes: attended(params, nodes, steps, by_attention),
-              'kernel': lambda params, nodes: attended(params, nodes, steps, kernel)}
+              'attention': lambda params, nodes: by_attention.apply({'params': params}, nodes),
+              'kernel': lambda params, nodes: attended(params, nodes, steps)}
 
     def step(name):
         form = wanted[name.removeprefix('compiled-')]

@@ -4,13 +4,14 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float, Float32
 
 from stanet_jax.arrays import AnyArray
 from stanet_jax.models.convolution import Conv
 
-BLOCK = 128  # queries that attend at once
+BLOCK = 128  # queries that attend at once, but on a GPU
 
 
 def fixation_refine(h: Float[AnyArray, '*lead h w c'], threshold: float = 0.8, rate: float = 0.6) -> Float[AnyArray, '*lead h w c']:
@@ -29,21 +30,41 @@ def fixation_refine(h: Float[AnyArray, '*lead h w c'], threshold: float = 0.8, r
 
 
 def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'], h: Float[AnyArray, 'b n p c'],
-             block: int = BLOCK) -> Float32[jax.Array, 'b k p c']:
+             block: int | None = None) -> Float32[jax.Array, 'b k p c']:
     """The messages that the first k of n nodes receive from all other nodes (TPAMI Eq. 9 to 12).
 
-    `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]` over positions p and q. Queries attend in blocks, which the
-    backward pass recomputes, so that memory holds the attention of one block only; on a CPU, that of one node at a time, so that it
-    stays in the cache. Whatever the inputs' type, all is computed in float32: where attention is sharp, rounded scores would be felt.
+    `msg_i[p] = sum_{j != i} sum_q softmax_q(query_i[p] . key_j[q]) h_j[q]` over positions p and q. Whatever the inputs' type, all is
+    computed in float32: where attention is sharp, rounded scores would be felt.
 
     Args:
         query: of the first k nodes, which receive.
         key: of all nodes.
         h: of all nodes, what they send.
-        block: largest number of positions that attend at once; all blocks have one size.
+        block: largest number of positions that attend at once, see `in_blocks`; 0 for all, see `at_once`. By default all on a GPU,
+            which is faster there and takes more memory (docs/performance.md), and BLOCK elsewhere.
+    """
+    query, key, h = (jnp.asarray(x, jnp.float32) for x in (query, key, h))
+    if block is None:
+        block = 0 if jax.default_backend() == 'gpu' else BLOCK
+    return in_blocks(query, key, h, block) if block else at_once(query, key, h)
+
+
+def at_once(query, key, h):
+    """`messages` with the attention of all positions of all pairs of nodes in memory."""
+    (b, n, p, c), k = h.shape, query.shape[1]
+    first, second = np.array([(i, j) for i in range(k) for j in range(n) if j != i]).T
+    pairs = (x.reshape(-1, p, 1, c) for x in (query[:, first], key[:, second], h[:, second]))
+    with jax.default_matmul_precision('highest'):
+        heard = jax.nn.dot_product_attention(*pairs, scale=1.0)
+    return heard.reshape(b, k, n - 1, p, c).sum(axis=2)
+
+
+def in_blocks(query, key, h, block):
+    """`messages` with the attention of one block of queries in memory at a time, which the backward pass computes again.
+
+    All blocks have one size, `block` at most. On a CPU the nodes come one at a time, so that a block's attention stays in the cache.
     """
     (b, n, p, c), k = h.shape, query.shape[1]
-    query, key, h = (jnp.asarray(x, jnp.float32) for x in (query, key, h))
     product = functools.partial(jnp.einsum, precision='highest')
     others = jnp.array([[j for j in range(n) if j != i] for i in range(k)])  # [k, n - 1]
     # Channels first: all products, the backward pass's too, then have few rows and many columns, which a CPU does several times as fast.
@@ -77,12 +98,14 @@ class CGCN(nn.Module):
         rate: of `fixation_refine`.
         refine: whether the fixation refine layer is applied.
         dtype: of the nodes that are given back; the reasoning is in float32, which is little beside the encoders.
+        block: of `messages`.
     """
     steps: int = 3
     threshold: float = 0.8
     rate: float = 0.6
     refine: bool = True
     dtype: DTypeLike = jnp.float32
+    block: int | None = None
 
     @nn.compact
     def __call__(self, nodes: Float[AnyArray, 'b n h w c'], wanted: int | None = None) -> Float[AnyArray, 'b k h w c']:
@@ -96,6 +119,6 @@ class CGCN(nn.Module):
         for step in range(self.steps):
             mine = h if step < self.steps - 1 else h[:, :wanted]
             queries, keys, values = (x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in (query(mine), key(h), h))
-            heard = messages(queries, keys, values)
+            heard = messages(queries, keys, values, self.block)
             h = refine(mine * jax.nn.sigmoid(heard.reshape(mine.shape)))
         return h[:, :wanted].astype(self.dtype)

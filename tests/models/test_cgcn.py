@@ -81,22 +81,26 @@ def test_parameters_are_two_convolutions():
         CGCN().init(jax.random.key(0), jnp.zeros((1, 1, 4, 4, 28)))
 
 
-@pytest.mark.parametrize('block', [1, 7, 64])
+@pytest.mark.parametrize('block', [0, 1, 7, 64])
 def test_blocks_do_not_show(block):
     query, key, h = (inputs((2, 3, 20, 5), seed) for seed in range(3))
     expected = np.stack([np_messages(*(x[b].astype(np.float64) for x in (query, key, h))) for b in range(2)])
     np.testing.assert_allclose(cgcn.messages(query, key, h, block), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_an_accelerator_takes_all_nodes_at_once(monkeypatch):
-    """Its branch gives what a CPU's does, values and gradients; here on a CPU."""
+@pytest.mark.parametrize('backend, block', [('tpu', 7), ('gpu', None)])
+def test_accelerators_have_their_own_forms(backend, block, monkeypatch):
+    """All nodes at once, and on a GPU all positions: they give what a CPU's form does, values and gradients; here on a CPU."""
     inputs_ = [inputs((2, 3, 20, 5), seed) for seed in range(3)]
+    inputs_[0] = inputs_[0][:, :2]  # two nodes receive
 
     def both():
-        return jax.jit(jax.value_and_grad(lambda *x: (cgcn.messages(*x, block=7)**2).sum(), argnums=(0, 1, 2)))(*inputs_)
-    expected = both()
-    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-    chex.assert_trees_all_close(both(), expected, rtol=1e-4, atol=1e-5)
+        return jax.jit(jax.value_and_grad(lambda *x: (cgcn.messages(*x, block=block)**2).sum(), argnums=(0, 1, 2)))
+    expected = both()(*inputs_)
+    monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+    chex.assert_trees_all_close(both()(*inputs_), expected, rtol=1e-4, atol=1e-5)
+    has_loop = 'scan' in str(jax.make_jaxpr(lambda *x: cgcn.messages(*x, block=block))(*inputs_))
+    assert has_loop == (backend == 'tpu')
 
 
 def test_gradients():
