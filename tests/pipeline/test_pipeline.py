@@ -220,6 +220,7 @@ def test_benchmark_of_prediction(whole):
     assert [(row[0], row[2], int(row[3]), int(row[4])) for row in rows] == [
         (minutes, students, frames, frames) for minutes, frames in (('0.02', 30), ('0.04', 60)) for students in ('STA', 'three')]
     assert all(abs(float(b[6]) - float(b[5]) / float(a[5])) < 0.02 for a, b in ((rows[0], rows[1]), (rows[2], rows[3])))
+    assert all(float(row[7]) > 0 for row in rows)  # without writing
 
 
 def test_student_is_scored_and_predicts(whole, world, tmp_path):
