@@ -129,5 +129,5 @@ def release():
     config.data.centre_crop = 224 / 256
     config.batch_norm = 'batch'
     config.learning_rate = {net: 1e-4 for net in NETS}
-    config.decay_epochs = {net: (5.0, 10.0) for net in ('S', 'SA')}
+    config.decay_epochs = {'S': (5.0, 10.0)}
     return config

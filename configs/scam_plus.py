@@ -42,6 +42,6 @@ def get_config(recipe='synthave'):
     if recipe == 'release':
         config.data.centre_crop = 256 / 300
         config.learning_rate = {net: 1e-3 if net.startswith('S_') else 1e-5 for net in config.nets}
-        config.decay_epochs = {net: (5.0, 10.0) for net in config.nets if not net.startswith('ST')}
+        config.decay_epochs = {net: (5.0, 10.0) for net in config.nets if net.startswith('SA')}
         config.node_loss, config.before_loss = 1.0, 0.4
     return config

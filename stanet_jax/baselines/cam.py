@@ -42,7 +42,7 @@ def cam(features: Features, weights: Float[AnyArray, 'k c'], classes: Classes, *
 
     `weights` are those of the 1x1 convolution that classifies; its bias plays no part.
     """
-    return _finish(_weighted_sum(features, weights[:, classes].T), raw)
+    return _finish(_weighted_sum(features, jnp.asarray(weights)[:, classes].T), raw)
 
 
 def feature_sum(features: Features, *, raw: bool = False) -> Maps:

@@ -1,8 +1,8 @@
 """Classical saliency of an image, without training: Itti and Koch's model, GBVS, the spectral residual, a Gaussian at the centre.
 
 Each takes an image [h, w, 3] in [0, 1] and gives a map [h, w], min-maxed; sizes are static under `jit`. A video is run frame by frame.
-ITTI and GBVS follow Harel's package of 2008, which holds both, with its defaults. Bicubic is Keys' kernel with a = -0.5, antialiased where
-it shrinks.
+ITTI and GBVS follow Harel's package of 2008, which holds both, with its defaults, which leave out its channels of flicker and motion.
+Bicubic is Keys' kernel with a = -0.5, antialiased where it shrinks.
 """
 import functools
 import math
@@ -44,7 +44,8 @@ def spectral_residual(image: Image) -> Map:
     """
     image = jnp.asarray(image, jnp.float32)
     h, w, _ = image.shape
-    grey = _resize(image @ jnp.float32([.2989, .5870, .1140]), (max(_round(64 * h / w), 1), 64))
+    grey = jnp.einsum('hwc,c->hw', image, jnp.float32([.2989, .5870, .1140]), precision='highest')
+    grey = _resize(grey, (max(_round(64 * h / w), 1), 64))
     spectrum = jnp.fft.fft2(grey)
     amplitude = jnp.log(jnp.maximum(jnp.abs(spectrum), 1e-12))
     residual = amplitude - _filter(amplitude, np.full(3, 1 / 3), 'edge')

@@ -2,7 +2,7 @@
 
     stanet evaluate --maps=DIR --data=DIR --set=NAME --protocol=stavis --out=FILE.json          a folder of maps
     stanet evaluate --checkpoint=RUN --data=DIR --set=NAME --protocol=stavis --out=FILE.json    a student's
-    stanet evaluate --method=gbvs --data=DIR --set=NAME --protocol=mit --out=FILE.json          those of a method without training
+    stanet evaluate --method=gbvs --data=DIR --protocol=mit                  those of a method without training, of the only set there
     stanet evaluate --method=grad_cam --checkpoint=RUN/S --data=DIR --set=NAME --out=FILE.json  class activation maps of a trained S
     stanet evaluate --task=segmentation --maps=DIR --data=DIR --out=FILE.json                   a folder of masks; or --checkpoint=RUN
     stanet evaluate --workdir=runs/coarse --split=test                       trained nets' accuracy on held-out clips, by kind
@@ -34,7 +34,7 @@ SAVE = flags.DEFINE_string('save', '', 'With --checkpoint or --method: folder fo
 COMPARE = flags.DEFINE_bool('compare', False, 'With --set=all: print the figures of the papers\' Table 7 beside.')
 WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes that score a folder of maps.')
 PROTOCOL = flags.DEFINE_string('protocol', 'stavis', 'Which evaluation.')
-OUT = flags.DEFINE_string('out', '', 'File to write, .json; a .csv is written beside it.')
+OUT = flags.DEFINE_string('out', 'runs/scores.json', 'File to write, .json; a .csv is written beside it.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/coarse', 'Folder of a run that `train` made.')
 SPLIT = flags.DEFINE_string('split', '', 'Which clips: validation or test; the test part where there is one, by default. Of images: '
                             'validation, by default.')

@@ -38,7 +38,6 @@ class Annotations:
         clips: whose frames are asked for, by their index.
         switch: folder of a run of the audio switch, whose labels become `phi`; with '' `phi` is 1 where there is sound.
         hears_by: which file of it: `LABELS`, which the switch learned, or `ANSWERS`, what its net says of the same frames.
-        open_only: whether `mask` is False where `phi` is 0.
         boxes: folder that a stage of `configs/pseudo_gt.py` wrote, which gives each frame's `box` (y0, x0, y1, x1), as shares of the
             frame's height and width.
         maps: such a folder, which gives the pseudo-fixation `target`, a PIL image of the frames' size, and a `mask`, False where the
@@ -48,9 +47,8 @@ class Annotations:
     """
 
     def __init__(self, clips: Clips, switch: str | os.PathLike = '', boxes: str | os.PathLike = '', maps: str | os.PathLike = '',
-                 hears_by: str = LABELS, open_only: bool = False):
+                 hears_by: str = LABELS):
         self._names, self._size = clip_names(clips), (clips.side, clips.side)
-        self._open_only = open_only
         self._phi = labels(switch, clips, hears_by) if switch else None
         self._boxes = manifest(boxes, clips, 'box') if boxes else None
         self._maps = pathlib.Path(maps) / clips.split if maps else None
@@ -61,8 +59,6 @@ class Annotations:
         result: dict[str, Any] = {}
         if self._phi:
             result['phi'] = self._phi[clip][frame]
-            if self._open_only:
-                result['mask'] = np.bool_(result['phi'] > 0)
         if self._boxes:
             result['box'] = tuple(self._boxes[clip][frame])
         if self._maps and self._empty:

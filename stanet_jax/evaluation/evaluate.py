@@ -50,8 +50,8 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
         students = open_predictor(runs, method, samples=samples)
         source = ', '.join(map(str, runs)) if not method else f'{students.names[-1]} of {runs[0]}' if runs else method
     out.parent.mkdir(parents=True, exist_ok=True)
-    if set_name != 'all':
-        return evaluate_set(data, set_name, rules, out, maps, students, source, workers, save)
+    if set_name != 'all' or pysaliency_door.is_set(data):
+        return evaluate_set(data, set_name if set_name != 'all' else '', rules, out, maps, students, source, workers, save)
     results, missing = {}, []
     for name in fixations.list_folders(pathlib.Path(data) / 'annotations'):
         try:

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import tqdm
 from jax.sharding import Mesh
-from jaxtyping import UInt8
+from jaxtyping import Num, UInt8
 from ml_collections import ConfigDict
 
 from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.data import fragments, sets
-from stanet_jax.data.annotations import Annotations
+from stanet_jax.data.annotations import Annotations, labels
 from stanet_jax.data.batches import ExampleSource, iterate_batches
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.preparation import Source
@@ -92,14 +92,35 @@ def cropping(config: ConfigDict) -> dict[str, Any]:
 def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int, open_only: bool = False) -> fragments.Examples:
     """The fragments that a classifier learns from or is measured on, `per_clip` of each clip.
 
-    They are cropped to the boxes of `config.boxes`; SA also gets the audio switch's labels of `config.switch`, and
-    with `open_only`, frames whose label closes its ear do not count.
+    They are cropped to the boxes of `config.boxes`; nets that hear also get the audio switch's labels of `config.switch`, and with
+    `open_only` see those frames alone whose label opens their ear. InputError where there is none.
     """
     source, granularity = branch.parse_net(net)
-    switch = config.switch if source == 'SA' else ''
-    annotations = Annotations(clips, switch, config.boxes, open_only=open_only) if switch or config.boxes else None
+    switch = config.switch if source in branch.SOUND else ''
+    annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
     return fragments.Examples(clips, per_clip, branch.FRAMES[source], front_end(config) if source in branch.SOUND else '', annotations,
-                              granularity=granularity, count=config.get('fragments', 0), **cropping(config))
+                              OpenDraw(labels(switch, clips), per_clip) if switch and open_only else None, granularity=granularity,
+                              count=config.get('fragments', 0), **cropping(config))
+
+
+class OpenDraw:
+    """Draws from the frames alone whose label opens the ear, as `fragments.target_frame` does from all: `(index, rng) -> (clip, frame)`."""
+
+    def __init__(self, phi: Sequence[Num[np.ndarray, ' _']], per_clip: int):
+        """Takes the labels of the frames of each clip, and how many examples a clip gives in an epoch, 0 for each open frame once."""
+        open_frames = [(clip, np.flatnonzero(row)) for clip, row in enumerate(phi)]
+        self._parts = [(clip, frames, part, per_clip or len(frames)) for clip, frames in open_frames if len(frames)
+                       for part in range(per_clip or len(frames))]
+        if not self._parts:
+            raise InputError('config.open_only=True: no frame has a label that opens the ear; give --config.open_only=False')
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __call__(self, index: int | np.integer, rng: np.random.Generator | None = None) -> tuple[int, int]:
+        """The (clip, frame) of example `index`."""
+        clip, frames, part, parts = self._parts[index]
+        return clip, int(frames[int((part + (rng.uniform() if rng is not None else 0.5)) * len(frames) / parts)])
 
 
 def warn_about_short_clips(net: str, clips: Clips, count: int) -> None:

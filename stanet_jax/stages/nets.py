@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Float, Key
+from jaxtyping import Bool, Float, Key
 from ml_collections import ConfigDict
 
 from stanet_jax import losses, scam
@@ -102,6 +102,11 @@ def net_inputs(batch: Mapping[str, AnyArray], encoder: str, key: Key[jax.Array, 
     return result
 
 
+def those_that_count(mask: Bool[AnyArray, ' b']) -> Bool[AnyArray, ' b']:
+    """The examples that batch statistics are of: all of a batch in which none counts, as those of no example are not numbers."""
+    return mask | ~mask.any()
+
+
 TAG_LOSSES = {'soft_margin': losses.multilabel_soft_margin, 'softmax': losses.softmax_cross_entropy}  # TPAMI Eq. 7; CVPR
 
 
@@ -120,8 +125,8 @@ def tag_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[jax.A
         before_loss: of these nets, its weight on each node before the reasoning.
     """
     every: dict[str, Any] = {'every_node': True} if node_loss or before_loss else {}
-    (logits, out), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
-                                         mutable=['batch_stats'], **every)
+    (logits, out), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True,
+                                         mask=those_that_count(batch['mask']), mutable=['batch_stats'], **every)
     of_tags = functools.partial(TAG_LOSSES[loss], labels=batch['tags'])
     total = of_tags(logits)
     if every:

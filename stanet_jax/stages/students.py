@@ -37,7 +37,7 @@ from stanet_jax.stages.examples import (
     shown_frame,
     warn_about_short_clips,
 )
-from stanet_jax.stages.nets import compute_dtype, example_batch, front_end, initial_variables, levels_of, net_inputs
+from stanet_jax.stages.nets import compute_dtype, example_batch, front_end, initial_variables, levels_of, net_inputs, those_that_count
 from stanet_jax.training import checkpoint, loop, sharding
 from stanet_jax.training.checks import require
 from stanet_jax.workdir import barrier, open_workdir, read_config
@@ -64,8 +64,8 @@ def student_loss(variables: Variables, batch: Mapping[str, AnyArray], key: Key[j
 
     For STA it is `map_loss`; for STA+ its sum over the nodes that have a pseudo-fixation (Eq. 20).
     """
-    (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True, mask=batch['mask'],
-                                       size=batch['target'].shape[-2:], mutable=['batch_stats'])
+    (logits, _), updated = model.apply(variables, **net_inputs(batch, model.encoder, key, jitter), train=True,
+                                       mask=those_that_count(batch['mask']), size=batch['target'].shape[-2:], mutable=['batch_stats'])
     losses = map_loss(logits, batch['target'], loss)
     if 'known' in batch:  # nodes that have a pseudo-fixation
         losses = jnp.where(batch['known'], losses, 0).sum(axis=1)

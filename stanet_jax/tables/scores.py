@@ -43,6 +43,8 @@ def open_sets(place: Place) -> list[VideoSet]:
     if pysaliency_door.is_set(place.data):
         of = pysaliency_door.open_set(place.data, '')
         return [VideoSet(of.name, of.videos[:place.videos or None])]
+    if not place.data.exists():
+        raise InputError(f'--data={place.data}: is not there; make SynthAVE by `stanet data synthave --out={place.data}`, or give --train')
     names = place.sets or tuple(fixations.list_folders(place.data / 'annotations')) or ('',)
     found = [fixations.open_set(place.data, name) for name in names]
     return [VideoSet(of.name, of.videos[:place.videos or None]) for of in found]

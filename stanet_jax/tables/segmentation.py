@@ -16,6 +16,7 @@ from stanet_jax.tables.place import Place, state_of
 from stanet_jax.tables.scores import Found
 
 BACKGROUND = ('chair', 'dining table', 'sofa')  # the paper's examples, of VOC
+OF_RECIPES = {'deeplab': 'data/synthvoc', 'deeplab:coco': 'COCO2014'}  # sets that these are of; the others are of VOC2012
 SPLITS = {'train': ('train', 'train_aug'), 'val': ('validation',), 'test': ('test',)}  # whose folders of masks hold those of a split
 
 
@@ -37,9 +38,9 @@ def find(ours: Masks, place: Place) -> Found | None:
 
 
 def _value(tree, path):
-    """The number at a path of keys, or of places among a dict's values; in per cent, as the paper has them, but for ratios."""
+    """The number at a path of keys, None where there is none; in per cent, as the paper has them, but for ratios."""
     for part in path:
-        tree = (list(tree.values())[part] if isinstance(part, int) else tree.get(part)) if tree else None
+        tree = tree.get(part) if tree else None
     return tree if tree is None or path[0] == 'confusion' else 100 * tree
 
 
@@ -82,9 +83,9 @@ def background_classes(data: pathlib.Path) -> tuple[str, ...]:
 
 
 def recipe_of(ours: Masks, data: pathlib.Path) -> str:
-    """The config that trains a net on a set, as `eps:voc12`: on SynthVOC the embedded default; '' where it is of VOC or COCO alone."""
+    """The config that trains a net on a set, as `eps:voc12`: on SynthVOC the embedded default; '' where it is of another set alone."""
     if not of_synthvoc(data):
-        return ours.config
+        return ours.config if ours.config != 'deeplab' else ''
     return ours.config.partition(':')[0] if ours.config in ('eps:voc12', 'deeplab') else ''
 
 
@@ -92,7 +93,7 @@ def command(ours: Masks, place: Place) -> str:
     """What trains a net and makes its masks."""
     config, data = recipe_of(ours, place.data), place.data
     if not config:
-        config, data = ours.config, pathlib.Path('COCO2014' if ours.config.endswith('coco') else 'VOC2012')
+        config, data = ours.config, pathlib.Path(OF_RECIPES.get(ours.config, 'VOC2012'))
     run, recipe = place.run / ours.net, f'--config={config} --config.data.root={data}'
     if ours.config.startswith('deeplab'):
         split = 'train_aug' if ours.config.partition(':')[2] not in ('', 'coco') else 'train'

@@ -59,7 +59,7 @@ def _reasoning() -> Table:
             *((f'n{n}', f'n = {n}', 'no_sources' if n == 2 else f'n{n}') for n in (1, 2, 3, 4)),
             ('rnn', 'RNN', 'rnn'), ('rnn', 'GRU', 'gru'),
             *((name, f'Transformer {name}', f'transformer_{name}') for name in 'ABCD'),
-            *((f'{n} blocks', f'Transformer B, {n} blocks', f'transformer_B{n}') for n in (2, 4, 5))]
+            *((f'{n} blocks', f'Transformer B, {n} blocks', f'transformer_B{n}' if n != 3 else 'transformer_B') for n in (2, 3, 4, 5))]
     return Table('Steps of reasoning, fragments, and other nets in C-GCN\'s place', METRICS, _varied(5, rows), (
         LINE_24, 'The paper has one row of what it calls RNNs, which stands beside both of ours. What the Transformers A to D of '
         'its Fig. 13 are the text does not tell: C is A with several heads, D is B with several; '

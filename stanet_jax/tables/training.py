@@ -32,8 +32,8 @@ def train(table: Table, place: Place) -> None:
 def _train_pipeline(place: Place) -> None:
     """Runs the pipeline in the run's folder: as it began, or by the embedded default on the data."""
     config = read_config(place.run) if (place.run / 'config.json').exists() else stanet.get_config()
-    if not (place.run / 'config.json').exists():
-        config.data.root = str(place.data)
+    if not (place.run / 'config.json').exists() and (not place.data.exists() or (place.data / 'settings.json').exists()):
+        config.data.root = str(place.data)  # SynthAVE, or a folder that becomes it; others are to score on
     run.run(config, place.run)
 
 

@@ -28,12 +28,14 @@ def test_the_papers_recipes():
         released = recipe == 'release'
         assert (coarse.open_only, coarse.batch_norm == 'batch', of_maps.cut == 3, student.blur > 0) == (released,) * 4
         assert coarse.learning_rate.S == (1e-4 if released else 1e-3) and student.learning_rate.STA == (5e-5 if recipe == 'paper' else 1e-3)
-        assert (coarse.decay_epochs.get('SA'), student.decay_epochs.get('STA')) == ((5, 10) if released else None, None)
+        assert coarse.decay_epochs.to_dict() == fine.decay_epochs.to_dict() == ({'S': (5, 10)} if released else {})
+        assert not student.decay_epochs
         assert student.fusion == ('max' if released else 'final') and data.centre_crop == (224 / 256 if released else 1)
         assert stanet.get_config(recipe).pseudo_gt.stages == (('coarse', 'fine') if recipe == 'cvpr' else ('coarse', 'fine', 'plus'))
     for recipe, others, rate in (('paper', (0, 0), 1e-3), ('release', (1, 0.4), 1e-5)):
         plus, students = scam_plus.get_config(recipe), sta_plus.get_config(recipe)
         assert (plus.node_loss, plus.before_loss) == others and plus.learning_rate.ST_long == rate
+        assert set(plus.decay_epochs) == ({'SA_long', 'SA_cross'} if recipe == 'release' else set())
         assert plus.encoder.name == students.encoder.name == 'vgg16' and plus.data.side == students.data.side == 256
     for module in (scam_plus, sta_plus):
         with pytest.raises(ValueError, match='cvpr: no such recipe'):

@@ -95,5 +95,3 @@ def test_an_ear_is_opened_by_the_answers_or_the_labels(made):
     assert sta.get_config().hears_by == sta.get_config('paper').hears_by == 'net'
     for hears_by, phi in (('net', 1), ('label', 0)):
         assert Annotations(clips, folder, hears_by=HEARS_BY[hears_by])(2, 3)['phi'] == phi
-    assert not Annotations(clips, folder, open_only=True)(0, 0)['mask']
-    assert Annotations(clips, folder, hears_by=ANSWERS, open_only=True)(0, 0)['mask']

@@ -166,7 +166,7 @@ def test_without_a_run_the_rest_is_named(place, tmp_path):
     assert 'missing: CAM; GradCAM' in listed and 'cannot be had: STANet+; ACLNet; SalGAN; DeepNet' in listed
     nowhere = dataclasses.replace(bare, data=tmp_path / 'nowhere')
     assert 'no data: ' in show.list_tables(['tpami'], 7, nowhere)
-    with pytest.raises(InputError, match='nowhere: holds no annotations'):
+    with pytest.raises(InputError, match='nowhere: is not there; make SynthAVE by'):
         show.show('tpami', 7, nowhere, False, '')
     nine = show.show('tpami', 9, bare, False, '')
     assert 'the text gives none of the table\'s figures' in nine and line_of(nine, 'STANet+')[1:] == ['-'] * 5

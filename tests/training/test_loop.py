@@ -18,6 +18,7 @@ from stanet_jax.training import checkpoint, loop, optimizer, sharding
 from stanet_jax.training.log import Log
 from stanet_jax.training.optimizer import learning_rate_multipliers, make_optimizer, optimizer_for
 from stanet_jax.workdir import open_workdir, read_config
+from tests.variables import drawn
 
 STEPS, RATE = 4, 0.1
 
@@ -190,6 +191,21 @@ def test_the_learning_rate_falls_at_some_passes():
         updates, state = optimizer.update({'encoder': {'kernel': jnp.ones(1)}}, state, params)
         rates.append(-float(updates['encoder']['kernel'][0]))
     np.testing.assert_allclose(rates, [2.0] * 10 + [0.2] * 10 + [0.02] * 10, rtol=1e-5)
+
+
+def test_a_batch_in_which_nothing_counts_does_no_harm():
+    """By the batch's own statistics, as in the release's recipe, they would be those of no example."""
+    from configs import scam_coarse
+    config = scam_coarse.get_config()
+    config.batch_norm, config.width = 'batch', 8
+    model, batch = make_classifier(config, 'S', 3), example_batch(config, 'S', 3, 2)
+    batch = {**batch, 'frames': np.random.default_rng(0).integers(0, 255, batch['frames'].shape, np.uint8), 'mask': np.zeros(2, bool)}
+    variables = drawn(model.init, **net_inputs(batch, config.encoder.name))
+    optimizer = optimizer_for(config, 'S', variables['params'], 100)
+    state = loop.State(jnp.int32(0), variables, optimizer.init(variables['params']))
+    loss_fn = functools.partial(tag_loss, model=model, jitter=tuple(config.jitter))
+    new, metrics = jax.jit(functools.partial(loop.update, loss_fn=loss_fn, optimizer=optimizer))(state, batch, jax.random.key(0))
+    assert metrics['loss'] == 0 and all(np.isfinite(x).all() for x in jax.tree.leaves(new.variables))
 
 
 @pytest.mark.parametrize('source', ['S', 'SA', 'ST'])
