@@ -20,5 +20,5 @@ install_import_hook('stanet_jax', 'tests.signatures.check')  # what signatures s
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that the workers end together."""
-    longest = ('test_pipeline.py', 'test_scripts.py', 'test_readme.py', 'test_package.py', 'test_benchmarks.py')
+    longest = ('test_pipeline.py', 'test_scripts.py', 'test_package.py', 'test_benchmarks.py', 'test_readme.py')
     items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))

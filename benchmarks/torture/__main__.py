@@ -47,7 +47,7 @@ def set_environment(work: pathlib.Path) -> None:
     """Has programs compiled once, quickly rather than well, and no progress shown; commands inherit it."""
     quick = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true '
     os.environ |= {'XLA_FLAGS': quick + os.environ.get('XLA_FLAGS', ''), 'JAX_COMPILATION_CACHE_DIR': f'{work}/compiled',
-                   'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '0.2', 'TQDM_DISABLE': '1'}
+                   'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.2', 'TQDM_DISABLE': '1'}
     os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 

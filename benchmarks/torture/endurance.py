@@ -14,7 +14,7 @@ from benchmarks.torture.campaign import Campaign, Summary
 from benchmarks.torture.processes import CONTEXT
 
 # Seconds of the long film, its frames a second, and how many short films of how many frames.
-QUICK, LONG = (60, 10, 20, 10), (1800, 10, 200, 25)
+QUICK, LONG = (30, 10, 20, 10), (1800, 10, 200, 25)
 WARM_UP = 0.3  # of the samples
 GROWTH = 16 << 20  # bytes of memory more at the end than after the warm-up
 
@@ -22,15 +22,15 @@ GROWTH = 16 << 20  # bytes of memory more at the end than after the warm-up
 def torture(campaign: Campaign) -> Summary:
     """Runs the campaign."""
     seconds, rate, films, frames = QUICK if campaign.quick else LONG
-    inputs.write_film(campaign.work / 'warm.mp4', frames=150 if campaign.quick else 400)
+    inputs.write_film(campaign.work / 'warm.mp4', frames=60 if campaign.quick else 400)
     run = inputs.make_students(campaign.work / 'students')
     inputs.write_film(campaign.work / 'long.mp4', frames=seconds * rate, rate=rate)
     (campaign.work / 'short').mkdir()
     for number in range(films):
         inputs.write_film(campaign.work / 'short' / f'{number:03d}.mp4', frames=frames)
     told = [watch(campaign, what, run, campaign.work / path) for what, path in (
-        (f'a film of {seconds // 60} min', 'long.mp4'), (f'{films} films of {frames} frames', 'short'))]
-    return Summary(f'prediction by a tiny student, in one process, of a film of {seconds // 60} minutes ({rate} frames a second) and of '
+        (f'a film of {seconds / 60:g} min', 'long.mp4'), (f'{films} films of {frames} frames', 'short'))]
+    return Summary(f'prediction by a tiny student, in one process, of a film of {seconds / 60:g} minutes ({rate} frames a second) and of '
                    f'{films} films of {frames} frames', films + 1, '; '.join(told))
 
 

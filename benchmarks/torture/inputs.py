@@ -63,7 +63,7 @@ def write_films(folder: pathlib.Path, frames: int = 12) -> list[pathlib.Path]:
 def make_world(folder: pathlib.Path, clips: int = 6) -> pathlib.Path:
     """A SynthAVE of three categories, `clips` each to train on, and to validate and test on half as many."""
     settings = synthave.Settings(categories=3, train=clips, validation=clips // 2, test=clips // 2, seconds=2.0, side=SIDE)
-    synthave.generate(folder, settings, workers=2)
+    synthave.generate(folder, settings, workers=1)
     return folder
 
 

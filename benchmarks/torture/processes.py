@@ -14,6 +14,7 @@ CONTEXT = multiprocessing.get_context('forkserver')
 PRELOADED = ['stanet_jax.cli', 'stanet_jax.pipeline.run', 'stanet_jax.inference.opening', 'stanet_jax.inference.videos',
              'stanet_jax.inference.predictor', 'stanet_jax.inference.released', 'stanet_jax.evaluation.evaluate', 'stanet_jax.eps.released',
              'stanet_jax.eps.training', 'stanet_jax.eps.scores', 'stanet_jax.weights.sources']
+CONTEXT.set_forkserver_preload(PRELOADED)  # before anything starts the server, endurance.py included
 LONGEST = 600.0  # seconds; what takes longer hangs
 
 
@@ -31,7 +32,6 @@ class Command:
 
     def __init__(self, words: list[str], log: pathlib.Path):
         """Starts `stanet <words>`; what it writes goes to `<log>.out` and `<log>.err`."""
-        CONTEXT.set_forkserver_preload(PRELOADED)
         log.parent.mkdir(parents=True, exist_ok=True)
         self.words, self._log, self._begin = words, log, time.monotonic()
         self._process = CONTEXT.Process(target=_run, args=(words, f'{log}.out', f'{log}.err'))

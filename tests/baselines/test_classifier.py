@@ -18,9 +18,10 @@ from stanet_jax.evaluation import evaluate
 from stanet_jax.inference import CLASS_MAPS, METHODS, find_method
 from stanet_jax.inference.opening import open_predictor
 from stanet_jax.models import backbones
-from stanet_jax.stages.nets import example_batch, initial_variables, make_classifier
+from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs
 from stanet_jax.training import checkpoint
 from stanet_jax.workdir import open_workdir
+from tests.variables import drawn
 
 SIDE, CLASSES = 48, 2
 
@@ -32,7 +33,8 @@ def make_world(root, run):
     config = scam_coarse.get_config()
     config.data.update({'root': str(root / 'world'), 'side': SIDE})
     config.nets, config.width = ('S',), 8
-    variables = initial_variables(config, 'S', make_classifier(config, 'S', CLASSES), example_batch(config, 'S', CLASSES, 1), root)
+    example = example_batch(config, 'S', CLASSES, 1)
+    variables = drawn(make_classifier(config, 'S', CLASSES).init, **net_inputs(example, config.encoder.name))
     open_workdir(config, run)
     checkpoint.save_variables(run / 'S' / 'variables', variables)
 

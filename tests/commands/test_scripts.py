@@ -18,7 +18,7 @@ from tests import forked
 ROOT = pathlib.Path(__file__).parents[2]
 MEDIA = ROOT.parent / 'shared' / 'media'
 SMALL = ['--config.data.side=48', '--config.width=8', '--config.batch=6', '--config.held_out_frames=1',
-         '--config.data.frames_per_clip=4', '--config.log_every=1']
+         '--config.data.frames_per_clip=4', '--config.log_every=1', '--config.schedule=constant']
 
 
 @pytest.fixture(scope='module')

@@ -210,7 +210,8 @@ def test_a_students_sound_goes_through_its_switch(run, tmp_path):
         variables = checkpoint.load_variables(run / 'switch' / 'variables')
         variables['params']['classifier']['bias'] = np.full(1, bias, np.float32)
         checkpoint.save_variables(copy / 'switch' / 'variables', variables)
-        maps = [maps_of(Predictor(copy / 'STA'), of, name='STA') for of in (given, other, muted)]
+        predictor = Predictor(copy / 'STA')
+        maps = [maps_of(predictor, of, name='STA') for of in (given, other, muted)]
         assert (abs(maps[0] - maps[1]).max() > 1e-4) == opened and (abs(maps[0] - maps[2]).max() > 1e-4) == opened
 
 

@@ -17,6 +17,7 @@ from stanet_jax.weights import sources
 from tests.models import test_mobile
 
 SIDE = 64
+FORM = HEARD_CAM._replace(threshold=0.0)
 OSIE = pathlib.Path(__file__).parents[3] / 'shared' / 'real' / 'osie_dev'
 
 
@@ -108,11 +109,12 @@ def predicted(method, given, fps=25.0):
 
 
 def test_maps_on_a_stream_are_the_means_of_those_of_each_moment(weights):
-    method = TrainingFree('heard_cam', HEARD_CAM, SIDE)
+    method = TrainingFree('heard_cam', FORM, SIDE)
     raw_fn = training_free._method_maps
     before = raw_fn._cache_size(), method._smooth._cache_size()  # methods share these functions
     given = moments(np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 37)))
-    raw = np.concatenate([method._raw_maps([moment], 16)[:1] for moment in given])
+    raw = np.concatenate([method._raw_maps(given[k:k + 16], 16)[:len(given[k:k + 16])] for k in (0, 16, 32)])
+    np.testing.assert_allclose(method._raw_maps(given[20:21], 16)[0], raw[20], atol=1e-5)  # each moment by itself
     assert raw.shape == (37, 64, 64) and raw.min() == 0 and raw.max() == 1
     near = np.array([[abs(a.time - b.time) <= 0.25 for b in given] for a in given])
     expected = np.einsum('tu,uhw->thw', near / near.sum(1, keepdims=True), np.float64(raw))
@@ -125,11 +127,11 @@ def test_maps_on_a_stream_are_the_means_of_those_of_each_moment(weights):
 def test_muted_is_the_same_without_the_ear(weights, capsys):
     given = moments(np.arange(5) / 8)
     muted = [moment._replace(phi=0.0) for moment in given]
-    method = TrainingFree('heard_cam', HEARD_CAM._replace(threshold=0.0), SIDE)
+    method = TrainingFree('heard_cam', FORM, SIDE)
     own, silent = predicted(method, given), predicted(method, muted)
     assert abs(own[4] - silent[4]).max() > 1e-3
     weights.remove('yamnet')
-    deaf = TrainingFree('heard_cam', HEARD_CAM._replace(threshold=0.0), SIDE)
+    deaf = TrainingFree('heard_cam', FORM, SIDE)
     said = capsys.readouterr().err.splitlines()
     assert said == ["heard_cam hears nothing: weights='fetched': no weights of yamnet are here; fetch yamnet"]
     np.testing.assert_allclose(predicted(deaf, given), silent, atol=1e-4)

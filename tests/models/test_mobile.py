@@ -112,8 +112,8 @@ def test_parameters(name):
 def test_without_the_head_and_in_training(name):
     net, variables = encoder(name, classes=0, batch_norm='batch')
     x = np.float32(np.random.default_rng(0).normal(size=(3, 64, 96) if name == 'yamnet' else (3, 32, 32, 3)))
-    apply = jax.jit(lambda x: net.apply(variables, x, train=True, mask=np.array([True, True, False]), mutable=['batch_stats']))
-    (found, updated), (other, _) = apply(x), apply(np.concatenate([x[:2], 9 * x[2:]]))
+    apply = jax.jit(lambda variables, x: net.apply(variables, x, train=True, mask=np.array([True, True, False]), mutable=['batch_stats']))
+    (found, updated), (other, _) = apply(variables, x), apply(variables, np.concatenate([x[:2], 9 * x[2:]]))
     last = 'embedding' if name == 'yamnet' else 'C5'
     assert 'logits' not in found and any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (updated['batch_stats'],
                                                                                               variables['batch_stats'])), strict=True))

@@ -30,7 +30,8 @@ def pipeline_of(root, workdir):
     epochs = {'coarse': ('A', 'S', 'SA', 'ST'), 'switch': ('A', 'switch'), 'pseudo_gt.fine_nets': ('S', 'SA', 'ST'),
               'pseudo_gt.plus_nets': PLUS, 'sta': ('STA',), 'judge': ('STA',), 'sta_plus': ('STA_short', 'STA_long')}
     small = [f'--config.{stage}.{field}' for stage in epochs
-             for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1', 'data.side=48')]
+             for field in ('width=8', 'batch=6', 'held_out_frames=1', 'log_every=1', 'data.side=48', 'schedule=constant')]
+    small += [f'--config.{stage}.blender.steps=1' for stage in ('pseudo_gt.plus_nets', 'sta_plus')]
     small.append(f'--config.pseudo_gt.plus_nets.nets={PLUS}')
     small += [f'--config.{stage}.epochs.{net}=0.1' for stage, nets in epochs.items() for net in nets]
     counts = [f'--config.world.{split}={count}' for split, count in SPLITS.items()]

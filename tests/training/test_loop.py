@@ -143,7 +143,7 @@ def test_plus_begins_as_the_net_that_it_extends(small_config, source, tmp_path):
     parts = ('encoder', 'classifier', 'audio_encoder', 'audio_map', 'time_map')
     config.start_from = {net: {part: str(tmp_path / source) for part in parts}}
     plain, plus = (make_classifier(config, name, 3) for name in (source, net))
-    trained = initial_variables(config, source, plain, random_batch(config, source, 3, 1), '')
+    trained = drawn(plain.init, **net_inputs(random_batch(config, source, 3, 1), config.encoder.name))
     checkpoint.save_variables(tmp_path / source / 'variables', trained)
     batch = random_batch(config, net, 3, 2)
     target = {k: v[:, 0] if k in ('frames', 'audio', 'phi') else v for k, v in batch.items()}
@@ -167,7 +167,7 @@ def test_losses_of_other_nodes_are_added(small_config):
     model = make_classifier(config, 'S_short', 3)
     batch = {**example_batch(config, 'S_short', 3, 2), 'tags': np.float32([[1, 0, 0], [0, 1, 1]])}
     batch['frames'] = np.random.default_rng(0).integers(0, 256, batch['frames'].shape, np.uint8)
-    variables = initial_variables(config, 'S_short', model, batch, '')
+    variables = drawn(model.init, **net_inputs(batch, 'tiny'))
     logits, out = jax.jit(functools.partial(model.apply, every_node=True))(variables, **net_inputs(batch, 'tiny'))
 
     def margin(x):
