@@ -63,10 +63,10 @@ def see(variables, frames):
 def untrained_maps(head, seen):
     """The rows that need no training and no sound, {name: maps [b, h, w]}."""
     c5, logits = seen['C5'], seen['logits']
-    maps, likeliest = c5 @ head['kernel'], logits.argmax(axis=1)
+    maps, likeliest = jnp.matmul(c5, head['kernel'], precision='highest'), logits.argmax(axis=1)
 
     def forward(features):
-        return features.mean(axis=(1, 2)) @ head['kernel'] + head['bias']
+        return jnp.matmul(features.mean(axis=(1, 2)), head['kernel'], precision='highest') + head['bias']
 
     best = jax.nn.one_hot(jnp.argsort(-logits, axis=1)[:, :5], 1000).sum(axis=1)
     plain = [contrast([seen[level]], SIDE // 4) for level in backbones.contrast_levels(NAME)]

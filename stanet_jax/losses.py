@@ -168,7 +168,8 @@ def eps_saliency(logits: Float[AnyArray, 'b h w k'], saliency: Float[AnyArray, '
     chosen = {'adaptive': lambda: overlap(maps[..., :-1], saliency) > threshold, 'naive': lambda: jnp.ones(tags.shape, bool),
               'predefined': lambda: ~jnp.broadcast_to(jnp.asarray(background_classes, bool), tags.shape)}[selection]()
     tagged = tags > 0
-    foreground = jnp.einsum('bhwc,bc->bhw', maps[..., :-1], (tagged & chosen).astype(maps.dtype))
-    not_background = 1 - jnp.einsum('bhwc,bc->bhw', maps[..., :-1], (tagged & ~chosen).astype(maps.dtype)) - maps[..., -1]
+    foreground, others = (jnp.einsum('bhwc,bc->bhw', maps[..., :-1], some.astype(maps.dtype), precision='highest')
+                          for some in (tagged & chosen, tagged & ~chosen))
+    not_background = 1 - others - maps[..., -1]
     estimate = mix * foreground + (1 - mix) * not_background
     return jnp.mean((estimate - saliency)**2), {'foreground': foreground, 'background': not_background, 'estimate': estimate}

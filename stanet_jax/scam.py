@@ -34,7 +34,7 @@ def class_activation(maps: Float[AnyArray, 'b h w c'], tags: Num[AnyArray, 'b c'
         maps = maps - maps.mean(axis=-1, keepdims=True)
     cams = min_max(jnp.moveaxis(maps, -1, 1))
     tags = tags.astype(cams.dtype)
-    return jnp.einsum('bchw,bc->bhw', cams, tags) / jnp.maximum(tags.sum(axis=1), 1)[:, None, None]
+    return jnp.einsum('bchw,bc->bhw', cams, tags, precision='highest') / jnp.maximum(tags.sum(axis=1), 1)[:, None, None]
 
 
 def soft_filter(confidence: Float[AnyArray, 'b s c'], tags: Num[AnyArray, 'b c']) -> Float[jax.Array, 'b s']:
@@ -74,7 +74,7 @@ def scam(cams: Float[AnyArray, 'b s h w'], weights: Float[AnyArray, 'b s'], eps:
     if cams.ndim != 4 or weights.shape != cams.shape[:2]:
         raise ValueError(f'cams {cams.shape} and weights {weights.shape} must be [b, s, h, w] and [b, s]')
     total = weights.sum(axis=1)[:, None, None]
-    return min_max((jnp.einsum('bshw,bs->bhw', cams, weights) + eps) / (total + eps))
+    return min_max((jnp.einsum('bshw,bs->bhw', cams, weights, precision='highest') + eps) / (total + eps))
 
 
 def average(cams: Float[AnyArray, 'b s h w']) -> Float[jax.Array, 'b h w']:

@@ -290,6 +290,8 @@ def _auc_judd(p, fixated, n):
 def _shuffled_auc(fixated, valid, negatives, weights, step):
     """Of values at the fixated pixels [k] and at the negatives [m]. The area is linear in fp, so fp is averaged over the draws."""
     thresholds = jnp.asarray(np.arange(math.floor(1 / step + 1e-9), -1, -1) * step, fixated.dtype)
+    if jax.default_backend() != 'cpu':  # a GPU's division rounds the last bit at times, also of a / a
+        thresholds *= 1 - 4 * jnp.finfo(thresholds.dtype).eps
     tp = ((fixated[:, None] >= thresholds) & valid[:, None]).sum(0) / valid.sum()
     fp = ((negatives[:, None] >= thresholds) * weights[:, None]).sum(0)
     tp, fp = (jnp.pad(jnp.pad(x, (1, 0)), (0, 1), constant_values=1) for x in (tp.astype(fp.dtype), fp))

@@ -103,7 +103,7 @@ def saved_map(map_: Float[AnyArray, 'b h w'], kind: str) -> Float[jax.Array, 'b 
     top = map_.max(axis=(1, 2), keepdims=True)
     if kind == 'cvpr_sta':
         matrix = blur_matrix(map_.shape[1])
-        blurred = jnp.einsum('ij,bjk,lk->bil', matrix, jnp.floor(map_ * 255) / 255, matrix)
+        blurred = jnp.einsum('ij,bjk,lk->bil', matrix, jnp.floor(map_ * 255) / 255, matrix, precision='highest')
         levels = jnp.floor(blurred / jnp.maximum(blurred.max(axis=(1, 2), keepdims=True), 1e-8) * 255)
     else:
         levels = jnp.round(map_ / (top + 1e-8) * 255)

@@ -12,6 +12,7 @@ from stanet_jax.arrays import AnyArray
 from stanet_jax.models.convolution import Conv
 
 BLOCK = 128  # queries that attend at once, but on a GPU
+LARGEST = 1 << 30  # bytes of attention that is computed at once on a GPU
 
 
 def fixation_refine(h: Float[AnyArray, '*lead h w c'], threshold: float = 0.8, rate: float = 0.6) -> Float[AnyArray, '*lead h w c']:
@@ -41,11 +42,12 @@ def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'],
         key: of all nodes.
         h: of all nodes, what they send.
         block: largest number of positions that attend at once, see `in_blocks`; 0 for all, see `at_once`. By default all on a GPU,
-            which is faster there and takes more memory (docs/performance.md), and BLOCK elsewhere.
+            which is faster there (docs/performance.md), where their attention takes LARGEST bytes at most; BLOCK otherwise.
     """
     query, key, h = (jnp.asarray(x, jnp.float32) for x in (query, key, h))
     if block is None:
-        block = 0 if jax.default_backend() == 'gpu' else BLOCK
+        (b, n, p, _), k = h.shape, query.shape[1]
+        block = 0 if jax.default_backend() == 'gpu' and 4 * b * k * (n - 1) * p * p <= LARGEST else BLOCK
     return in_blocks(query, key, h, block) if block else at_once(query, key, h)
 
 

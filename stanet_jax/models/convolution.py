@@ -34,7 +34,7 @@ def convolve(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m g d'], 
         padding = jax.lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
     padding, strides = tuple((before, after) for before, after in padding), tuple(strides)
     if strides == window == kernel.shape[:2] and not any(map(any, padding)) and feature_group_count == 1:
-        return product(x, kernel)
+        return product(x, kernel, general.get('precision'))
     form: Callable[..., jax.Array] = functools.partial(
         jax.lax.conv_general_dilated, window_strides=strides, padding=padding, rhs_dilation=rhs_dilation,
         feature_group_count=feature_group_count, **general)
@@ -45,12 +45,13 @@ def convolve(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m g d'], 
     return by_taps(x, kernel, form, strides, padding, tuple(rhs_dilation), feature_group_count)
 
 
-def product(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m c d']) -> Float[AnyArray, 'b h//k w//m d']:
+def product(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m c d'],
+            precision: jax.lax.PrecisionLike = None) -> Float[AnyArray, 'b h//k w//m d']:
     """Convolves patches that lie side by side, as a matrix product; rows and columns beyond the last whole patch are dropped."""
     (k, m, _, d), (b, h, w, c) = kernel.shape, x.shape
     h, w = h // k, w // m
     patches = x[:, :h * k, :w * m].reshape(b, h, k, w, m, c).swapaxes(2, 3)
-    return patches.reshape(b, h, w, -1) @ kernel.reshape(-1, d)
+    return jnp.matmul(patches.reshape(b, h, w, -1), kernel.reshape(-1, d), precision=precision)
 
 
 def depthwise(x: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'k m 1 c'], strides: Sequence[int], padding: Sequence[Pair],

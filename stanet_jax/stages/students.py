@@ -125,7 +125,8 @@ def _tally_fn(model, mesh):
     def tally(variables, batch):
         logits, target, known = target_node(predict_maps(variables, batch, model=model), batch)
         maps = jnp.stack([jax.nn.sigmoid(logits), target], axis=1).reshape(len(logits), 2, -1)
-        cc = jnp.nan_to_num(jax.vmap(jnp.corrcoef)(maps)[:, 0, 1])
+        with jax.default_matmul_precision('highest'):
+            cc = jnp.nan_to_num(jax.vmap(jnp.corrcoef)(maps)[:, 0, 1])
         return jnp.stack([jnp.where(known, x, 0).sum() for x in (map_loss(logits, target), cc, 1.0)])
 
     return jax.jit(tally, out_shardings=sharding.replicated(mesh))
