@@ -5,7 +5,7 @@ or one on another number of devices, sees the same examples.
 """
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -136,18 +136,7 @@ def describe_shortage(clips: Clips, frames: int, granularity: str, count: int) -
     return f'{len(alone)} of {len(tags)} tags have one clip alone: its own frames are taken for cross-term fragments' if alone else ''
 
 
-@runtime_checkable
-class Draw(Protocol):
-    """Which frames an epoch's examples are of."""
-
-    def __len__(self) -> int:
-        """How many examples an epoch has."""
-
-    def __call__(self, index: int, rng: np.random.Generator | None = None) -> tuple[int, int]:
-        """The (clip, frame) of an example, drawn by `rng` where there is one."""
-
-
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Examples:
     """The examples of a training: a pure function of their index and, for augmentation, of a random generator.
 
@@ -158,7 +147,8 @@ class Examples:
         annotations: what else is known of a frame. Its `phi` and `tags` replace those that are read; an example with a False `mask` does
             not count; `target`, a PIL image, is cropped like the frames; the target frame's `box` is what the frames of all fragments
             are cropped to, and is not part of the example.
-        draw: `(index, rng) -> (clip, frame)`, used in place of `target_frame`; its length is that of an epoch.
+        draw: `(index, rng) -> (clip, frame)`, used in place of `target_frame`.
+        drawn: how many examples it has in an epoch; 0 for as many as without it.
         least_crop: side of the smallest random crop, as a share of the box. Features of frozen encoders are neither cropped nor mirrored.
         centre_crop: side of what of the middle of the box is used at all while learning.
         mirror: whether every second example is mirrored while learning.
@@ -174,7 +164,8 @@ class Examples:
     frames: int = 0
     sound: str = ''
     annotations: AnnotationFn | None = None
-    draw: Draw | None = None
+    draw: Callable[[int, np.random.Generator | None], tuple[int, int]] | None = None
+    drawn: int = 0
     least_crop: float = 1.0
     centre_crop: float = 1.0
     mirror: bool = True
@@ -183,11 +174,11 @@ class Examples:
     levels: tuple[str, ...] = ('C5',)
 
     def __len__(self) -> int:
-        return len(self.draw) if self.draw is not None else len(self.clips) * self.per_clip or int(self.clips.ends[-1])
+        return self.drawn or len(self.clips) * self.per_clip or int(self.clips.ends[-1])
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Reads example `index` as a dict of arrays, augmented by `rng`; `mask` tells whether it counts."""
-        clip, frame = self.draw(index, rng) if self.draw is not None else target_frame(self.clips, self.per_clip, index, rng)
+        clip, frame = self.draw(index, rng) if self.draw else target_frame(self.clips, self.per_clip, index, rng)
         return self.at(clip, frame, rng)
 
     def at(self, clip: int, frame: int, rng: np.random.Generator | None = None) -> dict[str, Any]:

@@ -55,9 +55,6 @@ class BalancedDraw:
         flat = np.concatenate(labels)
         self._by_label, self._size = [every[flat == 0], every[flat == 1]], size
 
-    def __len__(self) -> int:
-        return self._size
-
     def __call__(self, index: int | np.integer, rng: np.random.Generator | None = None) -> tuple[int, int]:
         """The (clip, frame) of example `index`."""
         choices = self._by_label[index % 2]

@@ -92,15 +92,16 @@ def cropping(config: ConfigDict) -> dict[str, Any]:
 def make_examples(config: ConfigDict, net: str, clips: Clips, per_clip: int, open_only: bool = False) -> fragments.Examples:
     """The fragments that a classifier learns from or is measured on, `per_clip` of each clip.
 
-    They are cropped to the boxes of `config.boxes`; nets that hear also get the audio switch's labels of `config.switch`, and with
+    They are cropped to the boxes of `config.boxes`; SA and STA also get the audio switch's labels of `config.switch`, and with
     `open_only` see those frames alone whose label opens their ear. InputError where there is none.
     """
     source, granularity = branch.parse_net(net)
-    switch = config.switch if source in branch.SOUND else ''
+    switch = config.switch if source in ('SA', 'STA') else ''
     annotations = Annotations(clips, switch, config.boxes) if switch or config.boxes else None
-    return fragments.Examples(clips, per_clip, branch.FRAMES[source], front_end(config) if source in branch.SOUND else '', annotations,
-                              OpenDraw(labels(switch, clips), per_clip) if switch and open_only else None, granularity=granularity,
-                              count=config.get('fragments', 0), **cropping(config))
+    draw = OpenDraw(labels(switch, clips), per_clip) if switch and open_only else None
+    sound = front_end(config) if source in branch.SOUND else ''
+    return fragments.Examples(clips, per_clip, branch.FRAMES[source], sound, annotations, draw, len(draw) if draw else 0,
+                              granularity=granularity, count=config.get('fragments', 0), **cropping(config))
 
 
 class OpenDraw:

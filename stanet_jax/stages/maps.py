@@ -50,7 +50,7 @@ class FusedMaps(NamedTuple):
         maps: pseudo-fixations, from 0 to 255; zeros where `empty`.
         boxes: (y0, x0, y1, x1) of the tightest box around the salient region, in pixels; taken from the neighbours where `empty`.
         weights: of the s sources.
-        empty: whether all sources were filtered out.
+        empty: whether all sources were filtered out, or the cut left nothing.
     """
     maps: UInt8[AnyArray, 't side side']
     boxes: Int[AnyArray, 't 4']
@@ -64,7 +64,7 @@ def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArra
     """Fuses the maps of a clip's sources to one map for each frame, and finds the tightest box around each.
 
     The sources' maps are fused, pasted into the frame at their boxes, averaged over the frames `t - reach ... t + reach` and scaled to
-    their range. With `contrasts`, they then weigh the contrast of each frame, and no frame's map is empty.
+    their range. With `contrasts`, they then weigh the contrast of each frame, by which a frame without a source has a map, too.
 
     Args:
         plain: S, SA and ST, which saw the crops of `boxes`; or None.
@@ -97,7 +97,8 @@ def fuse(plain: SourceMaps | None, plus: SourceMaps | None, boxes: Float[AnyArra
         maps, empty = weigh(jnp.where(empty[:, None, None], 0, maps), near), jnp.zeros_like(empty)
     tight = jax.vmap(lambda m: scam.widen_box(scam.tight_box(m), m.shape))(maps)
     maps = jnp.where(empty[:, None, None], 0, scam.cut(maps, cut))
-    return FusedMaps(jnp.round(255 * maps).astype(jnp.uint8), tight, weights, empty)
+    levels = jnp.round(255 * maps).astype(jnp.uint8)
+    return FusedMaps(levels, tight, weights, empty | ~levels.any(axis=(1, 2)))
 
 
 # -------------------------------------------------------------------------------------------------------------------- stage
@@ -157,11 +158,11 @@ def run_together(wanted: Sequence[tuple[ConfigDict, str | os.PathLike]]) -> None
             counts[workdir].append(of_split)
     for workdir, of_splits in counts.items():
         print(f'{workdir}: {sum(of.made for of in of_splits)} maps made, {sum(of.empty for of in of_splits)} of them empty, as no source '
-              'was sure of the tag')
+              'was sure of the tag or nothing in them stood out')
 
 
 class MapCounts(NamedTuple):
-    """How many maps were made, and how many of these are empty because all sources were filtered out."""
+    """How many maps were made, and how many of these are empty, see `FusedMaps`."""
     made: int
     empty: int
 

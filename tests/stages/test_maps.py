@@ -10,8 +10,9 @@ from stanet_jax.data import ave, fragments, preparation, synthave
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches
 from stanet_jax.models import branch
+from stanet_jax.stages.maps import fuse
 from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, predict_tags
-from stanet_jax.stages.source_maps import plus_maps
+from stanet_jax.stages.source_maps import SourceMaps, plus_maps
 from tests.variables import drawn
 
 
@@ -57,3 +58,21 @@ def test_plus_maps_are_the_nets_on_each_frame(clips):
                 logits, cam = predict[net](variables[net], {**example, 'tags': found[0]['tags'][None]})
                 np.testing.assert_allclose(seen.confidence[row, k, i], jax.nn.softmax(logits)[0], rtol=1e-3, atol=1e-4, err_msg=net)
                 np.testing.assert_allclose(seen.cams[row, k, i], cam[0], atol=2e-3, err_msg=net)
+
+
+@pytest.mark.parametrize('fusion', ['average', 'selective'])
+def test_a_map_that_the_cut_leaves_nothing_of_is_empty(fusion):
+    """Of a ramp nothing is three times the mean; of a spot all is. What no source is sure of is empty where that weighs."""
+    ramp, spot = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (8, 1)), np.zeros((8, 8), np.float32)
+    spot[2:4, 3:5] = 1
+    cams = np.stack([ramp, spot, spot])[:, None]
+    confidence = np.float32([[[0.9, 0.1]], [[0.9, 0.1]], [[0.1, 0.9]]])
+    boxes = np.tile(np.float32([0, 0, 8, 8]), (3, 1))
+
+    def made(cut):
+        return fuse(SourceMaps(cams, confidence), None, boxes, np.array([1, 0]), np.ones(3, bool), fusion=fusion, reach=0, side=8, cut=cut)
+    unsure = fusion == 'selective'
+    np.testing.assert_array_equal(made(3.0).empty, [True, False, unsure])
+    np.testing.assert_array_equal(made(0.0).empty, [False, False, unsure])
+    for cut in (0.0, 3.0):
+        np.testing.assert_array_equal(made(cut).maps.any(axis=(1, 2)), ~np.asarray(made(cut).empty))
