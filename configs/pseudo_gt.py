@@ -2,7 +2,7 @@
 
     stanet distill --config=pseudo_gt --workdir=runs/pseudo_gt
         All of it, on SynthAVE, after configs/scam_coarse.py: less than 20 minutes on two CPU cores, most of them for SCAM+. Expect a
-        CC of 0.54 coarse on the test part; an earlier recipe, uncut, had 0.62 fine and 0.61 with SCAM+ (docs/results.md).
+        CC of 0.53 coarse, 0.62 fine and 0.62 with SCAM+ on the test part, empty maps left out (docs/results.md).
 
     stanet distill --config=pseudo_gt:coarse --workdir=runs/pseudo_gt/coarse
         The maps of one stage: `coarse`, `fine` or `plus`. The nets between them are configs/scam_fine.py's and configs/scam_plus.py's.

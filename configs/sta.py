@@ -1,8 +1,8 @@
 """The student STA, taught by pseudo-fixations; it sees no tags.
 
     stanet distill --config=sta --workdir=runs/sta
-        SynthAVE, after configs/pseudo_gt.py: less than 3 minutes on two CPU cores. An earlier recipe had a CC of 0.61 to 0.63 on the
-        test part (docs/results.md).
+        SynthAVE, after configs/pseudo_gt.py: less than 3 minutes on two CPU cores. Expect a CC of 0.60 to 0.63 on the test part
+        (docs/results.md).
 
     stanet distill --config=sta:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta
         As TPAMI has it; `:cvpr` as CVPR, `:release` as the authors' code.

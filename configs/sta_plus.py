@@ -2,7 +2,7 @@
 
     stanet distill --config=sta_plus --workdir=runs/sta_plus
         SynthAVE, after configs/sta.py, whose student they begin from, and the stage 'plus' of configs/pseudo_gt.py: 6 minutes on two
-        CPU cores. An earlier recipe had a CC of 0.67 to 0.68 of the three together on the test part (docs/results.md).
+        CPU cores. Expect a CC of 0.63 to 0.71 of the three together on the test part (docs/results.md).
 
     stanet distill --config=sta_plus:paper --config.data.root=AVE_Dataset --workdir=runs/paper_sta_plus
         STA+ alone, on VGG-16 where STA has ResNeXt: `stanet predict --checkpoint=runs/paper_sta
