@@ -173,7 +173,7 @@ def prepare_largest(args, stage, name, remat=False):
             return None
 
     # What a batch takes beside the net's own variables grows as the batch does.
-    compiled = compile_at(base)[1]
+    compiled = step_on(config_of(stage, args.small, dtype='bfloat16', remat=remat), name, jax.devices()[:1])[1]
     own = compiled.memory_analysis().argument_size_in_bytes
     room = min(max((limit - own) / max(planned(compiled) - own, 1), 1), args.most)
     largest = base * 2 ** int(np.log2(room))

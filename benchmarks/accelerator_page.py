@@ -86,8 +86,8 @@ def other_lines(result):
         row = next(iter(of_cgcn.values()))
         differences = ', '.join(f'{of["difference"]:.1e} ({", ".join(of["forms"])})' for of in of_cgcn.values())
         lines += ['## C-GCN', '', f'Three steps on nodes {tuple(row["shape"])}, forward and backward, on one device; `benchmarks/cgcn.py` '
-                  'says what the forms are. The package takes `attention` on a GPU and `blocks` elsewhere. Value and gradients differ, '
-                  f'relative to the largest, by {differences}.', '',
+                  'says what the forms are. The package takes `attention` on a GPU, up to a gigabyte of it, and `blocks` elsewhere. '
+                  f'Value and gradients differ, relative to the largest, by {differences}.', '',
                   *table(['form', 'ms', 'temporary MB'], [[name, number(of['ms']), number(of['temporary_bytes'] / 1e6)] for row
                                                          in of_cgcn.values() for name, of in row['forms'].items()])]
     if 'metrics' in rows:
@@ -107,8 +107,8 @@ def page(result, names):
     rows = result['rows']
     failed = [f'- {name}: {row["error"]}' for name, row in rows.items() if 'error' in row]
     left = [name for name in names if name not in rows]
-    head = ['# On an accelerator', '', 'Written by `python -m benchmarks.accelerator` (`make gpu-report`), which takes ten minutes on a '
-            'device that JAX sees and needs neither data nor weights nor a network. The same command goes on with what is left out.', '']
+    head = ['# On an accelerator', '', 'Written by `python -m benchmarks.accelerator` (`make gpu-report`), which does as much as ten minutes allow '
+            'on a device that JAX sees and needs neither data nor weights nor a network. The same command goes on with what is left out.', '']
     if not rows:
         return '\n'.join([*head, '**This has not been run on an accelerator**: none was at hand. There are no numbers here yet.', '',
                           'The rows that it measures, in this order, as far as the time allows:', '', ', '.join(names) + '.', ''])

@@ -55,6 +55,7 @@ PROGRAMS = {
 def test_equations_keep_their_digits(name):
     function, *given = PROGRAMS[name]
     found = list(products(jax.make_jaxpr(function)(*given).jaxpr))
+    assert found or name in ('paste', 'contrast')
     careless = [of for of in found if of.params['precision'] not in (Precision.HIGHEST, (Precision.HIGHEST,) * 2)]
     assert not careless, careless
 

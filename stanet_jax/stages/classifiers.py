@@ -74,7 +74,7 @@ def train_net(config: ConfigDict, net: str, splits: Mapping[str, Clips], workdir
 def run_unimodal(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Trains those nets of the config that neither hear beside seeing nor begin from nets that do, A and S; see `run`.
 
-    The audio switch begins from them, and SA hears by the switch's labels.
+    The audio switch begins from them, and SA and STA hear by the switch's labels.
     """
     check(config)
     workdir = open_workdir(config, workdir)

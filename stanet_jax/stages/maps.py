@@ -48,7 +48,8 @@ class FusedMaps(NamedTuple):
 
     Attributes:
         maps: pseudo-fixations, from 0 to 255; zeros where `empty`.
-        boxes: (y0, x0, y1, x1) of the tightest box around the salient region, in pixels; taken from the neighbours where `empty`.
+        boxes: (y0, x0, y1, x1) of the tightest box around the salient region, in pixels; taken from the neighbours
+            where all sources were filtered out.
         weights: of the s sources.
         empty: whether all sources were filtered out, or the cut left nothing.
     """

@@ -335,7 +335,7 @@ def test_evaluate_scores_masks_and_runs(world, runs, splits, tmp_path):
 
 def test_evaluate_refuses_flags_of_other_tasks(tmp_path):
     for given, said in ((['--maps=a', '--set=b'], '--set: not with --task=segmentation'), ([], 'needs --maps or --checkpoint'),
-                        (['--maps=a', '--data=b'], '--out: needed with --maps')):
+                        (['--maps=a', '--data=b', '--out='], '--out: needed with --maps')):
         done = script('evaluate', '--task=segmentation', *given)
         assert done.returncode == 1 and said in done.stderr and 'Traceback' not in done.stderr
 
