@@ -107,8 +107,9 @@ def page(result, names):
     rows = result['rows']
     failed = [f'- {name}: {row["error"]}' for name, row in rows.items() if 'error' in row]
     left = [name for name in names if name not in rows]
-    head = ['# On an accelerator', '', 'Written by `python -m benchmarks.accelerator` (`make gpu-report`), which does as much as ten minutes allow '
-            'on a device that JAX sees and needs neither data nor weights nor a network. The same command goes on with what is left out.', '']
+    head = ['# On an accelerator', '', 'Written by `python -m benchmarks.accelerator` (`make gpu-report`), which does as much as ten '
+            'minutes allow on a device that JAX sees and needs neither data nor weights nor a network. The same command goes on with what '
+            'is left out.', '']
     if not rows:
         return '\n'.join([*head, '**This has not been run on an accelerator**: none was at hand. There are no numbers here yet.', '',
                           'The rows that it measures, in this order, as far as the time allows:', '', ', '.join(names) + '.', ''])

@@ -49,7 +49,7 @@ def synthave():
             'mirror': True,  # every second example
             'workers': 0,  # reading processes; 0 reads in threads
         },
-        'switch': 'switch',  # whose labels open SA's and STA's ear (TPAMI Eq. 5): 'switch' of this run, or another folder; '' for an open ear
+        'switch': 'switch',  # whose labels open SA's and STA's ear (Eq. 5): 'switch' of this run, or another folder; '' for an open ear
         'open_only': False,  # these learn from those frames alone whose label opens their ear, as in the release
         'refine': False,  # the fixation refine layer on the features of S, SA and ST, to compare (TPAMI Table 1, line 12)
         'boxes': '',  # folder of coarse maps, to whose boxes the frames are cropped; see configs/scam_fine.py
