@@ -16,7 +16,7 @@ PARALLEL ?= 3
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --no-compile --editable '.[test]'  # most of what it brings is never imported
-	$(VENV)/bin/python -c 'import pytest, stanet_jax.pipeline.run, stanet_jax.inference.opening'
+	$(VENV)/bin/python -c 'import pytest, xdist, beartype, chex, h5py, scipy.io, scipy.ndimage, stanet_jax.pipeline.run, stanet_jax.data.preparation, stanet_jax.inference.opening'
 	touch $@
 
 demo: $(VENV)/installed

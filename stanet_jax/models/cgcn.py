@@ -51,7 +51,8 @@ def messages(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'],
     return in_blocks(query, key, h, block) if block else at_once(query, key, h)
 
 
-def at_once(query, key, h):
+def at_once(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'],
+            h: Float[AnyArray, 'b n p c']) -> Float32[jax.Array, 'b k p c']:
     """`messages` with the attention of all positions of all pairs of nodes in memory."""
     (b, n, p, c), k = h.shape, query.shape[1]
     first, second = np.array([(i, j) for i in range(k) for j in range(n) if j != i]).T
@@ -61,7 +62,8 @@ def at_once(query, key, h):
     return heard.reshape(b, k, n - 1, p, c).sum(axis=2)
 
 
-def in_blocks(query, key, h, block):
+def in_blocks(query: Float[AnyArray, 'b k p c'], key: Float[AnyArray, 'b n p c'], h: Float[AnyArray, 'b n p c'],
+              block: int) -> Float32[jax.Array, 'b k p c']:
     """`messages` with the attention of one block of queries in memory at a time, which the backward pass computes again.
 
     All blocks have one size, `block` at most. On a CPU the nodes come one at a time, so that a block's attention stays in the cache.
