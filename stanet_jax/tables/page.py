@@ -84,10 +84,11 @@ def set_line(of: VideoSet, found: Sequence[Found], place: Place, paper: str) -> 
 def run_line(place: Place) -> str:
     """Which run ours are of, and how its encoders differ from the papers'."""
     config = run_field(place.run, 'recipe')
-    if config is None and run_field(place.run, 'task') is None:
+    runs = [place.run, *(path.parent for path in sorted(place.run.glob('*/config.json')))]  # EPS's has one for each selection
+    if all(run_field(run, 'task') is None for run in runs) and config is None:
         return f'No run in {place.run}.'
     stages = [*(run_field(place.run, stage, field, 'name') for stage in ('coarse', 'sta') for field in ('encoder', 'audio_encoder')),
-              run_field(place.run, 'encoder', 'name')]
+              *(run_field(run, 'encoder', 'name') for run in runs)]
     encoders = [name for name in dict.fromkeys(stages) if name]
     other = [name for name in encoders if name not in PAPERS_ENCODERS]
     return f'Nets: {place.run}' + (f', recipe `{config}`' if config else '') + f', encoders {", ".join(encoders)}' + (

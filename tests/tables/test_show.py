@@ -216,6 +216,9 @@ def test_masks_of_eps(tmp_path):
     five = show.show('eps', 5, place, False, '')
     assert line_of(five, 'DeepLab of SynthVOC, on the masks of EPS')[1] == '100.0' and line_of(five, 'EPS V1, val')[-2:] == ['66.6', '-']
     assert 'there: 2 of 3 rows that can be had' in show.list_tables(['eps'], 3, place)
+    assert f'No run in {run}.' in five  # masks alone
+    (run / 'adaptive' / 'config.json').write_text(eps.get_config().to_json())
+    assert f'Nets: {run}, encoders tiny, which are not the papers' in show.show('eps', 3, place, False, '')
 
 
 def test_what_fails_says_why_and_the_rest_goes_on(place, tmp_path):
