@@ -9,7 +9,8 @@
                     examples, operation by operation without compilation
     compiled-pairs  the same, compiled
     torch           the same in PyTorch, with the threads that it takes by default; where it is installed
-    attention       `stanet_jax.models.cgcn.at_once`: `jax.nn.dot_product_attention` of all pairs; the package's form on a GPU
+    attention       `stanet_jax.models.cgcn.at_once`: `jax.nn.dot_product_attention` of all pairs; on a GPU the package's form, up to
+                    a gigabyte of it
     kernel          the attention of all pairs by JAX's Pallas kernel, on a GPU; its products are of TF32, its softmax of float32
 
 Prints the median time of a step, measured in alternating rounds, and the peak temporary memory that XLA plans for the compiled program, and
