@@ -34,7 +34,7 @@ def pipeline_of(root, workdir):
     small += [f'--config.{stage}.blender.steps=1' for stage in ('pseudo_gt.plus_nets', 'sta_plus')]
     small.append(f'--config.pseudo_gt.plus_nets.nets={PLUS}')
     small += [f'--config.{stage}.epochs.{net}=0.1' for stage, nets in epochs.items() for net in nets]
-    small += [f'--config.coarse.{field}.{net}={of}' for net in ('SA', 'ST')  # the fine ones', whose programs are compiled with these
+    small += [f'--config.coarse.{field}.{net}={of}' for net in ('SA', 'ST')  # as in the fine stage, so that each step is compiled once
               for field, of in (('learning_rate', 0.001), ('new_multiplier', 1.0))]
     counts = [f'--config.world.{split}={count}' for split, count in SPLITS.items()]
     return [sys.executable, '-m', 'stanet_jax.pipeline', '--config=configs/stanet.py:demo', f'--config.data.root={root}',
