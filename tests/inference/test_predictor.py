@@ -81,14 +81,14 @@ def test_frames_that_no_scored_map_depends_on_are_not_predicted(sta, students):
             self.read.add(k)
             return pictures[k]
 
-    for predictor, first in ((sta, 16), (students, 0)):
+    for net, first in ((sta, 16), (students, 0)):
         film = Film()
-        whole, scored = (list(student_maps(predictor, [film], first=k)(film)) for k in (0, 20))
-        assert len(scored) == film.frames and [of[predictor.names[-1]] is None for of in scored] == [k < first for k in range(film.frames)]
-        for name in predictor.names:
-            np.testing.assert_allclose([of[name] for of in scored[20:]], [of[name] for of in whole[20:]], atol=1e-6)
+        whole, scored = (list(student_maps(net, [film], first=k)(film)) for k in (0, 20))
+        assert len(scored) == film.frames and [found[net.names[-1]] is None for found in scored] == [k < first for k in range(film.frames)]
+        for name in net.names:
+            np.testing.assert_allclose([found[name] for found in scored[20:]], [found[name] for found in whole[20:]], atol=1e-6)
         again = Film()
-        list(student_maps(predictor, [again], first=20)(again))
+        list(student_maps(net, [again], first=20)(again))
         assert min(again.read) == first
 
 
