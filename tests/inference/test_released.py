@@ -22,7 +22,7 @@ from tests.weights.test_convert import fake_torch  # noqa: F401 - a fixture
 
 STUDENTS = {'STANet.pth': 'sta bytecode', 'STAGCN.pth': 'stagcn source', 'STAGCN_long.pth': 'stagcn source', '27001.pt': 'switch v2'}
 COUNT = 12
-MADE = {}  # the run of these students, which is made once
+MADE = {}  # the run of these students and their predictor, which are made once
 
 
 def write_files(folder, files):
@@ -41,6 +41,14 @@ def run(small, fake_torch, tmp_path_factory):  # noqa: F811 - fixtures
         convert_files(write_files(folder / 'files', STUDENTS), folder / 'run')
         MADE['run'] = folder / 'run'
     return MADE['run']
+
+
+@pytest.fixture
+def predictor(run):
+    """All three students of it, which compile once."""
+    if 'predictor' not in MADE:
+        MADE['predictor'] = open_predictor([run])
+    return MADE['predictor']
 
 
 def random_moments():
@@ -78,9 +86,8 @@ def inputs_of(moments, k, nets):
     return sta, gcn
 
 
-def test_as_one_frame_after_the_other(run):
+def test_as_one_frame_after_the_other(run, predictor):
     moments, nets = random_moments(), runs.read(run, ['STA', 'STA_short', 'switch'])
-    predictor = open_predictor([run])
     assert predictor.names == ('STA', 'STA_short', 'STA_long', 'max', 'product', 'final')
     (block, maps), = predictor.predict_blocks(iter(moments), 3.0)
     assert [(m.time, m.end, m.phi) for m in block] == [(m.time, m.end, m.phi) for m in moments]
@@ -131,10 +138,10 @@ def test_the_first_release(tmp_path, fake_torch, small):  # noqa: F811 - fixture
     assert np.abs(np.asarray(maps['STA'][4]) - np.asarray(released.saved_map(made, 'cvpr_sta')[0])).max() < 1.1 / 255
 
 
-def test_from_files_to_scores(run, tmp_path):
+def test_from_files_to_scores(run, predictor, tmp_path):
     """`predict` on a video and `evaluate` on SynthAVE's fixation set."""
     write(tmp_path / 'my.mp4', frames=5, wave=clicks(0.3))
-    predict_videos(open_predictor([run / 'STA']), [tmp_path / 'my.mp4'], tmp_path / 'maps')
+    predict_videos(predictor, [tmp_path / 'my.mp4'], tmp_path / 'maps')
     assert len(list((tmp_path / 'maps' / 'my' / 'maps').glob('eyeMap_*.png'))) == 5
     synthave.generate(tmp_path / 'set', synthave.Settings(train=1, validation=0, test=1, seconds=1.5, side=48, observers=6), workers=1)
     rows = evaluate(tmp_path / 'set', '', 'stavis', tmp_path / 'scores.json', checkpoint=run / 'STA').rows
@@ -143,22 +150,23 @@ def test_from_files_to_scores(run, tmp_path):
     assert {'STA_long', 'final', 'final, muted sound'} < set(rows) and np.isfinite(rows['final'].scores['cc'])
 
 
-def test_a_scored_film_lends_fragments_of_all_of_it(run):
-    predictor, moments = open_predictor([run]), random_moments()
+def test_a_scored_film_lends_fragments_of_all_of_it(predictor, monkeypatch):
+    moments = random_moments()
     bank = predictor.whole_film_bank(lambda k: moments[k].picture, COUNT, None, 3.0)
     chosen = (2 * np.arange(10) + 1) * COUNT // 20
     np.testing.assert_array_equal(bank.times, chosen / released.CLOCK)
     silent = [moment._replace(audio=np.zeros_like(moment.audio), phi=0.0) for moment in moments]
     blocks = []
-    blend, predictor._blend = predictor._blend, lambda *of: blocks.append(blend(*of)) or blocks[-1]
+    blend = predictor._blend
+    monkeypatch.setattr(predictor, '_blend', lambda *of: blocks.append(blend(*of)) or blocks[-1])
     list(predictor.predict_blocks(iter(silent), 3.0, bank))
     for k, nodes in zip(chosen, bank.nodes['STA_long'], strict=True):
         np.testing.assert_allclose(nodes, blocks[0]['STA_long'][k], atol=1e-4)
 
 
-def test_pictures_of_any_size(run):
+def test_pictures_of_any_size(predictor):
     rng = np.random.default_rng(0)
-    found = list(open_predictor([run]).predict_pictures(rng.integers(0, 256, (h, 30, 3), np.uint8) for h in (20, 50)))
+    found = list(predictor.predict_pictures(rng.integers(0, 256, (h, 30, 3), np.uint8) for h in (20, 50)))
     assert len(found) == 2 and found[0]['final'].shape == (356, 356)
 
 

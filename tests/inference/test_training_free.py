@@ -13,6 +13,7 @@ from stanet_jax.inference import TRAINING_FREE, heard, training_free
 from stanet_jax.inference.opening import open_predictor
 from stanet_jax.inference.training_free import HEARD_CAM, TrainingFree, smoothing_weights
 from stanet_jax.media.moments import Moment
+from stanet_jax.models import backbones
 from stanet_jax.weights import sources
 from tests.models import test_mobile
 
@@ -82,16 +83,21 @@ def test_the_mean_is_over_the_moments_that_are_near():
 # ----------------------------------------------------------------------------------------------------------------- methods
 
 
+DEPTH = {'efficientnet_lite0': {'depth': 0.25}, 'yamnet': {}}  # a block of each kind, which compile in half the time
+
+
 @pytest.fixture
 def weights(monkeypatch):
     """Random weights in place of those of the package and of the cache; a set of names says which are there."""
-    there = {'efficientnet_lite0', 'yamnet'}
+    there = {*DEPTH}
 
     def find(encoder, where):
         if encoder in there:
-            return test_mobile.encoder(encoder)[1]
+            return test_mobile.encoder(encoder, **DEPTH[encoder])[1]
         raise InputError(f"weights='{where}': no weights of {encoder} are here; fetch {encoder}")
     monkeypatch.setattr(sources, 'find', find)
+    for encoder, fields in DEPTH.items():
+        monkeypatch.setitem(backbones.BACKBONES, encoder, functools.partial(backbones.BACKBONES[encoder], **fields))
     return there
 
 
@@ -168,8 +174,6 @@ def test_what_is_missing_is_told(weights):
     assert open_predictor([], 'centre').names == ('centre',)
     with pytest.raises(InputError, match='--method=gaze: must be one of heard_cam, feature_sum, centre'):
         TrainingFree('gaze')
-
-
 
 
 # ------------------------------------------------------------------------------------------------------------ real weights

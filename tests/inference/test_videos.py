@@ -108,6 +108,17 @@ def check(video, folder, sound_like=0.99):
     return pictures
 
 
+def first_seconds(video, clip, seconds=2.0):
+    """A copy of the first seconds of a video, its packets as they are."""
+    with av.open(str(video)) as source, av.open(str(clip), 'w') as made:
+        streams = {stream.index: made.add_stream_from_template(stream) for stream in source.streams if stream.type in ('video', 'audio')}
+        for packet in source.demux(*[source.streams[index] for index in streams]):
+            if packet.dts is not None and packet.dts * packet.time_base < seconds:
+                packet.stream = streams[packet.stream.index]
+                made.mux(packet)
+    return clip
+
+
 # ------------------------------------------------------------------------------------------------------------ moments
 
 
@@ -342,5 +353,6 @@ def test_one_bad_video_is_one_line(predictor, tmp_path, capsys):
 @needs_media
 @pytest.mark.parametrize('name', ['cockatoo.mp4', 'pancake_opus.mkv', 'bikes_silent.mp4'])
 def test_shared_media(predictor, tmp_path, name):
-    assert predict_video(predictor, MEDIA / name, tmp_path) == len(check(MEDIA / name, tmp_path / pathlib.Path(name).stem))
+    clip = first_seconds(MEDIA / name, tmp_path / name)
+    assert predict_video(predictor, clip, tmp_path / 'out') == len(check(clip, tmp_path / 'out' / clip.stem)) > 30
     assert {of._cache_size() for of in (predictor._encode, predictor._blend, predictor._reason)} == {1}
