@@ -94,6 +94,14 @@ def block_size(reach: float) -> int:
     return sharding.padded(int(np.clip(BLOCK * np.ceil(reach / BLOCK), 2 * BLOCK, LARGEST_BLOCK)))
 
 
+def fitting_groups(places: Int[np.ndarray, 'n k'], size: int) -> Iterator[Int[np.ndarray, '_n k']]:
+    """Yields the rows of frames' places in groups, in order, as large as they can be with `size` different frames to a group at most."""
+    while len(places):
+        count = max(n for n in range(1, len(places) + 1) if len(np.unique(places[:n])) <= size)
+        yield places[:count]
+        places = places[count:]
+
+
 def block_times(before: Sequence | None, this: Sequence, after: Sequence | None, size: int) -> Float[np.ndarray, ' n']:
     """The times of three blocks of `size` moments, inf where there is none; of each block the first item is the list of its moments."""
     times = [[moment.time for moment in block[0]] if block else [] for block in (before, this, after)]
@@ -226,13 +234,13 @@ class Predictor:
         """
         chosen, clock = np.unique((2 * np.arange(BANK) + 1) * frames // (2 * BANK)), self._clock(fps)
         places = np.clip(chosen[:, None] + round(clock / (self.rate or clock)) * np.array(self._offsets), 0, frames - 1)
-        size, width = self.block(fps), len(self._offsets)
-        near = width * np.minimum(np.arange(size), size // width - 1)[:, None] + np.arange(width)
-        found = []
-        of_places = moments_of_frames(map(frame, places.ravel().tolist()), wave, fps, self.side, self.front_end, places.ravel().tolist())
-        for block in split_blocks(of_places, size // width * width):
-            nodes = self._blend(self._variables, (self._encoded(block, size),) * 3, size + near)
-            found.append({net: x[:len(block) // width] for net, x in nodes.items() if net != 'STA'})
+        size, found = self.block(fps), []
+        for group in fitting_groups(places, size):
+            seen, near = np.unique(group, return_inverse=True)
+            moments = moments_of_frames(map(frame, seen.tolist()), wave, fps, self.side, self.front_end, seen.tolist())
+            near = np.pad(size + near.reshape(group.shape), [(0, size - len(group)), (0, 0)], 'edge')
+            nodes = self._blend(self._variables, (self._encoded(list(moments), size),) * 3, near)
+            found.append({net: x[:len(group)] for net, x in nodes.items() if net != 'STA'})
         nodes = jax.tree.map(lambda *x: jnp.pad(jnp.concatenate(x), [(0, BANK - len(chosen))] + [(0, 0)] * (x[0].ndim - 1)), *found)
         return Bank(jax.device_put(nodes, self._whole), np.pad(chosen / clock, (0, BANK - len(chosen)), constant_values=np.inf))
 

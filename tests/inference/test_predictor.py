@@ -184,6 +184,29 @@ def test_a_scored_video_is_seen_whole(run, students):
         np.testing.assert_allclose(found[k], net('STA_long', triples), atol=1e-3)
 
 
+def test_the_bank_of_a_short_film_sees_each_frame_once(students, monkeypatch):
+    """Its nodes are those of the film's own moments; of 13 frames ten are chosen, each with its neighbours."""
+    given = [moment._replace(audio=np.zeros((257, 98), np.float32), phi=0.0) for moment in moments(np.arange(13) / 8)]
+    read, nodes, blend = [], [], students._blend
+    bank = students.whole_film_bank(lambda k: read.append(k) or given[k].picture, 13, None, 8.0)
+    assert sorted(read) == list(range(13))
+    monkeypatch.setattr(students, '_blend', lambda *of: nodes.append(blend(*of)) or nodes[-1])
+    list(students.predict_blocks(iter(given), 8.0, bank))
+    chosen = (2 * np.arange(10) + 1) * 13 // 20
+    np.testing.assert_array_equal(bank.times, chosen / 8)
+    for net in ('STA_short', 'STA_long'):
+        np.testing.assert_allclose(bank.nodes[net], nodes[0][net][chosen], atol=1e-5)
+
+
+@pytest.mark.parametrize('frames, size, groups', [(13, 16, [10]), (16, 16, [10]), (90, 16, [5, 5]), (25, 16, [6, 4])])
+def test_chosen_moments_are_encoded_in_as_few_blocks_as_they_fill(frames, size, groups):
+    chosen = (2 * np.arange(10) + 1) * frames // 20
+    places = np.clip(chosen[:, None] + [-1, 0, 1], 0, frames - 1)
+    found = list(predictor.fitting_groups(places, size))
+    assert [len(group) for group in found] == groups
+    np.testing.assert_array_equal(np.concatenate(found), places)
+
+
 def test_students_of_two_sides_and_the_releases_last_steps(run, students, tmp_path):
     """STA+ may have been trained on smaller frames than STA; maps may be blurred, and the prediction may be the maximum."""
     small = make_run(tmp_path / 'small', THREE[1:], side=32)
