@@ -70,11 +70,11 @@ class FilmVideo(Protocol):
     def wave(self) -> Float[np.ndarray, ' n'] | None: ...
 
 
-# Gives {name: map} for each frame of a video, in order; None for frames that were not predicted.
-StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w'] | None]]]
+# Gives {name: map} for each frame of a video, in order.
+StudentMaps = Callable[[FilmVideo], Iterator[Mapping[str, Float[np.ndarray, 'h w']]]]
 
 
-def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: str = 'own', first: int = 0) -> StudentMaps:
+def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: str = 'own') -> StudentMaps:
     """The maps that students predict for a video, as `scoring.score_all` takes them; a few frames at a time are in memory.
 
     STA+ long takes its long-term fragments from the whole video, as in its training. A video of one frame, with which nothing is heard,
@@ -85,7 +85,6 @@ def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: st
         videos: those of the set.
         sound: what the students hear: 'own', the video's sound; 'muted', nothing, as if the video had no sound; 'other', the sound of
             the next video of the set.
-        first: frame before which no map is needed; those there that no later map depends on are not predicted.
     """
     pictures = PictureMaps(students, videos)
     following = {video.name: after for video, after in zip(videos, [*videos[1:], *videos[:1]], strict=True)}
@@ -95,9 +94,7 @@ def student_maps(students: FilmPredictor, videos: Sequence[FilmVideo], sound: st
         if video.frames == 1 and wave is None:
             yield pictures.of(video)
             return
-        needed = range(max(0, first - students.look_back(video.fps)) if isinstance(students, Predictor) else 0, video.frames)
-        moments = moments_of_frames(map(video.frame, needed), wave, video.fps, students.side, students.front_end, needed)
-        yield from [dict.fromkeys(students.names)] * needed.start
+        moments = moments_of_frames(map(video.frame, range(video.frames)), wave, video.fps, students.side, students.front_end)
         further = {}
         if isinstance(students, Predictor) and 'STA_long' in students.names:
             further = {'bank': students.whole_film_bank(video.frame, video.frames, wave, video.fps)}
@@ -137,7 +134,7 @@ class PictureMaps:
 
 
 def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first: int,
-              video: FilmVideo) -> Iterator[Mapping[str, Float[np.ndarray, 'h w'] | None]]:
+              video: FilmVideo) -> Iterator[Mapping[str, Float[np.ndarray, 'h w']]]:
     """Yields the maps of a video's frames and writes those of one name as `<folder>/<video>/pred_sal_%06d.jpg`, min-maxed, 8 bit.
 
     Frames before `first`, which are not scored, are not written. The video's folder appears when all maps are written.
@@ -146,9 +143,9 @@ def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     for k, maps in enumerate(maps_of_video(video)):
-        if k >= first and (map_ := maps[name]) is not None:
-            low, high = map_.min(), map_.max()
-            levels = np.uint8(np.rint((map_ - low) * (255 / (high - low) if high > low else 0)))
+        if k >= first:
+            low, high = maps[name].min(), maps[name].max()
+            levels = np.uint8(np.rint((maps[name] - low) * (255 / (high - low) if high > low else 0)))
             PIL.Image.fromarray(levels).save(scratch / MAP_NAMES['stavis'].format(k + 1), quality=95)
         yield maps
     shutil.rmtree(folder / video.name, ignore_errors=True)
@@ -185,7 +182,7 @@ def score_students(students: FilmPredictor, videos: Sequence[SetVideo], protocol
         print('muted and with another sound the scores are the same: ' + ('no video has sound' if students.hears else 'nothing is heard'))
     for sound in sounds:
         chosen = students.names if sound == 'own' else dict.fromkeys((students.names[0], students.names[-1]))
-        maps_of_video = student_maps(students, videos, sound, protocol.first)
+        maps_of_video = student_maps(students, videos, sound)
         if save and sound == 'own':
             maps_of_video = functools.partial(save_maps, maps_of_video, students.names[-1], pathlib.Path(save), protocol.first)
 

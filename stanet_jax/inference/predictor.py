@@ -6,7 +6,6 @@ the first.
 """
 import functools
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -174,11 +173,6 @@ class Predictor:
     def block(self, fps: float) -> int:
         """The number of moments in a block for a video of `fps` frames per second, see `block_size`: short-term fragments are 3 apart."""
         return block_size(3 * fps / (self.rate or fps))
-
-    def look_back(self, fps: float) -> float:
-        """How many moments before one, of a video of `fps` frames per second, its map depends on; inf where there is STA+."""
-        clock = self._clock(fps)
-        return math.ceil(-min(self._offsets) * clock / (self.rate or clock)) if self.names == ('STA',) else math.inf
 
     def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
              fps: float = 25.0) -> Maps:

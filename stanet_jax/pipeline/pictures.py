@@ -107,7 +107,7 @@ def draw_stages(config: ConfigDict, workdir: pathlib.Path, clips: Clips, student
             with PIL.Image.open(annotations.map_path(workdir / 'pseudo_gt' / stage / clips.split, name, k)) as image:
                 return np.asarray(image) / 255
         gaze: Any = videos[film.name].density(k) if videos else None  # SynthAVE has that of every frame
-        predicted: Any = list(predicted_of(film))[k]  # of no frame None, as all are asked for
+        predicted = list(predicted_of(film))[k]
         extra = {'SCAM coarse': draw_box(overlay(frame, pseudo('coarse')), boxes[clip][k]),
                  'SCAM fine': overlay(frame, pseudo('fine')), 'SCAM+': overlay(frame, pseudo('plus')),
                  **{SHOWN[student]: overlay(frame, stretched(predicted[student])) for student in SHOWN}}

@@ -225,9 +225,8 @@ def score_judge(variant: str, root: str, folder: pathlib.Path) -> None:
     if jax.process_index():
         return
     (name, videos, missing), gaze = open_gaze(root)
-    rules = protocols.PROTOCOLS['stavis']
-    maps_of_video = student_maps(predictor.Predictor(folder / 'student'), videos, first=rules.first)
-    rows = scoring.score_all(maps_of_video, videos, rules, variant, fixations=gaze)
+    rows = scoring.score_all(student_maps(predictor.Predictor(folder / 'student'), videos), videos, protocols.PROTOCOLS['stavis'], variant,
+                             fixations=gaze)
     (folder / 'scores').mkdir(exist_ok=True)
     write_scores(folder / 'scores' / 'scores.json', SetResults('stavis', name, root, str(folder / 'student'), missing, rows))
 

@@ -153,7 +153,7 @@ def _score_frames(place, opened, name, found, protocol, cache):
 
 
 def _score_students(place, opened, found, protocol, cache):
-    return _score_chosen(place, student_maps(opened(), found.videos, first=protocol.first), 'students', found, protocol, cache)
+    return _score_chosen(place, student_maps(opened(), found.videos), 'students', found, protocol, cache)
 
 
 def _score_maps(place, row, folder, found, protocol, cache):

@@ -10,7 +10,6 @@ import pytest
 
 from configs import sta_plus
 from stanet_jax import InputError, scam
-from stanet_jax.evaluation.map_sources import student_maps
 from stanet_jax.inference import predictor
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.moments import Moment
@@ -64,32 +63,6 @@ def maps_of(students, given, fps=25.0, name=None):
     assert [moment for block, _ in blocks for moment in block] == given
     found = {key: np.concatenate([maps[key] for _, maps in blocks]) for key in students.names}
     return found[name] if name else found
-
-
-def test_frames_that_no_scored_map_depends_on_are_not_predicted(sta, students):
-    """STA sees a neighbour on each side, 25 / 8 frames away; STA+ long the whole film."""
-    rng = np.random.default_rng(0)
-    pictures, wave = rng.integers(0, 256, (40, 30, 40, 3), np.uint8), rng.uniform(-1, 1, 32000).astype(np.float32)
-
-    class Film:
-        name, frames, fps, wave = 'film', len(pictures), 25.0, staticmethod(lambda: wave)
-
-        def __init__(self):
-            self.read = set()
-
-        def frame(self, k):
-            self.read.add(k)
-            return pictures[k]
-
-    for net, first in ((sta, 16), (students, 0)):
-        film = Film()
-        whole, scored = (list(student_maps(net, [film], first=k)(film)) for k in (0, 20))
-        assert len(scored) == film.frames and [found[net.names[-1]] is None for found in scored] == [k < first for k in range(film.frames)]
-        for name in net.names:
-            np.testing.assert_allclose([found[name] for found in scored[20:]], [found[name] for found in whole[20:]], atol=1e-6)
-        again = Film()
-        list(student_maps(net, [again], first=20)(again))
-        assert min(again.read) == first
 
 
 @functools.cache
