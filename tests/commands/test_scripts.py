@@ -20,8 +20,6 @@ MEDIA = ROOT.parent / 'shared' / 'media'
 SMALL = ['--config.data.side=48', '--config.width=8', '--config.batch=6', '--config.held_out_frames=1',
          '--config.data.frames_per_clip=4', '--config.log_every=1', '--config.schedule=constant']
 
-SLOW = '--config.learning_rate.S=0.01'  # of every training of S here, so that its step is compiled once
-
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
@@ -62,7 +60,7 @@ def parameters(workdir, net):
 
 
 def test_sigterm_saves_sigkill_does_no_harm_and_the_end_is_the_same_to_the_bit(world, tmp_path):
-    steps, more = 150, ['--config.save_every=30', '--config.evaluate_every=1000', SLOW]
+    steps, more = 150, ['--config.save_every=30', '--config.evaluate_every=1000']
     assert run(command(world, tmp_path / 'unbroken', ['S'], steps, *more)).returncode == 0
     broken = tmp_path / 'broken'
     for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
@@ -92,7 +90,7 @@ def test_devices_and_hosts_agree(world, tmp_path):
 
     At a small learning rate: at the default's, rounding alone grows past 1e-5 within 20 steps.
     """
-    steps, more = 20, ['--config.save_every=10', '--config.evaluate_every=20', SLOW]
+    steps, more = 20, ['--config.save_every=10', '--config.evaluate_every=20', '--config.learning_rate.S=0.01']
     one, four, two = (tmp_path / name for name in ('one', 'four', 'two'))
     assert run(command(world, one, ['S'], steps, *more)).returncode == 0
     assert run(command(world, four, ['S'], steps, *more), devices=4).returncode == 0
@@ -114,7 +112,7 @@ def test_devices_and_hosts_agree(world, tmp_path):
 
 @pytest.mark.thorough
 def test_a_checkpoint_goes_on_with_another_number_of_devices(world, tmp_path):
-    steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000', SLOW]
+    steps, more = 12, ['--config.save_every=4', '--config.evaluate_every=1000', '--config.learning_rate.S=0.01']
     assert run(command(world, tmp_path / 'one', ['S'], steps, *more)).returncode == 0
     process = start(command(world, tmp_path / 'moved', ['S'], steps, *more))
     while not (tmp_path / 'moved' / 'S' / 'checkpoints' / '4').exists() and process.poll() is None:

@@ -83,7 +83,7 @@ def test_the_mean_is_over_the_moments_that_are_near():
 # ----------------------------------------------------------------------------------------------------------------- methods
 
 
-DEPTH = {'efficientnet_lite0': {'depth': 0.25}, 'yamnet': {}}  # a block of each kind, which compile in half the time
+DEPTH = {'efficientnet_lite0': {'depth': 0.25}, 'yamnet': {}}  # one block a stage; test_mobile.py has the whole net
 
 
 @pytest.fixture

@@ -353,6 +353,8 @@ def test_one_bad_video_is_one_line(predictor, tmp_path, capsys):
 @needs_media
 @pytest.mark.parametrize('name', ['cockatoo.mp4', 'pancake_opus.mkv', 'bikes_silent.mp4'])
 def test_shared_media(predictor, tmp_path, name):
-    clip = first_seconds(MEDIA / name, tmp_path / name)
+    clip = MEDIA / name
+    if name == 'cockatoo.mp4':  # large frames, and silence
+        clip = first_seconds(clip, tmp_path / name)
     assert predict_video(predictor, clip, tmp_path / 'out') == len(check(clip, tmp_path / 'out' / clip.stem)) > 30
     assert {of._cache_size() for of in (predictor._encode, predictor._blend, predictor._reason)} == {1}

@@ -228,7 +228,7 @@ def test_benchmark_of_prediction(whole):
 
 def test_student_is_scored_and_predicts(whole, world, tmp_path):
     workdir, _ = whole
-    for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta"}'):
+    for what in (f'--maps={workdir / "pseudo_gt" / "fine" / "test"}', f'--checkpoint={workdir / "sta_plus"}'):
         done = run([sys.executable, 'evaluate.py', what, f'--data={world}', '--protocol=stavis', '--workers=1',
                     f'--out={tmp_path / "scores.json"}'])
         assert done.returncode == 0 and 'CC' in done.stdout, done.stderr
