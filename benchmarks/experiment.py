@@ -15,6 +15,7 @@ import pathlib
 import platform
 import re
 import sys
+import time
 
 import jax
 import numpy as np
@@ -32,6 +33,7 @@ from stanet_jax.stages.students import STUDENTS
 from stanet_jax.tables.tpami import paper_figures
 from stanet_jax.workdir import replace_text
 
+HEAD_START = 60  # seconds that a seed begins after the one before, so that it finds what this one has compiled
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 # What the TPAMI paper measured on AVAD (Table 6): CC, NSS. Another data set; printed for the order alone.
 PAPER = {STUDENT_ROWS[key]: (figures['cc'], figures['nss']) for key in ('STA', 'STA_short', 'STA_long', 'product', 'final')
@@ -136,9 +138,10 @@ def document(found, folders, configs, parallel=1):
         'The paper\'s figures are of another set, for the order alone.', '',
         '## Every line of TPAMI Table 1', '',
         'A line is a whole chain: nets, boxes, maps, and a student STA that is trained on its maps, of the same recipe and budget in every '
-        f'line ({configs[0].judge.epochs.STA:g} passes). Students do not know the tag, and it is they that the paper\'s table is about; '
-        'the maps know it. Scores of maps leave out the frames whose map is empty, as no source was sure of the tag or the cut left '
-        'nothing of it; a student does not learn from these.', '', *line_table(maps, students), '',
+        f'line ({configs[0].judge.epochs.STA:g} times over one in {configs[0].judge.every} of the training clips). Students do not know '
+        'the tag, and it is they that the paper\'s table is about; the maps know it. Scores of maps leave out the frames whose map is '
+        'empty, as no source was sure of the tag or the cut left nothing of it; a student does not learn from these.', '',
+        *line_table(maps, students), '',
         '## The paper\'s orders', '', 'By how much CC is larger; an order shows where it does in every seed.', '',
         *order_table(maps, students), '',
         '## Students of the whole chain', '', *score_table(found), '', *expectations(found, kinds), '', '## By kind of clip', '',
@@ -165,6 +168,7 @@ def config_of(args, seed):
 
 def run_seed(args, seed):
     """Runs the pipeline of a seed in this process and writes what it prints to a file."""
+    time.sleep(HEAD_START * (seed % args.parallel))
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
         compilation.prepare()

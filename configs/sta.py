@@ -19,6 +19,7 @@ def get_config(recipe='synthave'):
     config.maps = f'{run_of(recipe, "pseudo_gt")}/fine'  # what it learns: a stage of configs/pseudo_gt.py
     config.switch = f'{coarse}/switch'  # the audio switch, whose net it hears by
     config.hears_by = 'net'  # while it learns, too; or by the labels, 'label'
+    config.every = 1  # it learns from each n-th clip alone
     config.loss = 'bce_kl'  # Eq. 17; or 'bce' (CVPR)
     config.blur = 0.0  # sigma of a Gaussian over its maps, as a share of their side
     config.fusion = 'final'  # of three students: Eq. 21; or 'max', or 'product' (Eq. 23)

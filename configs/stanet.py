@@ -37,7 +37,7 @@ def get_config(recipe='synthave'):
     config.variants = ()  # lines of TPAMI Table 1 to make and score beside the rest, see stanet_jax/pipeline/variants.py
     config.judge = sta.get_config(of)  # the student that is trained on each of these lines' maps
     if of == 'synthave':
-        config.judge.epochs = {'STA': 0.25}
+        config.judge.every, config.judge.epochs = 4, {'STA': 1.0}  # maps that it alone learns from are not made of other clips
     if recipe == 'vggsound':
         config.data.update({'name': 'vggsound', 'root': 'VGGSound', 'train_on': 'train'})
     if recipe == 'own_videos':

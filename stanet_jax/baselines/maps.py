@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 
 from stanet_jax.baselines.cam import METHODS
 from stanet_jax.baselines.classifier import SAMPLES, class_maps, load_classifier
-from stanet_jax.data.annotations import clip_names
 from stanet_jax.data.clips import Clips
 from stanet_jax.stages.examples import check_data, open_frames
 from stanet_jax.stages.maps import write_maps
@@ -86,7 +85,7 @@ def make_maps_fn(compiled: Callable[[Mapping[str, np.ndarray]], jax.Array], batc
 
 def write_split(out: pathlib.Path, clips: Clips, maps_of_clip: MapsOfClip, about: Mapping[str, object]) -> None:
     """Writes the maps of one split that are missing, and its manifest, whose lines also say what is `about` all of them."""
-    names = clip_names(clips)
+    names = clips.names
 
     def make(missing: list[int]) -> Iterator[tuple[int, Callable[[pathlib.Path], object]]]:
         for clip in missing:

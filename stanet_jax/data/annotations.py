@@ -10,7 +10,7 @@ import PIL.Image
 from jaxtyping import Float
 
 from stanet_jax import InputError
-from stanet_jax.data.clips import Clips
+from stanet_jax.data.clips import Clips, distinct
 from stanet_jax.media.picture import open_picture
 
 LABELS, ANSWERS = 'labels.jsonl', 'answers.jsonl'  # of the audio switch: what it learns, and what its net answers
@@ -23,12 +23,6 @@ def read_lines(path: str | os.PathLike, remedy: str) -> list[dict[str, Any]]:
             return [json.loads(line) for line in f]
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: {getattr(error, "strerror", None) or error}; {remedy}') from error
-
-
-def clip_names(clips: Clips) -> list[str]:
-    """Gives the name of each clip's folder: its id, followed by the clip's index where several clips share the id."""
-    count = collections.Counter(clip['id'] for clip in clips.clips)
-    return [clip['id'] if count[clip['id']] == 1 else f'{clip["id"]}_{i}' for i, clip in enumerate(clips.clips)]
 
 
 class Annotations:
@@ -48,7 +42,7 @@ class Annotations:
 
     def __init__(self, clips: Clips, switch: str | os.PathLike = '', boxes: str | os.PathLike = '', maps: str | os.PathLike = '',
                  hears_by: str = LABELS):
-        self._names, self._size = clip_names(clips), (clips.side, clips.side)
+        self._names, self._size = clips.names, (clips.side, clips.side)
         self._phi = labels(switch, clips, hears_by) if switch else None
         self._boxes = manifest(boxes, clips, 'box') if boxes else None
         self._maps = pathlib.Path(maps) / clips.split if maps else None
@@ -78,9 +72,10 @@ def labels(folder: str | os.PathLike, clips: Clips, file: str = LABELS) -> list[
     path = pathlib.Path(folder) / file
     remedy = 'train the switch first: stanet train --config=audio_switch; one that is there is finished by the same command'
     lines = [line for line in read_lines(path, remedy) if line['split'] == clips.split]
-    if [(line['id'], len(line['labels'])) for line in lines] != [(clip['id'], clip['frames']) for clip in clips.clips]:
-        raise InputError(f'{path}: made from other {clips.split} clips than these; {remedy}')
-    return [np.array(line['labels'], np.float32) for line in lines]
+    found = dict(zip(distinct([line['id'] for line in lines]), (line['labels'] for line in lines), strict=True))
+    values = [found.get(name, ()) for name in clips.names]
+    _check_frames(values, clips, path, remedy)
+    return [np.array(of, np.float32) for of in values]
 
 
 def manifest(folder: str | os.PathLike, clips: Clips, field: str) -> list[list[Any]]:
@@ -90,7 +85,11 @@ def manifest(folder: str | os.PathLike, clips: Clips, field: str) -> list[list[A
     found = collections.defaultdict(list)
     for line in read_lines(path, remedy):
         found[line['clip']].append(line[field])
-    values = [found[name] for name in clip_names(clips)]
-    if [len(v) for v in values] != [clip['frames'] for clip in clips.clips]:
-        raise InputError(f'{path}: made from other {clips.split} clips than these; {remedy}')
+    values = [found[name] for name in clips.names]
+    _check_frames(values, clips, path, remedy)
     return values
+
+
+def _check_frames(values, clips, path, remedy):
+    if [len(of) for of in values] != [clip['frames'] for clip in clips.clips]:
+        raise InputError(f'{path}: made from other {clips.split} clips than these; {remedy}')

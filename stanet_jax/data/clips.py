@@ -4,7 +4,7 @@ import copy
 import io
 import math
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,12 @@ def sound_starts(frames: int, rate: float) -> list[tuple[int, int]]:
     return [(k, round(k / rate * SAMPLE_RATE)) for k in sorted(firsts) if k < frames]
 
 
+def distinct(ids: Sequence[str]) -> list[str]:
+    """Names for clips: the id of each, followed by the clip's index where several clips share the id."""
+    count = collections.Counter(ids)
+    return [name if count[name] == 1 else f'{name}_{i}' for i, name in enumerate(ids)]
+
+
 class Clips:
     """The clips of one split, whose frames and sound can be read at random, from many threads and processes.
 
@@ -53,6 +59,7 @@ class Clips:
     whole: Features | None = None
     _by_tag: dict[int, list[int]] | None = None  # kept by `of_tag`
     _ends: Int[np.ndarray, ' n'] | None = None  # kept by `ends`
+    _names: list[str] | None = None  # kept by `names`
 
     def __init__(self, builder: DatasetBuilder, split: str):
         """Opens a split of a set that `preparation.prepare` gives; InputError where it has no such split."""
@@ -94,6 +101,13 @@ class Clips:
         return ';'.join(self.categories[tag] for tag in self.clips[index]['tags'])
 
     @property
+    def names(self) -> list[str]:
+        """The name of each clip's folder, see `distinct`."""
+        if self._names is None:
+            self._names = distinct([clip['id'] for clip in self.clips])
+        return self._names
+
+    @property
     def ends(self) -> Int[np.ndarray, ' n']:
         """The number of frames up to each clip's end, from the first clip's start on."""
         if self._ends is None:
@@ -106,9 +120,14 @@ class Clips:
 
     def only(self, indices: Iterable[int]) -> 'Clips':
         """Gives a `Clips` of these clips alone."""
-        result = copy.copy(self)
-        result.clips, result._by_tag, result._ends = [self.clips[i] for i in indices], None, None
+        result, indices = copy.copy(self), list(indices)
+        result.clips, result._names = [self.clips[i] for i in indices], [self.names[i] for i in indices]
+        result._by_tag, result._ends = None, None
         return result
+
+    def each(self, every: int) -> range:
+        """The indices of each clip of so many, or of all clips of the test part: whose maps a recipe may make alone."""
+        return range(0, len(self), 1 if self.split == 'test' else every)
 
     def with_features(self, features: Features | None, whole: Features | None = None) -> 'Clips':
         """Gives the same clips with these features."""

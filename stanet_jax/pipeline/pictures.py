@@ -96,7 +96,7 @@ def draw_stages(config: ConfigDict, workdir: pathlib.Path, clips: Clips, student
         shown[source] = example_maps(model, variables, make_examples(coarse, source, clips, 1))
     chosen = [of.clip for of in shown['S']]
     films = [ClipFilm(clips, clip) for clip in chosen]
-    predicted_of, names = student_maps(students, films), annotations.clip_names(clips)
+    predicted_of, names = student_maps(students, films), clips.names
     boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
     rows: list[tuple[str, list[tuple[str, np.ndarray]]]] = []
     for (title, cells), film in zip(map_rows(shown, clips), films, strict=True):

@@ -53,7 +53,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     planned = plan(configs, folders)
     variants = config.variants if config.data.name == 'synthave' else ()
     for stage in planned:
-        once(workdir, stage, functools.partial(run_stage, configs, stage, planned, folders, variants), folders[stage])
+        once(workdir, stage, functools.partial(run_stage, configs, stage, planned, folders, variants, config.judge.every), folders[stage])
     for variant in sorted(variants, key=list(VARIANTS).index):
         run_variant(configs, variant, folders, config.judge, workdir)
     if config.data.name == 'synthave':
@@ -63,7 +63,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
 
 def run_stage(configs: Mapping[str, ConfigDict], stage: str, planned: Mapping[str, ConfigDict], folders: Mapping[str, pathlib.Path],
-              variants: Sequence[str]) -> None:
+              variants: Sequence[str], every: int) -> None:
     """Runs a stage; with one that makes maps, all maps of the same nets: those of variants, and with the fine ones SCAM+.
 
     Args:
@@ -72,13 +72,14 @@ def run_stage(configs: Mapping[str, ConfigDict], stage: str, planned: Mapping[st
         planned: the configs as they are run, see `table.plan`.
         folders: of the stages.
         variants: keys of `VARIANTS`.
+        every: see `variants.plan_variant`.
     """
     stages = [stage, *(plus for plus in ('pseudo_gt/plus',) if stage == 'pseudo_gt/fine' and plus in planned)]
     wanted = [(planned[name], folders[name]) for name in stages]
     for variant in variants:
         if list(VARIANTS[variant].stages) in [[name] for name in stages] and not VARIANTS[variant].after:
             own = variant_folders(variant, folders, folders['coarse'].parent / 'variants')
-            wanted += [(config, own[name]) for name, config in plan_variant(configs, variant, own).items()]
+            wanted += [(config, own[name]) for name, config in plan_variant(configs, variant, own, every).items()]
     if len(wanted) > 1:
         maps.run_together(wanted)
     else:
@@ -100,7 +101,7 @@ def run_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappin
     if of.after and not (root / of.after / 'student').exists():
         run_variant(configs, of.after, folders, judge, workdir)
     own = variant_folders(variant, folders, root)
-    for stage, config in plan_variant(configs, variant, own).items():
+    for stage, config in plan_variant(configs, variant, own, judge.every).items():
         for net in (net for net in of.shared.get(stage, ()) if net in config.nets):
             copy_net(folders[stage] / net, own[stage] / net)
         once(workdir, f'variants/{variant}/{stage}', functools.partial(STAGES[stage].run, config, own[stage]))

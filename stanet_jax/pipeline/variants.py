@@ -146,8 +146,17 @@ def variant_folders(variant: str, folders: Mapping[str, pathlib.Path], root: pat
     return {**given, **{stage: root / variant / stage for stage in of.stages}}
 
 
-def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path]) -> dict[str, ConfigDict]:
-    """The configs, by stage, of what is made anew for a variant, given the configs of the pipeline's stages and the variant's folders."""
+def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mapping[str, pathlib.Path],
+                 every: int = 1) -> dict[str, ConfigDict]:
+    """The configs, by stage, of what is made anew for a variant.
+
+    Args:
+        configs: of the pipeline's stages.
+        variant: a key of `VARIANTS`.
+        folders: the variant's, see `variant_folders`.
+        every: of the student that learns from the variant's maps; it alone reads fine ones and those of SCAM+, which are then made of
+            each n-th clip. Coarse ones give boxes, too, and are made of all.
+    """
     changed = {}
     for stage, of in VARIANTS[variant].stages.items():
         changed[stage] = configs[stage].copy_and_resolve_references()
@@ -157,4 +166,6 @@ def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappi
         for field, value in of.items():
             place, _, name = field.rpartition('.')
             (operator.attrgetter(place)(changed[stage]) if place else changed[stage])[name] = value
+    for stage in changed.keys() & {'pseudo_gt/fine', 'pseudo_gt/plus'}:
+        changed[stage].every = every
     return plan(changed, folders)

@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError, scam
 from stanet_jax.arrays import AnyArray
 from stanet_jax.contrast import weigh
-from stanet_jax.data.annotations import Annotations, clip_names, map_path
+from stanet_jax.data.annotations import Annotations, map_path
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import PLUS_NETS
 from stanet_jax.stages.examples import check_data, open_clips
@@ -114,6 +114,7 @@ def check(config: ConfigDict) -> None:
     check_data(config)
     require('fusion', config.fusion, config.fusion in FUSIONS, f'must be one of {", ".join(FUSIONS)}')
     require('cut', config.cut, config.cut >= 0, 'must be 0 (nothing is cut), or above')
+    require('every', config.every, config.every >= 1, 'must be 1 (maps of every clip) or more')
     require('reach', config.reach, config.reach >= 0, 'must be 0 (no mean over neighbours) or more')
     if config.contrast:
         require('contrast', config.contrast, read_config(config.nets).encoder.get('frozen'), 'is of the features of a frozen encoder')
@@ -127,7 +128,9 @@ def check(config: ConfigDict) -> None:
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
-    """Makes the maps of every clip of `config.splits` that has none yet, each process a share of the clips.
+    """Makes the maps of each clip of `config.splits` that has none yet, each process a share of the clips.
+
+    Of the clips for training and validation these are each n-th alone, where `config.every` is n.
 
     Reads the runs of the nets, `config.nets` and for SCAM+ `config.plus_nets`; the audio switch's labels, `config.switch`; and the boxes
     of another run of this stage, `config.boxes`. See `configs/pseudo_gt.py`.
@@ -138,7 +141,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
 def run_together(wanted: Sequence[tuple[ConfigDict, str | os.PathLike]]) -> None:
     """Makes several kinds of maps of the same nets, as (config, workdir) each, as `run` does; the nets' own maps are computed once.
 
-    The configs differ in `sources`, `plus_sources`, `fusion` and `cut` alone, and in whether there are `plus_nets`.
+    The configs differ in `sources`, `plus_sources`, `fusion`, `cut` and `every` alone, and in whether there are `plus_nets`.
     """
     for config, _ in wanted:
         check(config)
@@ -173,12 +176,14 @@ class MapKind(NamedTuple):
 
     Attributes:
         out: folder of the split.
+        clips: indices of those whose maps are made.
         sources: names of the nets that are fused.
         select: gives those nets' maps of a clip, out of all that were computed.
         fuse: `(clip, ClipSources) -> FusedMaps`, see `make_fuse_fn`.
         config: a hash of its config, for the manifest.
     """
     out: pathlib.Path
+    clips: range
     sources: Sequence[str]
     select: Callable[[ClipSources], ClipSources]
     fuse: Callable[[int, ClipSources], FusedMaps]
@@ -200,7 +205,7 @@ def make_kind(config: ConfigDict, out: pathlib.Path, clips: Clips, nets: Nets, p
 
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     fuse_fn = make_fuse_fn(clips, config.fusion, config.reach, config.contrast, config.cut)
-    return MapKind(out, [*chosen[0], *chosen[1]], select, fuse_fn, run_hash)
+    return MapKind(out, clips.each(config.every), [*chosen[0], *chosen[1]], select, fuse_fn, run_hash)
 
 
 def write_split(kinds: Sequence[MapKind], clips: Clips,
@@ -212,9 +217,9 @@ def write_split(kinds: Sequence[MapKind], clips: Clips,
         clips: of the split.
         sources_of: yields (clip, its sources' maps) of chosen clips, see `iterate_source_maps`.
     """
-    names, counts = clip_names(clips), [[MapCounts(0, 0)] for _ in kinds]
+    names, counts = clips.names, [[MapCounts(0, 0)] for _ in kinds]
     root = pathlib.Path(os.path.commonpath([kind.out for kind in kinds]))
-    places = [(clip, number) for clip in range(len(clips)) for number in range(len(kinds))]
+    places = [(clip, number) for clip in range(len(clips)) for number, kind in enumerate(kinds) if clip in kind.clips]
     for kind in kinds:
         kind.out.mkdir(parents=True, exist_ok=True)
 
@@ -237,7 +242,7 @@ def write_split(kinds: Sequence[MapKind], clips: Clips,
     write_missing(root, paths, [clips.clips[clip]['frames'] for clip, _ in places], make, 'frame')
     for kind in kinds:
         if jax.process_index() == 0:
-            replace_text(kind.out / 'manifest.jsonl', ''.join((kind.out / name / 'frames.jsonl').read_text() for name in names))
+            replace_text(kind.out / 'manifest.jsonl', ''.join((kind.out / names[clip] / 'frames.jsonl').read_text() for clip in kind.clips))
         barrier(f'{kind.out} listed')
     return [MapCounts(sum(of.made for of in some), sum(of.empty for of in some)) for some in counts]
 

@@ -158,6 +158,7 @@ def check(config: ConfigDict) -> None:
     classifiers.check(config, STUDENTS, MAP_LOSSES)
     for field, what in (('maps', 'stanet distill --config=pseudo_gt:fine'), ('switch', 'stanet train --config=audio_switch')):
         require(field, config[field], bool(config[field]), f'a student needs this folder; make it by {what}')
+    require('every', config.every, config.every >= 1, 'must be 1 (it learns from every clip) or more')
     require('hears_by', config.hears_by, config.hears_by in HEARS_BY, f'must be one of {", ".join(HEARS_BY)}')
     require('blur', config.blur, 0 <= config.blur < 0.25, 'must be from 0 to 0.25 of the side')
     require('fusion', config.fusion, config.fusion in FINAL_FUSIONS, f'must be one of {", ".join(FINAL_FUSIONS)}')
@@ -171,8 +172,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     check(config)
     workdir = open_workdir(config, workdir)
     copy_switch(config.switch, workdir / 'switch')
-    splits, mesh = open_training_clips(config), sharding.make_mesh()
-    train, held_out = splits['train'], held_out_clips(splits)
+    splits = {split: clips.only(clips.each(config.every)) for split, clips in open_training_clips(config).items()}
+    train, held_out, mesh = splits['train'], held_out_clips(splits), sharding.make_mesh()
     classifiers.forget(workdir / 'maps.png', config.nets)
     for net in config.nets:
         model, example = make_student(config, net), example_batch(config, net, 1, 1)

@@ -7,7 +7,7 @@ import pytest
 
 from configs import scam_coarse, sta
 from stanet_jax import contrast, scam
-from stanet_jax.data import annotations, synthave
+from stanet_jax.data import synthave
 from stanet_jax.models import backbones
 from stanet_jax.stages import features
 from stanet_jax.stages.examples import make_examples, open_clips, shown_batch
@@ -86,7 +86,7 @@ def test_crops_have_the_neighbours_cut_to_the_same_box(world, tmp_path):
     config = frozen(world)
     clips = open_clips(config)['train']
     boxes, lines = tmp_path / 'coarse', []
-    for name, clip in zip(annotations.clip_names(clips), clips.clips, strict=True):
+    for name, clip in zip(clips.names, clips.clips, strict=True):
         lines += [f'{{"clip": "{name}", "box": [0.25, 0.0, 0.75, 0.5]}}\n' for _ in range(clip['frames'])]
     (boxes / 'train').mkdir(parents=True)
     replace_text(boxes / 'train' / 'manifest.jsonl', ''.join(lines))
