@@ -111,6 +111,9 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     for of in VARIANTS.values():  # what a variant takes from the pipeline has learned from nothing that it changes: no ear, no boxes
         for stage, nets in of.shared.items():
             assert 'boxes' not in STAGES[stage].reads and not {parse_net(net).source for net in nets} & {'SA', 'STA'}
+    for variant, stage, every in (('coarse_S', 'pseudo_gt/coarse', 1), ('fine_S', 'pseudo_gt/fine', 4), ('fine_STA', 'pseudo_gt/fine', 4),
+                                  ('no_refine', 'pseudo_gt/plus', 4), ('no_switch', 'pseudo_gt/coarse', 1)):
+        assert plan_variant(configs, variant, variant_folders(variant, folders, root), every=4)[stage].every == every
     assert [maps_stage(variant) for variant in ('fine', 'fine_S', 'no_sources')] == ['pseudo_gt/fine', 'pseudo_gt/fine', 'pseudo_gt/plus']
 
 

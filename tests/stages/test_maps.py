@@ -1,5 +1,6 @@
-"""What the sources of pseudo-fixations see, against the nets applied to one example after the other."""
+"""What the sources of pseudo-fixations see, against the nets applied to one example after the other; which maps are made of it."""
 import functools
+import json
 
 import jax
 import numpy as np
@@ -10,9 +11,9 @@ from stanet_jax.data import ave, fragments, preparation, synthave
 from stanet_jax.data.clips import Clips
 from stanet_jax.data.stretches import iterate_stretches
 from stanet_jax.models import branch
-from stanet_jax.stages.maps import fuse
+from stanet_jax.stages.maps import FusedMaps, MapCounts, MapKind, fuse, write_split
 from stanet_jax.stages.nets import example_batch, make_classifier, net_inputs, predict_tags
-from stanet_jax.stages.source_maps import SourceMaps, plus_maps
+from stanet_jax.stages.source_maps import ClipSources, SourceMaps, plus_maps
 from tests.variables import drawn
 
 
@@ -76,3 +77,34 @@ def test_a_map_that_the_cut_leaves_nothing_of_is_empty(fusion):
     np.testing.assert_array_equal(made(0.0).empty, [False, False, unsure])
     for cut in (0.0, 3.0):
         np.testing.assert_array_equal(made(cut).maps.any(axis=(1, 2)), ~np.asarray(made(cut).empty))
+
+
+def test_one_kind_of_maps_is_of_every_clip_and_one_of_each_third(clips, tmp_path):
+    asked = []
+
+    def sources_of(chosen):
+        asked.extend(chosen)
+        for clip in chosen:
+            t = clips.clips[clip]['frames']
+            seen = SourceMaps(np.zeros((t, 1, 6, 6), np.float32), np.ones((t, 1, 2), np.float32))
+            yield clip, ClipSources(seen, None, np.zeros((t, 4), np.float32), np.ones(t), clips.multi_hot(clip))
+
+    def fused(clip, seen):
+        t = len(seen.phi)
+        return FusedMaps(np.full((t, 48, 48), clip, np.uint8), np.zeros((t, 4), int), np.ones((t, 1)), np.zeros(t, bool))
+    kinds = [MapKind(tmp_path / name / 'train', clips.each(every), ['S'], lambda seen: seen, fused, 'hash')
+             for name, every in (('whole', 1), ('third', 3))]
+    frames = [clip['frames'] for clip in clips.clips]
+    assert write_split(kinds, clips, sources_of) == [MapCounts(sum(frames), 0), MapCounts(frames[0] + frames[3], 0)]
+    assert asked == [0, 1, 2, 3, 4]
+    for kind, of in zip(kinds, (clips.names, clips.names[::3]), strict=True):
+        assert {path.name for path in kind.out.iterdir() if path.is_dir()} == set(of)
+        listed = [json.loads(line)['clip'] for line in (kind.out / 'manifest.jsonl').read_text().splitlines()]
+        assert list(dict.fromkeys(listed)) == of
+    assert write_split(kinds, clips, sources_of) == [MapCounts(0, 0)] * 2 and len(asked) == 5
+
+
+def test_of_the_test_part_no_clip_is_left_out(clips):
+    test = clips.only(range(5))
+    test.split = 'test'
+    assert list(clips.each(2)) == [0, 2, 4] and list(test.each(2)) == [0, 1, 2, 3, 4]

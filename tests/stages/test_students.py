@@ -95,3 +95,17 @@ def test_an_ear_is_opened_by_the_answers_or_the_labels(made):
     assert sta.get_config().hears_by == sta.get_config('paper').hears_by == 'net'
     for hears_by, phi in (('net', 1), ('label', 0)):
         assert Annotations(clips, folder, hears_by=HEARS_BY[hears_by])(2, 3)['phi'] == phi
+
+
+def test_what_is_known_of_some_clips_is_their_own(tmp_path):
+    """Others are left out, and two clips share an id."""
+    clips = Tiny()
+    clips.clips[1]['id'] = clips.clips[4]['id'] = 'twin'
+    lines = [{'split': 'train', 'id': clip['id'], 'labels': [i] * clip['frames']} for i, clip in enumerate(clips.clips)]
+    (tmp_path / LABELS).write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    some = clips.only([0, 4, 6])
+    assert some.names == ['clip0', 'twin_4', 'clip6']
+    assert [Annotations(some, tmp_path)(i, 2)['phi'] for i in range(3)] == [0, 4, 6]
+    some.clips[2]['frames'] = 8
+    with pytest.raises(InputError, match=f'{LABELS}: made from other train clips'):
+        Annotations(some, tmp_path)
