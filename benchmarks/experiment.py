@@ -15,7 +15,6 @@ import pathlib
 import platform
 import re
 import sys
-import time
 
 import jax
 import numpy as np
@@ -33,7 +32,6 @@ from stanet_jax.stages.students import STUDENTS
 from stanet_jax.tables.tpami import paper_figures
 from stanet_jax.workdir import replace_text
 
-HEAD_START = 60  # seconds that a seed begins after the one before, so that it finds what this one has compiled
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 # What the TPAMI paper measured on AVAD (Table 6): CC, NSS. Another data set; printed for the order alone.
 PAPER = {STUDENT_ROWS[key]: (figures['cc'], figures['nss']) for key in ('STA', 'STA_short', 'STA_long', 'product', 'final')
@@ -168,7 +166,6 @@ def config_of(args, seed):
 
 def run_seed(args, seed):
     """Runs the pipeline of a seed in this process and writes what it prints to a file."""
-    time.sleep(HEAD_START * (seed % args.parallel))
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
         compilation.prepare()
