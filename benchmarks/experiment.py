@@ -136,9 +136,9 @@ def document(found, folders, configs, parallel=1):
         'The paper\'s figures are of another set, for the order alone.', '',
         '## Every line of TPAMI Table 1', '',
         'A line is a whole chain: nets, boxes, maps, and a student STA that is trained on its maps, of the same recipe and budget in every '
-        f'line ({configs[0].judge.epochs.STA:g} times over one in {configs[0].judge.every} of the training clips). Students do not know '
-        'the tag, and it is they that the paper\'s table is about; the maps know it. Scores of maps leave out the frames whose map is '
-        'empty, as no source was sure of the tag or the cut left nothing of it; a student does not learn from these.', '',
+        f'line ({configs[0].judge.epochs.STA:g} times over one in {configs[0].judge.every} of the training clips of each tag). Students do '
+        'not know the tag, and it is they that the paper\'s table is about; the maps know it. Scores of maps leave out the frames whose '
+        'map is empty, as no source was sure of the tag or the cut left nothing of it; a student does not learn from these.', '',
         *line_table(maps, students), '',
         '## The paper\'s orders', '', 'By how much CC is larger; an order shows where it does in every seed.', '',
         *order_table(maps, students), '',

@@ -47,7 +47,7 @@ def maps(stage, recipe):
         'data': {field: value for field, value in data.items()
                  if field not in ('side', 'frames_per_clip', 'centre_crop', 'least_crop', 'mirror')},
         'splits': ('train', 'validation', 'test'),
-        'every': 1,  # of the clips for training and validation, maps of each n-th alone
+        'every': 1,  # of the clips for training and validation, maps of each n-th of a tag alone
         'nets': run_of(recipe, 'coarse') if stage == 'coarse' else f'{made}/fine_nets',  # the run of S, SA and ST
         'plus_nets': f'{made}/plus_nets' if stage == 'plus' else '',  # the run of S+, SA+ and ST+; '' to leave them out
         'boxes': '' if stage == 'coarse' else f'{made}/coarse',  # maps to whose boxes frames are cropped for S, SA and ST

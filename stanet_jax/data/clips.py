@@ -125,9 +125,11 @@ class Clips:
         result._by_tag, result._ends = None, None
         return result
 
-    def each(self, every: int) -> range:
-        """The indices of each clip of so many, or of all clips of the test part: whose maps a recipe may make alone."""
-        return range(0, len(self), 1 if self.split == 'test' else every)
+    def each(self, every: int) -> list[int]:
+        """Gives the indices of each n-th clip of every tag, for n = `every`; of all clips for 1, and of the test part."""
+        if every == 1 or self.split == 'test':
+            return list(range(len(self)))
+        return sorted({i for tag in range(len(self.categories)) for i in self.of_tag(tag)[::every]})
 
     def with_features(self, features: Features | None, whole: Features | None = None) -> 'Clips':
         """Gives the same clips with these features."""

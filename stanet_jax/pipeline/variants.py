@@ -155,7 +155,7 @@ def plan_variant(configs: Mapping[str, ConfigDict], variant: str, folders: Mappi
         variant: a key of `VARIANTS`.
         folders: the variant's, see `variant_folders`.
         every: of the student that learns from the variant's maps; it alone reads fine ones and those of SCAM+, which are then made of
-            each n-th clip. Coarse ones give boxes, too, and are made of all.
+            each n-th clip of a tag. Coarse ones give boxes, too, and are made of all.
     """
     changed = {}
     for stage, of in VARIANTS[variant].stages.items():

@@ -130,7 +130,7 @@ def check(config: ConfigDict) -> None:
 def run(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Makes the maps of each clip of `config.splits` that has none yet, each process a share of the clips.
 
-    Of the clips for training and validation these are each n-th alone, where `config.every` is n.
+    Of the clips for training and validation these are each n-th of a tag alone, where `config.every` is n.
 
     Reads the runs of the nets, `config.nets` and for SCAM+ `config.plus_nets`; the audio switch's labels, `config.switch`; and the boxes
     of another run of this stage, `config.boxes`. See `configs/pseudo_gt.py`.
@@ -183,7 +183,7 @@ class MapKind(NamedTuple):
         config: a hash of its config, for the manifest.
     """
     out: pathlib.Path
-    clips: range
+    clips: frozenset[int]
     sources: Sequence[str]
     select: Callable[[ClipSources], ClipSources]
     fuse: Callable[[int, ClipSources], FusedMaps]
@@ -205,7 +205,7 @@ def make_kind(config: ConfigDict, out: pathlib.Path, clips: Clips, nets: Nets, p
 
     run_hash = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     fuse_fn = make_fuse_fn(clips, config.fusion, config.reach, config.contrast, config.cut)
-    return MapKind(out, clips.each(config.every), [*chosen[0], *chosen[1]], select, fuse_fn, run_hash)
+    return MapKind(out, frozenset(clips.each(config.every)), [*chosen[0], *chosen[1]], select, fuse_fn, run_hash)
 
 
 def write_split(kinds: Sequence[MapKind], clips: Clips,
@@ -242,7 +242,8 @@ def write_split(kinds: Sequence[MapKind], clips: Clips,
     write_missing(root, paths, [clips.clips[clip]['frames'] for clip, _ in places], make, 'frame')
     for kind in kinds:
         if jax.process_index() == 0:
-            replace_text(kind.out / 'manifest.jsonl', ''.join((kind.out / names[clip] / 'frames.jsonl').read_text() for clip in kind.clips))
+            lines = [(kind.out / names[clip] / 'frames.jsonl').read_text() for clip in sorted(kind.clips)]
+            replace_text(kind.out / 'manifest.jsonl', ''.join(lines))
         barrier(f'{kind.out} listed')
     return [MapCounts(sum(of.made for of in some), sum(of.empty for of in some)) for some in counts]
 

@@ -1,4 +1,5 @@
 """What the sources of pseudo-fixations see, against the nets applied to one example after the other; which maps are made of it."""
+import collections
 import functools
 import json
 
@@ -92,8 +93,8 @@ def test_one_kind_of_maps_is_of_every_clip_and_one_of_each_third(clips, tmp_path
     def fused(clip, seen):
         t = len(seen.phi)
         return FusedMaps(np.full((t, 48, 48), clip, np.uint8), np.zeros((t, 4), int), np.ones((t, 1)), np.zeros(t, bool))
-    kinds = [MapKind(tmp_path / name / 'train', clips.each(every), ['S'], lambda seen: seen, fused, 'hash')
-             for name, every in (('whole', 1), ('third', 3))]
+    kinds = [MapKind(tmp_path / name / 'train', frozenset(chosen), ['S'], lambda seen: seen, fused, 'hash')
+             for name, chosen in (('whole', range(5)), ('third', (0, 3)))]
     frames = [clip['frames'] for clip in clips.clips]
     assert write_split(kinds, clips, sources_of) == [MapCounts(sum(frames), 0), MapCounts(frames[0] + frames[3], 0)]
     assert asked == [0, 1, 2, 3, 4]
@@ -104,7 +105,21 @@ def test_one_kind_of_maps_is_of_every_clip_and_one_of_each_third(clips, tmp_path
     assert write_split(kinds, clips, sources_of) == [MapCounts(0, 0)] * 2 and len(asked) == 5
 
 
-def test_of_the_test_part_no_clip_is_left_out(clips):
-    test = clips.only(range(5))
-    test.split = 'test'
-    assert list(clips.each(2)) == [0, 2, 4] and list(test.each(2)) == [0, 1, 2, 3, 4]
+class Assigned(Clips):
+    """The clips of SynthAVE's training part, of which nothing but kinds and tags is there."""
+    split = 'train'
+
+    def __init__(self, settings):
+        self.categories = [f'category_{i}' for i in range(settings.categories)]
+        self.clips = [{'kind': kind, 'tags': [tag]} for kind, tag in synthave.assignment(settings, 'train')]
+
+
+def test_each_fourth_clip_is_of_every_tag_and_kind():
+    clips = Assigned(synthave.Settings())
+    chosen = clips.each(4)
+    assert len(chosen) == len(clips) / 4 and clips.each(1) == list(range(len(clips)))
+    for of in (lambda clip: clip['tags'][0], lambda clip: clip['kind']):
+        whole, some = (collections.Counter(map(of, those)) for those in (clips.clips, [clips.clips[i] for i in chosen]))
+        assert some.keys() == whole.keys() and all(abs(some[k] - whole[k] / 4) <= len(clips.categories) for k in whole)
+    clips.split = 'test'
+    assert clips.each(4) == list(range(len(clips)))
