@@ -7,7 +7,9 @@ import pytest
 
 from benchmarks import paper_steps
 from configs import pseudo_gt, scam_coarse, scam_fine, scam_plus, sta, sta_plus, stanet
+from stanet_jax import InputError
 from stanet_jax.models.branch import parse_net
+from stanet_jax.pipeline import run
 from stanet_jax.pipeline.table import STAGES, stage_configs, stage_folders
 from stanet_jax.pipeline.variants import TABLE1, VARIANTS, maps_stage, plan_variant, variant_folders
 from stanet_jax.stages import classifiers
@@ -22,6 +24,7 @@ def test_the_papers_recipes():
         data = coarse.data
         assert (data.rate, data.frames_per_clip, data.train_on, data.least_crop, data.mirror) == (0, 0, 'all', 1, False)
         assert coarse.switch == 'switch' and fine.switch == student.switch == f'runs/{recipe}_coarse/switch'
+        assert fine.boxes == f'runs/{recipe}_pseudo_gt/coarse'
         assert not fine.start_from and (fine.data.side, fine.batch, student.data.side) == (356, 3, 356)
         assert coarse.loss == fine.loss == ('softmax' if recipe == 'cvpr' else 'soft_margin')
         assert student.loss == ('bce' if recipe == 'cvpr' else 'bce_kl') and student.hears_by == 'net'
@@ -131,3 +134,14 @@ def test_a_variant_makes_its_nets(configs, variant, tmp_path):
             assert logits.shape == (2, 8)
             begun = config.start_from[net]
             assert isinstance(begun, str) or set(begun) <= set(variables['params'])  # parts that the net has
+
+
+@pytest.mark.parametrize('stages', [('plus',), ('coarse', 'plus')])
+def test_what_a_stage_reads_is_missed_before_anything_is_made(stages, tmp_path):
+    config = pseudo_gt.get_config()
+    config.stages, config.coarse_nets, config.switch = stages, str(tmp_path / 'nets'), str(tmp_path / 'switch')
+    for folder in (config.coarse_nets, config.switch):
+        pathlib.Path(folder).mkdir()
+    with pytest.raises(InputError, match='fine_nets: no such folder; pseudo_gt/plus reads it, so make pseudo_gt/fine_nets first'):
+        run.run_pseudo_gt(config, tmp_path / 'run')
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['config.json']
