@@ -10,7 +10,6 @@ import argparse
 import concurrent.futures
 import contextlib
 import json
-import multiprocessing
 import pathlib
 import platform
 import re
@@ -23,14 +22,14 @@ from absl import logging
 
 from benchmarks.table1 import line_table, mean_and_spread, order_table, verdict
 from configs import stanet
-from stanet_jax import InputError, compilation
+from stanet_jax import InputError, compilation, workers
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import report, run
 from stanet_jax.pipeline.table import STAGES, STUDENT_ROWS
 from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.stages.students import STUDENTS
 from stanet_jax.tables.tpami import paper_figures
-from stanet_jax.workdir import replace_text
+from stanet_jax.workdir import hold_workdir, replace_text
 
 METRICS = ('cc', 'nss', 'auc_judd', 'shuffled_auc', 'sim', 'kl_div')
 # What the TPAMI paper measured on AVAD (Table 6): CC, NSS. Another data set; printed for the order alone.
@@ -169,7 +168,8 @@ def run_seed(args, seed):
     with open(args.workdir / f'seed{seed}.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         logging.set_verbosity(logging.WARNING)
         compilation.prepare()
-        run.run(config_of(args, seed), args.workdir / f'seed{seed}')
+        with hold_workdir(args.workdir / f'seed{seed}'):
+            run.run(config_of(args, seed), args.workdir / f'seed{seed}')
 
 
 def run_seeds(args):
@@ -177,7 +177,7 @@ def run_seeds(args):
     args.workdir.mkdir(parents=True, exist_ok=True)
     files = [args.workdir / f'seed{seed}' / 'stages.json' for seed in range(args.seeds)]
     count = args.seeds * (len(STAGES) + sum(len(of.stages) + 2 for of in TABLE1.values()) + 1)
-    with concurrent.futures.ProcessPoolExecutor(args.parallel, multiprocessing.get_context('spawn')) as pool, tqdm.tqdm(
+    with workers.pool(args.parallel) as pool, tqdm.tqdm(
             total=count, desc=f'seeds, {args.workdir}/seed*.log', unit='stage') as progress:
         running = jobs = [pool.submit(run_seed, args, seed) for seed in range(args.seeds)]
         while running:

@@ -7,8 +7,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'stanet_jax'
 # A wing imports itself and those before it.
-ORDER = ('', 'arrays', 'cache', 'compilation', 'configs', 'scam', 'contrast', 'losses', 'scratch', 'workdir', 'media', 'models', 'weights',
-         'data', 'training', 'stages', 'baselines', 'eps', 'inference', 'evaluation', 'pipeline', 'tables', 'cli', 'commands')
+ORDER = ('', 'arrays', 'cache', 'compilation', 'configs', 'scam', 'contrast', 'losses', 'scratch', 'workdir', 'workers', 'media', 'models',
+         'weights', 'data', 'training', 'stages', 'baselines', 'eps', 'inference', 'evaluation', 'pipeline', 'tables', 'cli', 'commands')
 BELOW_STAGES = ('arrays', 'scam', 'contrast', 'losses', 'media', 'models', 'weights', 'data')
 GENERATORS = ('data/synthave.py', 'data/synthvoc.py')
 

@@ -19,13 +19,11 @@ part also that of the STAViS release (frames, wav, density maps, `.mat` fixation
 `observers` key of the `.mat`. `truth.jsonl` holds the clips' kinds, objects and sounds, which a real set would not tell.
 """
 import base64
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import sys
@@ -43,6 +41,7 @@ from jaxtyping import Float, UInt8
 
 import stanet_jax
 from stanet_jax.scratch import making
+from stanet_jax.workers import pool
 
 SAMPLE_RATE = 16000
 SPLITS = {'train': 'trainSet.txt', 'validation': 'valSet.txt', 'test': 'testSet.txt'}
@@ -528,8 +527,8 @@ def mapping(workers: int | None, count: int) -> Iterator[Callable[..., Iterator[
     if workers == 1:
         yield map
         return
-    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn')) as pool:
-        yield functools.partial(pool.map, chunksize=8)
+    with pool(workers) as of_workers:
+        yield functools.partial(of_workers.map, chunksize=8)
 
 
 def write_all(root: pathlib.Path, settings: Settings, workers: int | None) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import multiprocessing
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from stanet_jax.evaluation.fixations import GazeVideo
 from stanet_jax.evaluation.protocols import Protocol
 from stanet_jax.evaluation.results import FailedVideo, SetScores, VideoScores
 from stanet_jax.workdir import replace_text
+from stanet_jax.workers import pool
 
 BATCH = 4  # maps that are scored at once; more do not fit a CPU's cache and take twice as long
 PICTURES = 16  # videos of one frame that are read at once, to be scored in batches of one size
@@ -149,10 +149,9 @@ def score_one(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol:
 def score_in_processes(maps_of_video: MapsOfVideo, videos: Sequence[GazeVideo], protocol: Protocol, todo: Sequence[int],
                        workers: int) -> Iterator[Outcome]:
     """Scores the videos at the places `todo` of `videos` by several processes, in the order in which they are done."""
-    context = multiprocessing.get_context('spawn')  # JAX does not survive a fork
     common = maps_of_video, videos, protocol.name, protocol.thresholds
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, common) as pool:
-        for job in concurrent.futures.as_completed([pool.submit(_score, numbers) for numbers in split_jobs(videos, todo)]):
+    with pool(workers, _begin, common) as of_workers:
+        for job in concurrent.futures.as_completed([of_workers.submit(_score, numbers) for numbers in split_jobs(videos, todo)]):
             yield from job.result()
 
 

@@ -350,7 +350,7 @@ def test_impossible_settings(tmp_path, fields, message):
 
 
 def test_an_existing_folder_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthave.concurrent.futures, 'ProcessPoolExecutor', None)
+    monkeypatch.setattr(synthave, 'pool', None)
     with pytest.raises(InputError, match=f'{tmp_path}: exists already'):
         synthave.generate(tmp_path)
     assert not list(tmp_path.iterdir())

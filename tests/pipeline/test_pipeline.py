@@ -19,6 +19,7 @@ from stanet_jax.data import synthave
 from stanet_jax.pipeline import run as pipeline
 from stanet_jax.pipeline.table import STUDENT_ROWS
 from stanet_jax.pipeline.variants import TABLE1
+from stanet_jax.scratch import hold
 from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
 from tests.commands.test_scripts import losses, parameters, run, start
 
@@ -204,6 +205,25 @@ def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):
     assert done.returncode == 1 and done.stderr.count('a seed has failed') == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith('error: ') and 'not the SynthAVE of config.world' in done.stderr
     assert 'Traceback' not in done.stderr and (tmp_path / 'seed1.log').exists() and not (tmp_path / 'results.md').exists()
+
+
+def test_a_seed_is_run_once_and_stops_with_the_command(tmp_path):
+    command = [sys.executable, '-m', 'benchmarks.experiment', '--seeds=1', f'--workdir={tmp_path}', f'--out={tmp_path}/results.md']
+    first, deadline = start(command), time.time() + 120
+    while not (tmp_path / 'seed0' / 'config.json').exists():
+        assert time.time() < deadline and first.poll() is None
+        time.sleep(0.1)
+    second = run(command)
+    assert second.returncode == 1 and 'another' in second.stderr.splitlines()[-1], second.stderr
+    first.send_signal(signal.SIGKILL)
+    while True:
+        try:
+            with hold(tmp_path / 'seed0'):
+                break
+        except InputError:
+            assert time.time() < deadline
+            time.sleep(0.1)
+    first.finish()
 
 
 @pytest.mark.thorough
