@@ -23,7 +23,7 @@ from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import run
 from stanet_jax.workdir import open_workdir, read_config
 
-CUTS = {'fine_uncut': 'no', 'fine': 'yes'}  # variants of pipeline.table
+CUTS = {'fine_uncut': 'no', 'fine': 'yes'}  # variants of pipeline.variants
 BLUR = sta.get_config('release').blur
 
 

@@ -29,7 +29,7 @@ from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.overlay import heat, overlay
 from stanet_jax.models import segmentation as nets
 from stanet_jax.stages.nets import net_inputs
-from stanet_jax.workdir import replace_text
+from stanet_jax.workdir import open_workdir, replace_text
 
 NAMES = {'none': 'CAM (tags alone)', 'naive': 'EPS naive', 'predefined': 'EPS predefined', 'adaptive': 'EPS adaptive'}
 TITLE = 'EPS on SynthVOC'
@@ -55,7 +55,7 @@ def run_seed(args, seed):
         first, second, folder, world = configs_of(args, seed, selection)
         if not pathlib.Path(first.data.root).exists():
             synthvoc.generate(first.data.root, world)
-        path, splits = folder / 'scores.json', open_images(first)
+        path, splits = open_workdir(first, folder) / 'scores.json', open_images(first)
         if not path.exists():
             training.train(first, folder)
             masks.run(first, folder)

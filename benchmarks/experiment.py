@@ -137,7 +137,9 @@ def document(found, folders, configs, parallel=1):
         'A line is a whole chain: nets, boxes, maps, and a student STA that is trained on its maps, of the same recipe and budget in every '
         f'line ({configs[0].judge.epochs.STA:g} times over one in {configs[0].judge.every} of the training clips of each tag). Students do '
         'not know the tag, and it is they that the paper\'s table is about; the maps know it. Scores of maps leave out the frames whose '
-        'map is empty, as no source was sure of the tag or the cut left nothing of it; a student does not learn from these.', '',
+        'map is empty, as no source was sure of the tag or the cut left nothing of it; a student does not learn from these. What is '
+        'below three times its mean is 0 in a map of lines 6 to 11 and 13 to 25, as in the authors\' code; the maps of lines 1 to 5 and 12 '
+        'are uncut, so that some of what an order between the two shows may be the cut\'s.', '',
         *line_table(maps, students), '',
         '## The paper\'s orders', '', 'By how much CC is larger; an order shows where it does in every seed.', '',
         *order_table(maps, students), '',

@@ -2,7 +2,7 @@
 
     stanet train --config=scam_coarse --workdir=runs/coarse
         SynthAVE with a small encoder from nothing, in minutes on two CPU cores. Expect all to be right on the test frames with one
-        object, SA on 0.94 to 0.98 of `sound_decides`, ST on 0.88 to 0.99 of `motion_decides` (S: 0.4 to 0.6 on both; docs/results.md).
+        object, SA on 0.93 to 0.99 of `sound_decides`, ST on 0.86 to 0.90 of `motion_decides` (S: 0.4 to 0.6 on both; docs/results.md).
 
     stanet train --config=scam_coarse:real --config.data.root=DIR --workdir=runs/real_coarse
         One's own videos in folders named by their tags, on frozen pretrained encoders.

@@ -25,6 +25,7 @@ def hidden_name(name: str) -> str:
 
 def scratch_path(path: pathlib.Path, kind: str = 'new') -> pathlib.Path:
     """A path beside a file or folder for what becomes it, of this process alone, with `kind` as its suffix."""
+    path = pathlib.Path(os.path.abspath(path))  # so that '.', too, has a name
     return path.with_name(f'{hidden_name(path.name)}.{os.getpid()}.{kind}')
 
 
@@ -65,7 +66,8 @@ def _hold(folder, named, wait):
 @contextlib.contextmanager
 def hold_output(path: pathlib.Path) -> Iterator[None]:
     """As `hold`, for a file or a folder that is replaced as a whole: what is held is a hidden folder beside it."""
-    with _hold(path.with_name(hidden_name(path.name)), path, False):
+    named, path = path, pathlib.Path(os.path.abspath(path))  # so that '.', too, has a name
+    with _hold(path.with_name(hidden_name(path.name)), named, False):
         for left in path.parent.iterdir():
             found = _SCRATCH.fullmatch(left.name)
             if found and left.name.startswith(f'.{path.stem[:40]}') and not _is_alive(int(found[1])):
@@ -92,9 +94,11 @@ def making(out: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
         InputError: `out` exists.
     """
+    if os.path.lexists(out):
+        raise InputError(f'{out}: exists already; delete it or give another folder')
     new = out.with_name(hidden_name(out.name))
     with _hold(new, out, True):
-        if os.path.lexists(out):
+        if os.path.lexists(out):  # made by another process meanwhile
             raise InputError(f'{out}: exists already; delete it or give another folder')
         try:
             empty(new)

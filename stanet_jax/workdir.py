@@ -127,6 +127,12 @@ def find_run(path: str | os.PathLike) -> FoundRun:
     return FoundRun(folder, read_config(folder), path.name if inside else '')
 
 
+def made_at(folder: str | os.PathLike) -> int:
+    """When the nets or masks in the folder of a net or of a run were made, in nanoseconds: 0 where there are none."""
+    found = (path for pattern in ('variables*', '*/variables*', 'masks/*') for path in pathlib.Path(folder).glob(pattern))
+    return max((path.stat().st_mtime_ns for path in found), default=0)
+
+
 def write_missing(out: pathlib.Path, names: Sequence[str], sizes: Sequence[int],
                   make: Callable[[list[int]], Iterable[tuple[int, Callable[[pathlib.Path], object]]]], unit: str,
                   again: bool = False) -> None:

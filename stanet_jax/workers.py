@@ -1,24 +1,31 @@
 """Worker processes that do not outlive the process that starts them."""
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 AGAIN = 30.0  # seconds until a worker gets a second SIGTERM, before which a training has saved
 
 
+@contextlib.contextmanager
 def pool(workers: int, begin: Callable[..., object] | None = None,
-         arguments: tuple[Any, ...] = ()) -> concurrent.futures.ProcessPoolExecutor:
-    """A pool of new processes, as JAX does not survive a fork; `begin(*arguments)` is called in each first.
+         arguments: tuple[Any, ...] = ()) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Yields a pool of new processes, as JAX does not survive a fork; `begin(*arguments)` is called in each first.
 
-    Python's own wait for more work for ever where the process that started them was killed. These get SIGTERM when it ends, in whichever
-    way.
+    Where the block fails, or is stopped by Ctrl-C, what has not begun is dropped; Python's own pool would do it all first. Python's own
+    workers wait for more work for ever where the process that started them was killed. These get SIGTERM when it ends, in whichever way.
     """
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _begin, (begin, arguments))
+    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _begin, (begin, arguments)) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
 
 
 def _begin(begin, arguments):

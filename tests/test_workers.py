@@ -5,6 +5,10 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+from stanet_jax import workers
+
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAM = """
 import os, time
@@ -25,6 +29,25 @@ def test_a_worker_ends_with_a_process_that_is_killed(tmp_path):
         os.kill(worker, 0)  # it is there
         process.kill()
     deadline = time.time() + 30
-    while pathlib.Path(f'/proc/{worker}').exists() and 'Z' not in pathlib.Path(f'/proc/{worker}/stat').read_text().split()[2]:
+    while is_there(worker):
         assert time.time() < deadline
         time.sleep(0.05)
+
+
+def is_there(process):
+    """Whether a process runs, and is not one that ended and that nobody has waited for."""
+    try:
+        os.kill(process, 0)
+        state = pathlib.Path(f'/proc/{process}/stat')
+        return not state.exists() or 'Z' not in state.read_text().split()[2]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_what_has_not_begun_is_dropped_where_the_block_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), workers.pool(1) as pool:
+        jobs = [pool.submit(time.sleep, 0.2) for _ in range(100)]
+        jobs[0].result()
+        begun = time.time()
+        raise KeyboardInterrupt
+    assert time.time() - begun < 5 and sum(job.cancelled() for job in jobs) > 90

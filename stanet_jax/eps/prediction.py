@@ -17,6 +17,8 @@ from stanet_jax.eps.nets import make_net
 from stanet_jax.media.picture import read_picture
 from stanet_jax.workdir import write_missing
 
+LABELS, OVERLAY = 'labels.png', 'overlay.jpg'
+
 
 class ImageFolder:
     """Image files with the interface of `voc.Images`, without tags.
@@ -69,7 +71,7 @@ def predict_images(checkpoint: str | os.PathLike, path: str | os.PathLike, out: 
         path: the image, or the folder of images.
         out: folder to write; what it holds of the same names is replaced.
     Raises:
-        InputError: the run is not one of DeepLab, or there is no image.
+        InputError: the run is not one of DeepLab, there is no image, or a folder of its name holds other things.
     """
     config = training.run_config(checkpoint)
     if config.nets[0] != 'DeepLab':
@@ -77,6 +79,9 @@ def predict_images(checkpoint: str | os.PathLike, path: str | os.PathLike, out: 
     variables = training.load(checkpoint, config)
     bias = next(leaf for path, leaf in jax.tree.leaves_with_path(variables['params']) if path[0].key.startswith('fc8'))
     images = ImageFolder(path, classes=bias.shape[-1] - 1)
+    for folder in (pathlib.Path(out) / info['id'] for info in images.images):
+        if folder.exists() and any(of.name not in (LABELS, OVERLAY) for of in folder.iterdir()):
+            raise InputError(f'{folder}: is there, and holds other things than labels; give another --out')
     model = make_net(config, 'DeepLab', images.classes)
 
     def make(chosen):
@@ -86,9 +91,9 @@ def predict_images(checkpoint: str | os.PathLike, path: str | os.PathLike, out: 
     def save(index, labels, folder):
         folder.mkdir()
         info, image = images.images[index], images.image(index)
-        masks.save_labels(labels, info, folder / 'labels.png')
-        overlay = training.over(np.asarray(image), voc.read_labels(folder / 'labels.png'))
-        PIL.Image.fromarray(overlay).save(folder / 'overlay.jpg', quality=92)
+        masks.save_labels(labels, info, folder / LABELS)
+        overlay = training.over(np.asarray(image), voc.read_labels(folder / LABELS))
+        PIL.Image.fromarray(overlay).save(folder / OVERLAY, quality=92)
 
     write_missing(pathlib.Path(out), [info['id'] for info in images.images], [1] * len(images.images), make, 'image', again=True)
     print(f'{out}: {len(images.images)} images')

@@ -13,7 +13,7 @@ from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.evaluation.tables import format_scores, format_sets, without_nan, write_scores
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.opening import open_predictor
-from stanet_jax.workdir import replace_text
+from stanet_jax.workdir import made_at, replace_text
 
 
 def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | os.PathLike, maps: str | os.PathLike = '',
@@ -44,19 +44,19 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
     if out.suffix != '.json':
         raise InputError(f'--out={out}: must end in .json; the CSV is written beside it')
     rules = protocols.choose_protocol(protocol, thresholds)
-    students, source = None, str(maps)
+    students, source, made = None, str(maps), 0
     if not maps:
         runs = [checkpoint] if checkpoint and isinstance(checkpoint, str | os.PathLike) else list(checkpoint)  # type: ignore[arg-type]
-        students = open_predictor(runs, method, samples=samples)
+        students, made = open_predictor(runs, method, samples=samples), max((made_at(run) for run in runs), default=0)
         source = ', '.join(map(str, runs)) if not method else f'{students.names[-1]} of {runs[0]}' if runs else method
     out.parent.mkdir(parents=True, exist_ok=True)
     if set_name != 'all' or pysaliency_door.is_set(data):
-        return evaluate_set(data, set_name if set_name != 'all' else '', rules, out, maps, students, source, workers, save)
+        return evaluate_set(data, set_name if set_name != 'all' else '', rules, out, maps, students, source, made, workers, save)
     results, missing = {}, []
     for name in fixations.list_folders(pathlib.Path(data) / 'annotations'):
         try:
             results[name] = evaluate_set(data, name, rules, out.with_name(f'{out.stem}_{name}.json'), maps and f'{maps}/{name}',
-                                         students, source, workers, save)
+                                         students, source, made, workers, save)
         except InputError as error:
             missing.append(f'  {name}: {error}')
     if not results:
@@ -68,7 +68,7 @@ def evaluate(data: str | os.PathLike, set_name: str, protocol: str, out: str | o
 
 
 def evaluate_set(data: str | os.PathLike, set_name: str, protocol: protocols.Protocol, out: pathlib.Path, maps: str | os.PathLike,
-                 students: FilmPredictor | None, source: str, workers: int, save: str | os.PathLike) -> SetResults:
+                 students: FilmPredictor | None, source: str, made: int, workers: int, save: str | os.PathLike) -> SetResults:
     """Evaluates one set, with the arguments of `evaluate`, and removes the scores kept for resuming when all is written.
 
     Args:
@@ -76,14 +76,16 @@ def evaluate_set(data: str | os.PathLike, set_name: str, protocol: protocols.Pro
         maps: folder of maps.
         students: scored in place of a folder of maps where given.
         source: what the results call the folder or the students.
+        made: when the students were; scores that are kept for resuming are of these alone.
     """
     found = pysaliency_door.open_set(data, set_name) if pysaliency_door.is_set(data) else fixations.open_set(data, set_name)
     set_name, videos, mismatched = found.name, list[fixations.SetVideo](found.videos), found.missing
     if students is None:
         maps_of_video, videos, lines = open_map_folders({'maps': maps}, videos, protocol.first)
         mismatched += lines
-    cache = ScoreCache(out.with_suffix('.partial'), {'protocol': protocol.name, 'thresholds': protocol.thresholds, 'data': str(data),
-                                                     'set': set_name, 'of': source, 'videos': [video.name for video in videos]})
+    cache = ScoreCache(out.with_suffix('.partial'), {
+        'protocol': protocol.name, 'thresholds': protocol.thresholds, 'data': str(data), 'set': set_name, 'of': source,
+        'made': maps_of_video.made() if students is None else made, 'save': str(save), 'videos': [video.name for video in videos]})
     if students is None:
         rows = score_all(maps_of_video, videos, protocol, 'maps', cache, workers)
     else:

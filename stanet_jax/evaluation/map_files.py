@@ -153,6 +153,10 @@ class MapReader:
         """The frames of a video that have a map in every folder."""
         return set.intersection(*(set(of_folder[video].frames) for of_folder in self.found.values()))
 
+    def made(self) -> int:
+        """When the newest first map of a video was made, in nanoseconds."""
+        return max(of_video.files[0].stat().st_mtime_ns for of_folder in self.found.values() for of_video in of_folder.values())
+
     def __call__(self, video: GazeVideo) -> Iterator[dict[str, Num[np.ndarray, 'h w'] | None]]:
         """Yields {name: map} for each frame of a video, None for a map that is not there; InputError where one cannot be read."""
         return (dict(zip(self.found, maps, strict=True)) for maps in

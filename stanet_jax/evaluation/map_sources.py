@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
@@ -20,7 +19,7 @@ from stanet_jax.evaluation.scoring import ScoreCache, score_all
 from stanet_jax.inference.films import FilmPredictor
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.media.moments import moments_of_frames
-from stanet_jax.media.overlay import MAP_NAMES
+from stanet_jax.media.overlay import MAP_NAMES, save_map, scale_map
 from stanet_jax.scratch import hidden_name
 
 SOUNDS = ('own', 'muted', 'other')  # that a student is given: the video's own, none, that of another video
@@ -144,9 +143,7 @@ def save_maps(maps_of_video: StudentMaps, name: str, folder: pathlib.Path, first
     scratch.mkdir(parents=True)
     for k, maps in enumerate(maps_of_video(video)):
         if k >= first:
-            low, high = maps[name].min(), maps[name].max()
-            levels = np.uint8(np.rint((maps[name] - low) * (255 / (high - low) if high > low else 0)))
-            PIL.Image.fromarray(levels).save(scratch / MAP_NAMES['stavis'].format(k + 1), quality=95)
+            save_map(scale_map(maps[name], maps[name].shape[::-1]), scratch / MAP_NAMES['stavis'].format(k + 1))
         yield maps
     shutil.rmtree(folder / video.name, ignore_errors=True)
     scratch.rename(folder / video.name)

@@ -13,6 +13,7 @@ from stanet_jax.training import checkpoint
 from stanet_jax.weights.packed import save_file
 from stanet_jax.workdir import read_config, replacing, write_config
 
+WEIGHTS = 'variables.safetensors'
 PLACES = ('switch', 'boxes', 'maps')  # fields that name folders of the machine where it was trained
 
 
@@ -21,12 +22,13 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, nets: Sequence[str]) ->
 
     Args:
         run: folder of a run of students on frozen encoders.
-        out: folder to write; what is in it is replaced.
+        out: folder to write; students that were packed into it before are replaced.
         nets: which of its students.
     Returns:
         The size of all files, in bytes.
     Raises:
-        InputError: no such run or net, or encoders that are not frozen, whose weights would have to be packed, too.
+        InputError: no such run or net, or encoders that are not frozen, whose weights would have to be packed, too; or
+            `out` holds other things.
     """
     config = read_config(run)
     if not config.encoder.get('frozen'):
@@ -34,21 +36,23 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, nets: Sequence[str]) ->
     if not set(nets) <= set(config.nets):
         raise InputError(f'{run}: has {", ".join(config.nets)}, not {", ".join(nets)}')
     config.nets = tuple(nets)
-    folder = pathlib.Path(run)
-    with replacing(pathlib.Path(out)) as new:
+    folder, out = pathlib.Path(run), pathlib.Path(out)
+    if out.is_file() or any(path.is_file() and path.name not in (WEIGHTS, 'config.json') for path in out.rglob('*')):
+        raise InputError(f'--out={out}: is there, and holds other things than packed students; give another folder')
+    with replacing(out) as new:
         new.mkdir()
         write_config(new, without_places(config))
         for net in nets:
             write_net(new / net, folder / net)
         write_net(new / 'switch', folder / 'switch')
         write_config(new / 'switch', without_places(read_config(folder / 'switch')))
-    return sum(path.stat().st_size for path in pathlib.Path(out).rglob('*') if path.is_file())
+    return sum(path.stat().st_size for path in out.rglob('*') if path.is_file())
 
 
 def write_net(out: pathlib.Path, folder: pathlib.Path) -> None:
     """Writes the variables of a trained net as `<out>/variables.safetensors`."""
     out.mkdir(parents=True)
-    save_file(out / 'variables.safetensors', checkpoint.load_variables(folder / 'variables'), np.float16)
+    save_file(out / WEIGHTS, checkpoint.load_variables(folder / 'variables'), np.float16)
 
 
 def without_places(config: ConfigDict) -> ConfigDict:

@@ -19,6 +19,8 @@ from stanet_jax.media.overlay import ALL_OF_IT, MAP_NAMES, Output, lay_over, sav
 from stanet_jax.media.picture import read_picture
 from stanet_jax.workdir import replacing
 
+WAITING = 64  # pictures that are predicted and not written yet
+
 
 class Failure(NamedTuple):
     """A file that could not be predicted, and the reason."""
@@ -53,16 +55,22 @@ def predict_pictures(predictor: FilmPredictor, files: Sequence[pathlib.Path], ou
 
     with tqdm.tqdm(total=len(files), desc='pictures', unit='picture', mininterval=0.5, delay=1) as progress, \
             concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        written = []
+        waiting = collections.deque[tuple[pathlib.Path, concurrent.futures.Future[None]]]()
+
+        def finish(most):
+            while len(waiting) > most or waiting and waiting[0][1].done():
+                file, done = waiting.popleft()
+                try:
+                    done.result()
+                except (InputError, OSError) as error:
+                    failed.append(Failure(file, error))
+                progress.update()
+
         for maps in prefetch(iter(predictor.predict_pictures(read()))):
             file, folder = todo.popleft()
-            written.append((file, pool.submit(write_picture, file, maps[predictor.names[-1]], out, folder, output)))
-        for file, done in written:
-            try:
-                done.result()
-            except (InputError, OSError) as error:
-                failed.append(Failure(file, error))
-            progress.update()
+            waiting.append((file, pool.submit(write_picture, file, maps[predictor.names[-1]], out, folder, output)))
+            finish(WAITING)
+        finish(0)
     yield from failed
 
 

@@ -196,7 +196,8 @@ class Predictor:
         Args:
             moments: of the video, in order.
             fps: the approximate number of moments in a second.
-            bank: where long-term fragments are taken from, see `whole_film_bank`. By default from the past alone, as on a stream.
+            bank: where long-term fragments are taken from, see `whole_film_bank`. By default from the past, as on a stream;
+                while it has too few, from the three blocks around a moment.
         """
         size, rate = self.block(fps), self.rate or fps
         blocks = split_blocks(moments, size)

@@ -78,7 +78,7 @@ def load_nets(runs: Sequence[str | os.PathLike]) -> Nets:
 
 
 def check_alike(configs: Mapping[str, ConfigDict], first: str) -> None:
-    """Checks that nets see and hear alike: frames of one rate, one front end of sound, the same frozen encoders."""
+    """Checks that nets see and hear alike: frames of one rate, as many fragments, one front end of sound, the same frozen encoders."""
     def of(config, net):
         frozen = {part: config[part].to_dict() for part in ENCODERS if config[part].get('frozen')}
         same = {'data.rate': config.data.rate, 'sound': front_end(config), 'frozen': frozen}
@@ -86,6 +86,10 @@ def check_alike(configs: Mapping[str, ConfigDict], first: str) -> None:
             same['data.side'] = config.data.side
         return same if net != 'switch' or frozen else {'sound': same['sound'], 'frozen': frozen}
 
+    counts = {net: config.fragments for net, config in configs.items() if config.get('fragments')}
+    if len(set(counts.values())) > 1:
+        raise InputError(f'--checkpoint: {", ".join(f"{net} has fragments={count}" for net, count in counts.items())}; give students that '
+                         'were trained alike')
     one = of(configs[first], first)
     for net, config in configs.items():
         wrong = [f'{field}={value}, {first} has {one.get(field)}' for field, value in of(config, net).items() if value != one.get(field)]

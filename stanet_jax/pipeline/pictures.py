@@ -20,13 +20,14 @@ from stanet_jax.media import box
 from stanet_jax.media.contact_sheet import contact_sheet
 from stanet_jax.media.header import duration
 from stanet_jax.media.overlay import overlay
+from stanet_jax.pipeline.table import STUDENT_ROWS
 from stanet_jax.stages.accuracy import example_maps, map_rows
 from stanet_jax.stages.examples import find_source, make_examples, open_clips, shown_frame
 from stanet_jax.stages.nets import make_classifier
+from stanet_jax.stages.students import STUDENTS
 from stanet_jax.training import checkpoint
 from stanet_jax.workdir import read_config
 
-SHOWN = {'STA': 'STA', 'STA_short': 'STA+ short', 'STA_long': 'STA+ long', 'final': 'final, no tag'}  # students, and their names
 FILMS, LONGEST = 8, 30.0  # how many films a report shows, and of how many seconds at most
 
 
@@ -79,13 +80,13 @@ def draw_stages(config: ConfigDict, workdir: pathlib.Path, clips: Clips, student
     """Draws the maps of every stage for a few clips, a row for each clip.
 
     A row shows the frame, the gaze of the observers where it is known, each source's class activation map, SCAM coarse with its box, SCAM
-    fine, SCAM+, the students and their fusion.
+    fine, SCAM+, the students and their fusion; of STANet alone no SCAM+ and one student.
 
     Args:
         config: of the pipeline.
         workdir: its folder.
         clips: some of whose maps are shown.
-        students: the three students.
+        students: of the run.
         videos: of the fixation set that has the clips' gaze, by name; {} where there is none.
         path: of the PNG or JPEG file to write.
     """
@@ -96,7 +97,7 @@ def draw_stages(config: ConfigDict, workdir: pathlib.Path, clips: Clips, student
         shown[source] = example_maps(model, variables, make_examples(coarse, source, clips, 1))
     chosen = [of.clip for of in shown['S']]
     films = [ClipFilm(clips, clip) for clip in chosen]
-    predicted_of, names = student_maps(students, films), clips.names
+    predicted_of, names, titles = student_maps(students, films), clips.names, student_titles(students.names)
     boxes = annotations.manifest(workdir / 'pseudo_gt' / 'coarse', clips, 'box')
     rows: list[tuple[str, list[tuple[str, np.ndarray]]]] = []
     for (title, cells), film in zip(map_rows(shown, clips), films, strict=True):
@@ -108,12 +109,18 @@ def draw_stages(config: ConfigDict, workdir: pathlib.Path, clips: Clips, student
                 return np.asarray(image) / 255
         gaze: Any = videos[film.name].density(k) if videos else None  # SynthAVE has that of every frame
         predicted = list(predicted_of(film))[k]
-        extra = {'SCAM coarse': draw_box(overlay(frame, pseudo('coarse')), boxes[clip][k]),
-                 'SCAM fine': overlay(frame, pseudo('fine')), 'SCAM+': overlay(frame, pseudo('plus')),
-                 **{SHOWN[student]: overlay(frame, stretched(predicted[student])) for student in SHOWN}}
+        extra = {'SCAM coarse': draw_box(overlay(frame, pseudo('coarse')), boxes[clip][k]), 'SCAM fine': overlay(frame, pseudo('fine')),
+                 **({'SCAM+': overlay(frame, pseudo('plus'))} if 'sta_plus' in config else {}),
+                 **{title: overlay(frame, stretched(predicted[name])) for name, title in titles.items()}}
         looked = [] if gaze is None else [('gaze', overlay(frame, stretched(gaze)))]
         rows.append((title, [cells[0], *looked, *cells[1:], *extra.items()]))
     contact_sheet(path, rows, across=1)
+
+
+def student_titles(names: Sequence[str]) -> dict[str, str]:
+    """What is shown of a predictor's maps, with titles: those of the students, and the fusion that is the prediction of three."""
+    titles = {name: STUDENT_ROWS[name] for name in names if name in STUDENTS}
+    return titles if names[-1] in titles else {**titles, names[-1]: f'{names[-1]}, no tag'}
 
 
 def stretched(map_: Num[np.ndarray, 'h w']) -> Num[np.ndarray, 'h w']:
@@ -136,7 +143,7 @@ def render_films(config: ConfigDict, workdir: pathlib.Path, clips: Clips, studen
         config: of the pipeline.
         workdir: its folder, where `films` is written.
         clips: whose films are taken.
-        students: the three students.
+        students: of the run.
     Returns:
         (title, path of the mp4 file) of FILMS films at most.
     """

@@ -17,6 +17,7 @@ from stanet_jax.evaluation.references import REFERENCES
 from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.inference.predictor import Predictor
 from stanet_jax.pipeline.pictures import draw_stages, open_stage_clips, render_films
+from stanet_jax.pipeline.table import student_runs
 from stanet_jax.workdir import replace_text
 
 Row = TypeVar('Row')
@@ -144,7 +145,7 @@ def data_uri(path: str | os.PathLike, kind: str) -> str:
 
 def write_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Writes `report.html` into the folder of a pipeline's run, whose stages have to be done, with its scores where there are any."""
-    students, scores = Predictor(workdir / 'sta_plus'), workdir / 'scores' / 'scores.json'
+    students, scores = Predictor(*student_runs(config, workdir)), workdir / 'scores' / 'scores.json'
     splits = open_stage_clips(config, workdir)
     clips = splits.get('test') or splits.get('validation') or splits['train']
     videos = {video.name: video for video in fixations.open_set(config.data.root).videos} if scores.exists() else {}
@@ -153,12 +154,13 @@ def write_report(config: ConfigDict, workdir: pathlib.Path) -> None:
                      f'<figcaption>{html.escape(title.replace("_", " "))}</figcaption></figure>'
                      for title, path in render_films(config, workdir, clips, students))
     gaze = 'gaze of the observers, ' if videos else ''
+    plus, students_shown = (', SCAM+ over eleven sources', 'the students, and the fusion of the three') if 'sta_plus' in config else (
+        '', 'the student')
     page = f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>stanet_jax</title><style>{STYLE}</style>
 <h1>Where people look, from tags alone</h1>
 {score_section(config, scores) if videos else accuracy_section(config, workdir, splits, clips.split)}
 <h2>Maps</h2><p>Frame, {gaze}the coarse nets' class activation maps with their confidence in the tag, SCAM with the box
-that the fine nets are cropped to, SCAM of the fine nets, SCAM+ over eleven sources; then the students, which have only the video and its
-sound, and the fusion of the three.</p>
+that the fine nets are cropped to, SCAM of the fine nets{plus}; then what has only the video and its sound: {students_shown}.</p>
 <img src="{data_uri(workdir / 'maps.jpg', 'image/jpeg')}" alt="maps of every stage">
 <h2>The students on films</h2><p>What <code>stanet predict</code> makes of some of the films; unmute to hear them.</p>
 <div class="row">{movies}</div>
@@ -205,9 +207,10 @@ def training_plots(config: ConfigDict, workdir: pathlib.Path) -> str:
     trained = {'classifiers; accuracy': [workdir / 'coarse' / net for net in config.coarse.nets],
                'audio switch; agreement with the labels': [workdir / 'switch' / 'switch'],
                'fine classifiers; accuracy': [workdir / 'pseudo_gt' / 'fine_nets' / net for net in config.pseudo_gt.fine_nets.nets],
-               'nets of SCAM+; accuracy': [workdir / 'pseudo_gt' / 'plus_nets' / net for net in config.pseudo_gt.plus_nets.nets],
-               'student of STANet; CC with pseudo-fixations': [workdir / 'sta' / 'STA'],
-               'students of STANet+; CC with pseudo-fixations': [workdir / 'sta_plus' / net for net in config.sta_plus.nets]}
+               'student of STANet; CC with pseudo-fixations': [workdir / 'sta' / 'STA']}
+    if 'sta_plus' in config:
+        trained |= {'nets of SCAM+; accuracy': [workdir / 'pseudo_gt' / 'plus_nets' / net for net in config.pseudo_gt.plus_nets.nets],
+                    'students of STANet+; CC with pseudo-fixations': [workdir / 'sta_plus' / net for net in config.sta_plus.nets]}
     curves = [(title, {named(folder): points for folder in folders if (points := logged(folder, 'loss'))})
               for title, folders in trained.items()]
     return ''.join(curve_svg(title, lines) for title, lines in curves if lines)

@@ -33,6 +33,7 @@ from stanet_jax.pipeline.table import (
     read_from,
     stage_configs,
     stage_folders,
+    student_runs,
     with_data,
 )
 from stanet_jax.pipeline.variants import VARIANTS, maps_stage, plan_variant, variant_folders
@@ -209,7 +210,7 @@ def score(config: ConfigDict, workdir: pathlib.Path) -> None:
         folders[VARIANTS[variant].name] = variant_folders(variant, stages, workdir / 'variants')[maps_stage(variant)]
     maps_of = open_map_folders({row: folder / 'test' for row, folder in folders.items()}, videos)
     rows = scoring.score_all(maps_of.maps_of_video, maps_of.videos, rules, 'pseudo-fixations')
-    students = predictor.Predictor(stages['sta_plus'] if 'plus' in kinds else stages['sta'])
+    students = predictor.Predictor(*student_runs(config, workdir))
     for student_and_sound, row in score_students(students, videos, rules).items():
         student, _, sound = student_and_sound.partition(', ')
         rows[(STUDENT_ROWS | LONE_ROWS)[student] + (f', {sound}' if sound else '')] = row

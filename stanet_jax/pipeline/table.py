@@ -73,6 +73,13 @@ def stage_folders(workdir: pathlib.Path) -> dict[str, pathlib.Path]:
     return {stage: workdir / (of.folder or stage) for stage, of in STAGES.items()}
 
 
+def student_runs(config: ConfigDict, workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The runs of a pipeline's students, as `Predictor` takes them: of STANet+ the run of all three, or where it is without STA both."""
+    folders = stage_folders(workdir)
+    plus = config.sta_plus.nets if 'sta_plus' in config else ()
+    return [folders[stage] for stage, taken in (('sta', 'STA' not in plus), ('sta_plus', bool(plus))) if taken]
+
+
 def with_data(config: ConfigDict, data: ConfigDict) -> ConfigDict:
     """A stage's config with its `data` fields replaced by those of `data`, as far as it has them."""
     config = config.copy_and_resolve_references()

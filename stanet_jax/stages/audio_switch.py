@@ -24,6 +24,7 @@ from stanet_jax.data import annotations, fragments
 from stanet_jax.data.clips import Clips
 from stanet_jax.models.classifiers import Classifier
 from stanet_jax.stages import classifiers
+from stanet_jax.stages.accuracy import default_split
 from stanet_jax.stages.examples import cropping, held_out_clips, open_training_clips, predict_examples
 from stanet_jax.stages.nets import (
     example_batch,
@@ -158,7 +159,7 @@ def report_agreement(config: ConfigDict, workdir: pathlib.Path, splits: Mapping[
 
     On SynthAVE, where it is known whether the sound belongs to the picture, also how often switch and labels are right.
     """
-    split = 'test' if 'test' in splits else 'validation'
+    split = default_split(splits)
     clips = splits[split]
     kinds = [clip['kind'] for clip in clips.clips]
     given = annotations.labels(workdir, clips, annotations.ANSWERS)

@@ -250,6 +250,11 @@ def encoder_weights(encoder: ConfigDict) -> Variables:
     return checkpoint.load_variables(encoder.weights)
 
 
+def weights_place(encoder: ConfigDict) -> pathlib.Path:
+    """The file or the folder that holds the pretrained variables of an encoder's config; InputError where they are not here."""
+    return sources.locate(encoder.name, encoder.weights) if encoder.weights in sources.KEPT else pathlib.Path(encoder.weights)
+
+
 def begin_plus(variables: Variables, trained: Variables, folder: str | os.PathLike) -> Variables:
     """Initial variables of S+, SA+ or ST+ with which the net answers about as the trained S, SA or ST: its nodes are that net's maps.
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from stanet_jax import InputError
 from stanet_jax.evaluation.fixations import SetVideo
-from stanet_jax.workdir import read_config
+from stanet_jax.workdir import made_at, read_config
 
 
 class VideoSet(NamedTuple):
@@ -53,8 +53,7 @@ class Place:
 
 def state_of(folder: pathlib.Path) -> tuple[str, int]:
     """Where the folder of a net or of a run is, and when what is in it was made, in nanoseconds: 0 where nothing is."""
-    found = [path.stat().st_mtime_ns for pattern in ('variables', '*/variables', 'masks/*') for path in folder.glob(pattern)]
-    return os.path.realpath(folder), max(found, default=0)
+    return os.path.realpath(folder), made_at(folder)
 
 
 def run_data(run: pathlib.Path, default: str) -> str:

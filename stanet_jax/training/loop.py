@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Key
 from ml_collections import ConfigDict
 
+from stanet_jax import InputError
 from stanet_jax.arrays import AnyArray, Variables
 from stanet_jax.compilation import optimise
 from stanet_jax.data.batches import ExampleSource, iterate_batches
@@ -135,6 +136,7 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
     Returns:
         The trained variables.
     Raises:
+        InputError: a checkpoint of a training of another number of steps, as of other clips.
         SystemExit: the process was asked to stop (SIGTERM, Ctrl-C), after saving.
     """
     checkpoints = checkpoint.Checkpoints(folder / 'checkpoints')
@@ -144,6 +146,9 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
     restored = checkpoints.restore(state)
     if restored is not None:
         state, start = restored.state, restored.data['next_step']
+        if start > steps or restored.data.get('steps', steps) != steps:
+            raise InputError(f'{folder}: was begun for {restored.data.get("steps", start)} steps, and is to have {steps}: the clips have '
+                             'changed since; delete the folder to train anew')
     chex.clear_trace_counter()
 
     @functools.partial(jax.jit, donate_argnums=0, compiler_options=optimise(1))
@@ -163,7 +168,7 @@ def fit(folder: pathlib.Path, *, name: str, steps: int, variables: Variables, lo
             stop = interruption.asked or checkpoints.interrupted(step)
             if step > start and (last or stop or step % config.save_every == 0):
                 log.flush(progress)
-                checkpoints.save(step, state, {'next_step': step, 'seed': config.seed})
+                checkpoints.save(step, state, {'next_step': step, 'steps': steps})
             if last or stop:
                 break
             state, metrics = step_fn(state, sharding.put(next(batches), mesh), key)

@@ -59,6 +59,7 @@ def test_help_has_the_flags(command):
     (['predict', 'a.png', '--method=centre'], 'a.png: no such file'),
     (['distill', '--config=scam_coarse', '--workdir=a'], "config.task='classifiers': this command does maps"),
     (['report', '--workdir=nowhere'], 'nowhere/config.json: not a run'),
+    (['data', 'synthave', '--out=.'], '.: exists already'),
     (['data', 'synthave', '--out=x', '--train=many'], '--train=many')])
 def test_a_mistake_ends_in_one_line(tmp_path, arguments, says):
     done = forked.stanet(*arguments, folder=tmp_path)

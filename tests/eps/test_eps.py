@@ -353,6 +353,10 @@ def test_predict_labels_a_folder_of_images(world, runs, tmp_path):
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['grey', 'my photo']
     assert opened(tmp_path / 'out' / 'my photo' / 'labels.png').shape == (SIDE, 2 * SIDE)
     assert opened(tmp_path / 'out' / 'grey' / 'overlay.jpg').shape == (70, 31, 3)
+    (tmp_path / 'out' / 'grey' / 'mine.txt').write_text('')
+    done = script('predict', f'--image={photos}', f'--checkpoint={runs}/deeplab', f'--out={tmp_path}/out')
+    assert done.returncode == 1 and 'out/grey: is there, and holds other things than labels' in done.stderr
+    assert (tmp_path / 'out' / 'grey' / 'mine.txt').exists()
     done = script('predict', f'--image={photos}', f'--checkpoint={runs}/eps', f'--out={tmp_path}/out')
     assert done.returncode == 1 and 'needs the tags' in done.stderr
 

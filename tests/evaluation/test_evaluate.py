@@ -1,6 +1,7 @@
 """Whole evaluations: the protocol's stages against NumPy, SynthAVE read from disk, what goes wrong, and the script itself."""
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -394,6 +395,29 @@ def test_the_script(world, tmp_path):
         table = list(csv.DictReader(file))
     assert len(table) == 4 * 3 and float(table[0]['nss']) == row['scores']['nss'] and table[1]['video'] == videos[0].name
     assert sorted(p.name for p in out.parent.iterdir()) == ['scores.csv', 'scores.json']
+
+
+def test_scores_that_were_kept_are_of_the_maps_as_they_are(world, tmp_path, monkeypatch, capsys):
+    """An evaluation that broke off goes on, but not where the maps were made anew meanwhile."""
+    _, videos, _ = fixations.open_set(world)
+    given = {'data': world, 'set_name': '', 'protocol': 'stavis', 'out': tmp_path / 'scores.json', 'maps': tmp_path / 'maps'}
+
+    def break_off():
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(evaluate, 'publish_scores', stop)
+            evaluate.evaluate(**given)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+    write_maps(tmp_path / 'maps', videos)
+    break_off()
+    evaluate.evaluate(**given)
+    assert f'goes on after {len(videos)} videos' in capsys.readouterr().out and not (tmp_path / 'scores.partial').exists()
+    break_off()
+    for path in (tmp_path / 'maps').rglob('*.png'):
+        os.utime(path)
+    evaluate.evaluate(**given)
+    assert 'goes on' not in capsys.readouterr().out
 
 
 def test_undefined_scores_are_null(tmp_path):

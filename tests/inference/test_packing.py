@@ -1,5 +1,6 @@
 """Students on frozen encoders: the same as with the encoders inside; packed; deaf where the ear's weights are absent."""
 import json
+import shutil
 
 import ml_collections
 import numpy as np
@@ -81,6 +82,25 @@ def test_packed_students_are_the_same_but_small(runs, tmp_path):
     with pytest.raises(InputError, match='encoders of its own'):
         pack(runs[1], tmp_path / 'other', ['STA'])
     assert not (tmp_path / 'other').exists()
+
+
+def test_only_packed_students_are_replaced(runs, tmp_path):
+    for _ in range(2):
+        pack(runs[0], tmp_path / 'packed', ['STA'])
+    (tmp_path / 'packed' / 'STA' / 'notes.txt').write_text('mine')
+    (tmp_path / 'file').write_text('mine')
+    for out in (runs[0], runs[0].parent, tmp_path / 'packed', tmp_path, tmp_path / 'file'):
+        with pytest.raises(InputError, match='holds other things than packed students'):
+            pack(runs[0], out, ['STA'])
+    assert (tmp_path / 'packed' / 'STA' / 'notes.txt').exists() and (runs[0] / 'STA' / 'variables').exists()
+
+
+def test_students_of_other_fragments_do_not_go_together(runs, tmp_path):
+    shutil.copytree(runs[1], tmp_path / 'other')
+    path = tmp_path / 'other' / 'config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'fragments': 4}))
+    with pytest.raises(InputError, match='STA_short has fragments=4, STA_long has fragments=2'):
+        Predictor(runs[1] / 'STA', tmp_path / 'other' / 'STA_short', runs[1] / 'STA_long')
 
 
 def test_without_the_ears_weights_students_are_deaf_and_say_so(runs, tmp_path, monkeypatch, capsys):

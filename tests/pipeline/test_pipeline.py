@@ -21,6 +21,7 @@ from stanet_jax.pipeline.table import STUDENT_ROWS
 from stanet_jax.pipeline.variants import TABLE1
 from stanet_jax.scratch import hold
 from stanet_jax.stages import audio_switch, classifiers, maps, sound_labels, students
+from stanet_jax.workdir import read_config, write_config
 from tests.commands.test_scripts import losses, parameters, run, start
 
 SPLITS = {'train': 12, 'validation': 6, 'test': 6}
@@ -151,6 +152,35 @@ def test_scores_and_report(whole, world):
         config.update_from_flattened_dict({'data.root': str(world), **change})
         with pytest.raises(InputError, match=text):
             pipeline.run(config, workdir / 'none')
+
+
+@pytest.mark.parametrize('plus', [('STA_short', 'STA_long'), ()])
+def test_the_papers_students_are_scored_and_reported(whole, tmp_path, plus):
+    """STA beside the two of STANet+, as in `:paper` and `:release`, and STANet alone, as in `:cvpr`."""
+    workdir = tmp_path / 'run'
+    shutil.copytree(whole[0], workdir, ignore=shutil.ignore_patterns('checkpoints', *([] if plus else ['sta_plus', 'plus', 'plus_nets'])))
+    config = read_config(workdir)
+    config.variants = ()
+    if plus:
+        config.sta_plus.nets = plus
+        of_run = read_config(workdir / 'sta_plus')
+        of_run.nets = plus
+        write_config(workdir / 'sta_plus', of_run)
+    else:
+        config.pseudo_gt.stages = ('coarse', 'fine')
+        del config.sta_plus, config.pseudo_gt.plus_nets, config.pseudo_gt.plus
+    write_config(workdir, config)
+    pipeline.score(config, workdir)
+    rows = json.loads((workdir / 'scores' / 'scores.json').read_text())['rows']
+    before = json.loads((whole[0] / 'scores' / 'scores.json').read_text())['rows']
+    assert rows['STA']['scores'] == pytest.approx(before['STA']['scores'], abs=1e-4) and ('final fusion' in rows) == bool(plus)
+    done = run([sys.executable, '-m', 'stanet_jax', 'report', f'--workdir={workdir}'])
+    assert done.returncode == 0, done.stderr
+    page = (workdir / 'report.html').read_text()
+    assert all(f'>{name}</td>' in page for name in rows) and ('nets of SCAM+' in page) == bool(plus)
+    (workdir / 'stages.json').write_text('{}')
+    done = run([sys.executable, '-m', 'stanet_jax', 'report', f'--workdir={workdir}'])
+    assert done.returncode == 1 and 'whose stages are done; run it to its end first' in done.stderr
 
 
 @pytest.mark.parametrize('name, config, stage, says', [

@@ -1,6 +1,8 @@
 """The update step, its optimizer and the loop's parts."""
 import functools
 import json
+import os
+import signal
 
 import chex
 import jax
@@ -85,14 +87,24 @@ def test_masked_examples_change_nothing():
 def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
     config = ConfigDict({'seed': 0, 'evaluate_every': 2, 'save_every': 2, 'log_every': 1})
 
-    def fit(name, steps):
+    def fit(name, steps=6, stop=None):
+        def batches(start):
+            for step in range(start, steps):
+                if step == stop:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield linear_batch(step)
         (tmp_path / name).mkdir(exist_ok=True)
         return loop.fit(tmp_path / name, name=name, steps=steps, variables=linear_state(optax.identity()).variables, loss_fn=quadratic,
-                        optimizer=optax.adam(0.01), data=lambda start: (linear_batch(step) for step in range(start, steps)),
-                        evaluate=lambda variables: {'accuracy': 1.0}, config=config, mesh=sharding.make_mesh())
-    unbroken, _ = fit('unbroken', 6), fit('resumed', 4)
+                        optimizer=optax.adam(0.01), data=batches, evaluate=lambda variables: {'accuracy': 1.0}, config=config,
+                        mesh=sharding.make_mesh())
+    unbroken = fit('unbroken')
+    with pytest.raises(SystemExit):
+        fit('resumed', stop=3)
+    for steps in (3, 8):  # of a set that has lost clips, or gained some
+        with pytest.raises(InputError, match=f'resumed: was begun for 6 steps, and is to have {steps}: the clips have changed'):
+            fit('resumed', steps)
     for _ in range(2):  # the second time as after a kill between the last checkpoint and the end
-        chex.assert_trees_all_equal(fit('resumed', 6), unbroken)
+        chex.assert_trees_all_equal(fit('resumed'), unbroken)
     logs = [(tmp_path / name / 'log.jsonl').read_text() for name in ('unbroken', 'resumed')]
     assert logs[0].splitlines() == logs[1].splitlines() and logs[0].count('loss') == 6
 
