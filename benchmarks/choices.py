@@ -1,9 +1,9 @@
-"""What the authors' code does beside the papers and is a choice here: the `cut` of fine maps and the `blur` of a student's maps.
+"""What the authors' code does beside the papers and is a choice here: the `cut` of maps and the `blur` of a student's maps.
 
     python -m benchmarks.choices --seeds 100 101 102 --workdir=runs/choices --out=docs/results.md
 
-Chosen on the demo's world and nets, of seeds that no result is reported on. A student is trained on fine maps without and with the cut,
-both of one recipe, and scored without and with the blur. The scores are written as a part of a Markdown page.
+Chosen on the demo's world and nets, of seeds that no result is reported on. Students of one recipe are trained on maps of each stage,
+without and with the cut; those of fine maps are scored without and with the blur. The scores are written as a part of a Markdown page.
 """
 import argparse
 import json
@@ -23,7 +23,10 @@ from stanet_jax.evaluation.tables import COLUMNS
 from stanet_jax.pipeline import run
 from stanet_jax.workdir import open_workdir, read_config
 
-CUTS = {'fine_uncut': 'no', 'fine': 'yes'}  # variants of pipeline.variants
+# {maps: variants of pipeline.variants without and with the cut}
+CUTS = {'SCAM, coarse': ('coarse', 'coarse_cut'), 'SCAM, fine': ('fine_uncut', 'fine'),
+        'CAM of S+ short': ('S_short_uncut', 'S_short'), 'SCAM+': ('plus_uncut', 'plus')}
+FINE = 'SCAM, fine'  # the maps of whose students the blur is measured
 BLUR = sta.get_config('release').blur
 
 
@@ -31,20 +34,22 @@ def config_of(workdir, seed):
     """The demo's config, of another seed and world, with a student for each cut."""
     config = stanet.get_config('demo')
     config.seed = config.world.seed = seed
-    config.variants = tuple(CUTS)
+    config.variants = tuple(variant for both in CUTS.values() for variant in both)
     config.judge.every, config.judge.epochs = 1, {'STA': 0.25}  # of all clips, as the page has it
     config.data.root = str(workdir / f'world{seed}')
     return config
 
 
 def scored(workdir, seed):
-    """Runs the pipeline of a seed as far as it is not done and gives the rows {(cut, blur): row} of scores of its students."""
+    """Runs the pipeline of a seed as far as it is not done and gives the rows {(maps, cut, blur): row} of scores of its students."""
     config, run_of = config_of(workdir, seed), workdir / f'seed{seed}'
     run.run(config, run_of)
     folders = {}
-    for variant, cut in CUTS.items():
-        folder = run_of / 'variants' / variant
-        folders |= {(cut, 'no'): folder, (cut, 'yes'): blurred(folder, config.data.root, variant)}
+    for maps, both in CUTS.items():
+        for cut, variant in zip(('no', 'yes'), both, strict=True):
+            folders[maps, cut, 'no'] = folder = run_of / 'variants' / variant
+            if maps == FINE:
+                folders[maps, cut, 'yes'] = blurred(folder, config.data.root, variant)
     tables = {kind: json.loads((folder / 'scores' / 'scores.json').read_text())['rows'] for kind, folder in folders.items()}
     return {kind: next(iter(table.values())) for kind, table in tables.items()}
 
@@ -66,24 +71,25 @@ def blurred(folder, root, variant):
 
 
 def document(found):
-    """The part of the page, from the rows {(cut, blur): row} of each seed, {seed: rows}."""
+    """The part of the page, from the rows {(maps, cut, blur): row} of each seed, {seed: rows}."""
     first, *_ = found.values()
     cells = {kind: ' | '.join(mean_and_spread([rows[kind]['scores'][metric] for rows in found.values()]) for metric in METRICS)
              for kind in first}
     cc = {kind: np.array([rows[kind]['scores']['cc'] for rows in found.values()]) for kind in first}
-    best = max(cc, key=lambda kind: cc[kind].mean())
+    best = max((kind for kind in cc if kind[0] == FINE), key=lambda kind: cc[kind].mean())
+    cuts = '; '.join(f'{maps} {differences(cc[maps, "yes", "no"] - cc[maps, "no", "no"])}' for maps in CUTS if (maps, 'yes', 'no') in cc)
     seeds = ' '.join(map(str, found))
     return '\n'.join([
         f'Written by `python -m benchmarks.choices --seeds {seeds}`; JAX {jax.__version__} on {jax.devices()[0].device_kind}. The demo\'s '
         f'worlds and nets of seeds of which nothing else is reported; mean ± standard deviation over the seeds; STA, '
-        f'{first[best]["frames"]} frames of the test part to a seed, protocol `stavis`. `cut`: below three times a fine map\'s mean it is '
-        '0. `blur`: the student\'s maps through a Gaussian, sigma 7 pixels of 356. Neither is in the papers; both are in the authors\' '
-        'code.', '',
-        f'| cut | blur | {" | ".join(COLUMNS[metric] for metric in METRICS)} |', '|---|---|' + '---|' * len(METRICS),
-        *(f'| {cut} | {blur} | {of} |' for (cut, blur), of in cells.items()), '',
-        f'By how much CC is larger in each seed: with the cut, without blur, {differences(cc["yes", "no"] - cc["no", "no"])}; with the '
-        f'blur, without cut, {differences(cc["no", "yes"] - cc["no", "no"])}. The largest mean CC has the student with cut: {best[0]}, '
-        f'blur: {best[1]}.'])
+        f'{first[best]["frames"]} frames of the test part to a seed, protocol `stavis`. `cut`: below three times a map\'s mean it is 0. '
+        '`blur`: the student\'s maps through a Gaussian, sigma 7 pixels of 356. Neither is in the papers; both are in the authors\' code, '
+        'the cut of fine maps and of SCAM+.', '',
+        f'| a student that learned from | cut | blur | {" | ".join(COLUMNS[metric] for metric in METRICS)} |',
+        '|---|---|---|' + '---|' * len(METRICS), *(f'| {" | ".join(kind)} | {of} |' for kind, of in cells.items()), '',
+        f'By how much CC is larger in each seed with the cut, without blur: {cuts}. With the blur, without cut: '
+        f'{differences(cc[FINE, "no", "yes"] - cc[FINE, "no", "no"])}. Of fine maps the largest mean CC has the student with cut: '
+        f'{best[1]}, blur: {best[2]}.'])
 
 
 def differences(values):
@@ -93,7 +99,7 @@ def differences(values):
 
 def main():
     """Runs the pipelines as far as they are not done, scores the students and writes the part of the page."""
-    parser = argparse.ArgumentParser(description='Measures the cut of fine maps and the blur of a student\'s maps on worlds of their own.')
+    parser = argparse.ArgumentParser(description='Measures the cut of maps and the blur of a student\'s maps on worlds of their own.')
     parser.add_argument('--seeds', type=int, nargs='+', default=[100, 101, 102])
     parser.add_argument('--workdir', type=pathlib.Path, default=pathlib.Path('runs/choices'))
     parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('docs/results.md'))

@@ -124,8 +124,11 @@ VARIANTS = {
     **{name: _reasoning(f'by {name.upper()}', {'blender': {'name': name}}) for name in ('rnn', 'gru')},
     **{f'transformer_{name}': _reasoning(f'by Transformer {name}', {'blender': {'name': 'transformer', **fields}})
        for name, fields in TRANSFORMERS.items()},
-    # Fine maps in which nothing is cut, as in the papers.
-    'fine_uncut': Variant(0, 'SCAM, fine, without the cut', {'pseudo_gt/fine': {'cut': 0.0}})}
+    # Maps in which nothing is cut, as in the papers, of stages that cut them, and the reverse.
+    'coarse_cut': Variant(0, 'SCAM, coarse, with the cut', {'pseudo_gt/coarse': {'cut': 3.0}}),
+    'fine_uncut': Variant(0, 'SCAM, fine, without the cut', {'pseudo_gt/fine': {'cut': 0.0}}),
+    'S_short_uncut': _plus(0, 'CAM of S+ short, without the cut', plus_sources=('S_short',), fusion='average', cut=0.0),
+    'plus_uncut': Variant(0, 'SCAM+, without the cut', {'pseudo_gt/plus': {'cut': 0.0}})}
 
 
 def maps_stage(variant: str) -> str:

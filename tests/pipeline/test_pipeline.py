@@ -221,10 +221,12 @@ def test_cut_and_blur_are_measured(whole, world, tmp_path):
     blurred = choices.blurred(tmp_path / 'coarse_S', str(world), 'coarse_S')
     assert json.loads((blurred / 'student' / 'config.json').read_text())['blur'] == choices.BLUR
     kinds = {'no': tmp_path / 'coarse_S', 'yes': blurred}
-    scores = {('no', blur): json.loads((folder / 'scores' / 'scores.json').read_text())['rows']['STA'] for blur, folder in kinds.items()}
-    page = choices.document({7: {**scores, ('yes', 'no'): scores['no', 'no']}, 8: {**scores, ('yes', 'no'): scores['no', 'no']}})
-    rows = [line.split(' | ') for line in page.splitlines() if line.startswith('| no')]
-    assert len(rows) == 2 and rows[0][2:] != rows[1][2:] and '--seeds 7 8' in page and 'without blur, +0.000, +0.000;' in page
+    scores = {(choices.FINE, 'no', blur): json.loads((folder / 'scores' / 'scores.json').read_text())['rows']['STA']
+              for blur, folder in kinds.items()}
+    scores[choices.FINE, 'yes', 'no'] = scores[choices.FINE, 'no', 'no']
+    page = choices.document({7: scores, 8: scores})
+    rows = [line.split(' | ') for line in page.splitlines() if line.startswith(f'| {choices.FINE} | no')]
+    assert len(rows) == 2 and rows[0][3:] != rows[1][3:] and '--seeds 7 8' in page and 'SCAM, fine +0.000, +0.000. With' in page
 
 
 def test_seeds_side_by_side_end_in_one_line_where_they_fail(world, tmp_path):

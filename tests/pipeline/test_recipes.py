@@ -104,7 +104,9 @@ def test_a_line_of_the_table_is_a_whole_chain(configs, tmp_path):
     assert sta['coarse'].epochs.STA == configs['coarse'].epochs.ST and sta['pseudo_gt/coarse'].sources == ('STA',)
     assert all(set(of.nets) <= set(of.epochs) for of in (sta['coarse'], crops))
     assert crops.nets == ('STA',) and crops.start_from.STA == str(root / 'coarse_STA' / 'coarse' / 'STA')
-    assert chain('fine_uncut')['pseudo_gt/fine'].cut == 0 and configs['pseudo_gt/fine'].cut == 3
+    for of, (stage, cut) in {'coarse_cut': ('coarse', 3), 'fine_uncut': ('fine', 0), 'S_short_uncut': ('plus', 0), 'plus_uncut': ('plus', 0)
+                             }.items():
+        assert chain(of)[f'pseudo_gt/{stage}'].cut == cut == 3 - configs[f'pseudo_gt/{stage}'].cut
     assert chain('ST_cross')['pseudo_gt/plus'].plus_sources == ('ST_cross',)
     assert chain('m5')['pseudo_gt/plus_nets'].blender.steps == 5 and chain('n4')['pseudo_gt/plus_nets'].fragments == 4
     assert chain('refine_0.9_0.6')['pseudo_gt/plus_nets'].blender.threshold == 0.9 and chain('gru')['pseudo_gt/plus'].sources == ()
