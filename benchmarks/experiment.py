@@ -171,7 +171,10 @@ def run_seed(args, seed):
         logging.set_verbosity(logging.WARNING)
         compilation.prepare()
         with hold_workdir(args.workdir / f'seed{seed}'):
-            run.run(config_of(args, seed), args.workdir / f'seed{seed}')
+            try:
+                run.run(config_of(args, seed), args.workdir / f'seed{seed}')
+            except SystemExit:  # a training that was asked to stop
+                raise InputError(f'{args.workdir}/seed{seed}: stopped and saved; the same command goes on') from None
 
 
 def run_seeds(args):

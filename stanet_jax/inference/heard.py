@@ -6,8 +6,6 @@ from jaxtyping import Bool, Float
 from stanet_jax import scam
 from stanet_jax.arrays import AnyArray
 
-COMBINATIONS = ('alone', 'times', 'beside')  # of the map of classes and what it is laid over
-
 
 def loudest_sounds(heard: Float[AnyArray, 'b sounds'], table: Bool[AnyArray, 'sounds classes']) -> Float[jax.Array, 'b classes']:
     """The probability of the loudest of the sounds that each image class makes; 0 for a class that makes none.
@@ -54,24 +52,15 @@ def heard_cam(features: Float[AnyArray, 'b h w c'], kernel: Float[AnyArray, 'c c
     return scam.min_max(jnp.einsum('bhwc,bc->bhw', features, mean, precision='highest'))
 
 
-def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], weight: Float[AnyArray, ' b'], how: str,
-            share: float = 1.0) -> Float[jax.Array, 'b h w']:
-    """The map of classes with one that knows none, min-maxed.
+def combine(cam: Float[AnyArray, 'b h w'], base: Float[AnyArray, 'b h w'], weight: Float[AnyArray, ' b']) -> Float[jax.Array, 'b h w']:
+    """The map of classes laid over one that knows none, `(1 + weight * cam) * base`, min-maxed.
 
     Args:
         cam: the map of classes.
         base: the other.
         weight: of the map of classes, the sum of its classes' weights; 0 where no class is left, and then the other map stays.
-        how: 'times', `(share + weight * cam) * base`; 'beside', `share * base + weight * cam`; or 'alone', `cam`.
-        share: see `how`.
-    Raises:
-        ValueError: another word.
     """
-    if how not in COMBINATIONS:
-        raise ValueError(f'Unknown combination {how!r}. Choose one of: {", ".join(COMBINATIONS)}.')
-    weight = weight[:, None, None]
-    found = {'alone': cam, 'times': (share + weight * cam) * base, 'beside': share * base + weight * cam}[how]
-    return scam.min_max(jnp.where(weight > 0, found, base))
+    return scam.min_max((1 + weight[:, None, None] * cam) * base)
 
 
 def mean_over_time(maps: Float[AnyArray, 'n h w'], weights: Float[AnyArray, 'b n']) -> Float[jax.Array, 'b h w']:

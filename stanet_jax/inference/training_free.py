@@ -33,13 +33,10 @@ class Form(NamedTuple):
 
     Attributes:
         gain, threshold: see `heard.heard_weights`.
-        how, share: how the map of classes is laid over the contrast, see `heard.combine`.
         power, centre: see `contrast.sharpen`.
     """
     gain: float = 4.0
     threshold: float = 0.05
-    how: str = 'times'
-    share: float = 1.0
     power: float = 1.3
     centre: float = 0.35
 
@@ -158,7 +155,7 @@ def method_maps(variables: dict[str, Variables], frames: UInt8[AnyArray, 'b side
     probabilities = jax.nn.softmax(class_logits(variables['image'], frames) if frames.shape[1] > CLASS_SIDE else seen['logits'])
     weights = heard.heard_weights(probabilities, sounds, table, form.gain, form.threshold)
     class_map = heard.heard_cam(seen['C5'], variables['image']['params']['fc']['kernel'], weights)
-    found = heard.combine(resize_and_blur(class_map, side, SIGMA), base, weights.sum(axis=1), form.how, form.share)
+    found = heard.combine(resize_and_blur(class_map, side, SIGMA), base, weights.sum(axis=1))
     return sharpen(found, form.power, form.centre)
 
 

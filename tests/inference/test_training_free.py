@@ -59,19 +59,15 @@ def test_the_map_of_weighted_classes_is_that_of_each_class_added_up():
     assert not expected[2].any()
 
 
-@pytest.mark.parametrize('how', heard.COMBINATIONS)
-def test_it_stands_alone_times_or_beside_another(how):
+def test_it_is_laid_over_another():
     rng = np.random.default_rng(3)
     cam, base = min_max(rng.random((3, 4, 5))), min_max(rng.random((3, 4, 5)))
     cam[1] = 0
     weight = np.array([0.7, 0, 1.9])
-    laid = weight[:, None, None] * cam
-    expected = {'alone': cam, 'times': min_max((0.5 + laid) * base), 'beside': min_max(laid + 0.5 * base)}[how].copy()
-    expected[1] = base[1]  # no class is left
-    for run in both(functools.partial(heard.combine, how=how, share=0.5)):
+    expected = min_max((1 + weight[:, None, None] * cam) * base)
+    np.testing.assert_allclose(expected[1], base[1])  # no class is left
+    for run in both(heard.combine):
         np.testing.assert_allclose(run(np.float32(cam), np.float32(base), np.float32(weight)), expected, atol=1e-6)
-    with pytest.raises(ValueError, match='Choose one of: alone, times, beside'):
-        heard.combine(np.float32(cam), np.float32(base), np.float32(weight), 'over')
 
 
 def test_the_mean_is_over_the_moments_that_are_near():
