@@ -8,7 +8,8 @@ DIEM has a folder for each video: `<video>/event_data/*.txt`, a file for each ob
     frame  left_x left_y left_dilation left_event  right_x right_y right_dilation right_event
 
 with frames counted from 1, 30 a second, coordinates in pixels of the screen in whose middle the video was shown, and events -1 (lost),
-0 (blink), 1 (fixation), 2 (saccade). A video that is converted already is kept; one that cannot be read is skipped and reported.
+0 (blink), 1 (fixation), 2 (saccade). A video that is converted already is kept; one that cannot be read is skipped and reported. To score
+students, add the frames, sounds and fold lists of the STAViS release: where there is no list, a video counts as one of 25 frames a second.
 """
 import os
 import pathlib

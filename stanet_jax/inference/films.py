@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import PIL.Image
 from jaxtyping import Float, UInt8
 
 from stanet_jax import InputError
@@ -39,10 +40,17 @@ class Maps(NamedTuple):
 
     Attributes:
         times: of the frames, in seconds.
-        maps: in [0, 1]; to be resized to the height and width of the frames.
+        maps: in [0, 1], of one size, that of the first, also where frames are not; to be resized to the height and width of the frames.
     """
     times: Float[np.ndarray, ' n']
     maps: Float[np.ndarray, 'n side side']
+
+
+def of_size(maps: Float[np.ndarray, 'n _ _'], shape: tuple[int, ...]) -> Float[np.ndarray, 'n h w']:
+    """Maps at the size `shape`, (h, w)."""
+    if maps.shape[1:] == shape:
+        return maps
+    return np.stack([PIL.Image.fromarray(np.float32(map_)).resize(shape[::-1], PIL.Image.Resampling.BILINEAR) for map_ in maps])
 
 
 def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']],
@@ -67,5 +75,6 @@ def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt
     times, maps = [], []
     for block, found in predictor.predict_blocks(moments, fps):
         times += [moment.time for moment in block]
-        maps.append(np.asarray(found[predictor.names[-1]]))
+        of_block = np.asarray(found[predictor.names[-1]])
+        maps.append(of_block if not maps else of_size(of_block, maps[0].shape[1:]))
     return Maps(np.asarray(times, np.float64), np.concatenate(maps) if maps else np.zeros((0, predictor.side, predictor.side), np.float32))

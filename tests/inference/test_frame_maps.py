@@ -27,6 +27,16 @@ def test_pictures_may_differ_in_size(tmp_path):
     np.testing.assert_allclose(found[1], classical.spectral_residual(np.float32(pictures[1]) / 255), atol=1e-6)
 
 
+def test_maps_of_a_film_have_one_size_where_its_frames_do_not():
+    rng = np.random.default_rng(2)
+    frames = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in ((30, 40), (60, 80), (30, 40))]
+    maps = open_predictor([], 'spectral_residual').maps(frames).maps
+    assert maps.shape == (3, 30, 40)
+    np.testing.assert_allclose(maps[2], classical.spectral_residual(np.float32(frames[2]) / 255), atol=1e-6)
+    large = classical.spectral_residual(np.float32(frames[1]) / 255)
+    assert np.corrcoef(maps[1].ravel(), np.float32(large).reshape(30, 2, 40, 2).mean((1, 3)).ravel())[0, 1] > 0.98
+
+
 def test_small_frames_are_enlarged_for_gbvs_and_it_says_so_once(capsys):
     picture = np.random.default_rng(1).integers(0, 256, (64, 75, 3), np.uint8)
     found = [maps['gbvs'] for maps in open_predictor([], 'GBVS').predict_pictures([picture] * 2)]
