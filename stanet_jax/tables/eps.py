@@ -52,7 +52,7 @@ TABLES = {
         'baseline': BASELINE, **{key: _masks(key, MEAN) for key in ('naive', 'predefined', 'adaptive')}})),
     4: Table('Pseudo-masks of the training images', {'mIoU': 'mIoU', 'with CRF': 'with CRF', 'with AffinityNet': 'with AffinityNet'},
              _others(4, {'CAM': _masks('none', MEAN), 'EPS': _masks('adaptive', MEAN)}), (
-                 'Ours are as they are made; a dense CRF refines those of a run with `--config.masks.crf=scores`. AffinityNet is not here.',)),
+                 'Ours are as they are; a dense CRF refines those of a run with `--config.masks.crf=scores`. AffinityNet is not here.',)),
     5: _deeplab(5, 'Segmentation of PASCAL VOC 2012, on VGG-16', 'vgg16'),
     6: _deeplab(6, 'Segmentation of PASCAL VOC 2012, on ResNet-101', 'resnet101'),
     7: _deeplab(7, 'Segmentation of COCO 2014, on VGG-16', 'vgg16', ('val',), 'deeplab:coco')}
