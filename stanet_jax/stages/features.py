@@ -61,7 +61,7 @@ def with_features(config: ConfigDict, splits: Mapping[str, Clips], boxes: str | 
 def features_of(config: ConfigDict, clips: Clips, boxes: str | os.PathLike = '') -> Features:
     """The features of one split's whole frames, or of their crops to boxes; what is missing of them is computed. See `with_features`."""
     encoders = config.encoder, config.audio_encoder
-    name = '_'.join([*(of.name for of in encoders), digest(repr([content(weights_place(of)) for of in encoders]).encode())])
+    name = '_'.join([*(of.name for of in encoders), digest(repr([digest_of_files(weights_place(of)) for of in encoders]).encode())])
     if boxes:
         name += f'_{digest(np.array([box for clip in annotations.manifest(boxes, clips, "box") for box in clip], np.float32).tobytes())}'
     result = Features(clips.folder / 'features' / name / clips.split, bool(boxes))
@@ -77,14 +77,14 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def content(place: pathlib.Path) -> str:
+def digest_of_files(place: pathlib.Path) -> str:
     """A short name of what is in a file, or in the files of a folder, by which weights are the same wherever they lie."""
     files = [place] if place.is_file() else sorted(path for path in place.rglob('*') if path.is_file())
-    return _content(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    return _digest_of_files(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
 
 
 @functools.lru_cache
-def _content(files):
+def _digest_of_files(files):
     found = hashlib.sha256()
     for path, _, _ in files:
         with open(path, 'rb') as file:
