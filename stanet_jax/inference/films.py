@@ -46,11 +46,12 @@ class Maps(NamedTuple):
     maps: Float[np.ndarray, 'n side side']
 
 
-def of_size(maps: Float[np.ndarray, 'n _ _'], shape: tuple[int, ...]) -> Float[np.ndarray, 'n h w']:
-    """Maps at the size `shape`, (h, w)."""
-    if maps.shape[1:] == shape:
+def of_size(maps: Float[np.ndarray, 'n _ _'], height: int, width: int) -> Float[np.ndarray, 'n h w']:
+    """Maps at the size height × width."""
+    if maps.shape[1:] == (height, width):
         return maps
-    return np.stack([PIL.Image.fromarray(np.float32(map_)).resize(shape[::-1], PIL.Image.Resampling.BILINEAR) for map_ in maps])
+    return np.stack([np.asarray(PIL.Image.fromarray(np.float32(map_)).resize((width, height), PIL.Image.Resampling.BILINEAR))
+                     for map_ in maps])
 
 
 def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']],
@@ -72,9 +73,10 @@ def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt
         moments = box.iterate(read_moments, video, predictor.side, predictor.front_end)
     else:
         moments = moments_of_frames(video, sound, fps, predictor.side, predictor.front_end)
-    times, maps = [], []
+    times: list[float] = []
+    maps: list[AnyArray] = []
     for block, found in predictor.predict_blocks(moments, fps):
         times += [moment.time for moment in block]
         of_block = np.asarray(found[predictor.names[-1]])
-        maps.append(of_block if not maps else of_size(of_block, maps[0].shape[1:]))
+        maps.append(of_block if not maps else of_size(of_block, *maps[0].shape[1:]))
     return Maps(np.asarray(times, np.float64), np.concatenate(maps) if maps else np.zeros((0, predictor.side, predictor.side), np.float32))
