@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -31,6 +32,12 @@ def replace_text(path: pathlib.Path, text: str) -> None:
     """
     with replacing_file(path) as new:
         new.write_text(text, 'utf-8', 'backslashreplace')
+
+
+def check_replaceable(folder: pathlib.Path, ours: str, what: str) -> None:
+    """Raises InputError where `folder` is a file, or holds a file whose path in it the regular expression `ours` does not match."""
+    if folder.is_file() or any(not re.fullmatch(ours, path.relative_to(folder).as_posix()) for path in folder.rglob('*') if path.is_file()):
+        raise InputError(f'{folder}: is there, and holds other things than {what}; give another --out')
 
 
 @contextlib.contextmanager

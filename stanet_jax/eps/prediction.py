@@ -15,7 +15,7 @@ from stanet_jax.data import voc
 from stanet_jax.eps import masks, training
 from stanet_jax.eps.nets import make_net
 from stanet_jax.media.picture import read_picture
-from stanet_jax.workdir import write_missing
+from stanet_jax.workdir import check_replaceable, write_missing
 
 LABELS, OVERLAY = 'labels.png', 'overlay.jpg'
 
@@ -80,8 +80,7 @@ def predict_images(checkpoint: str | os.PathLike, path: str | os.PathLike, out: 
     bias = next(leaf for path, leaf in jax.tree.leaves_with_path(variables['params']) if path[0].key.startswith('fc8'))
     images = ImageFolder(path, classes=bias.shape[-1] - 1)
     for folder in (pathlib.Path(out) / info['id'] for info in images.images):
-        if folder.exists() and any(of.name not in (LABELS, OVERLAY) for of in folder.iterdir()):
-            raise InputError(f'{folder}: is there, and holds other things than labels; give another --out')
+        check_replaceable(folder, f'{LABELS}|{OVERLAY}', 'labels')
     model = make_net(config, 'DeepLab', images.classes)
 
     def make(chosen):

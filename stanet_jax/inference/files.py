@@ -4,7 +4,6 @@ import concurrent.futures
 import itertools
 import os
 import pathlib
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from stanet_jax import InputError, one_line
 from stanet_jax.media.picture import PICTURE_SUFFIXES
 from stanet_jax.media.video import VIDEO_SUFFIXES
+from stanet_jax.workdir import check_replaceable
 
 T = TypeVar('T')
 
@@ -75,6 +75,5 @@ def shorten(name: str, most: int) -> str:
 def result_folder(out: str | os.PathLike, name: str) -> pathlib.Path:
     """The folder `<out>/<name>`; InputError where it exists and holds other things than maps and overlays."""
     folder = pathlib.Path(out) / name
-    if folder.exists() and any(not re.fullmatch(r'maps(\.mkv)?|overlay\.(mp4|png)|pred_sal_\d+\.jpg', p.name) for p in folder.iterdir()):
-        raise InputError(f'{folder}: is there, and holds other things than maps; give another --out')
+    check_replaceable(folder, r'maps(\.mkv|/eyeMap_\d+\.png)|overlay\.(mp4|png)|pred_sal_\d+\.jpg', 'maps')
     return folder

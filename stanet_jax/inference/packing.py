@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from stanet_jax import InputError
 from stanet_jax.training import checkpoint
 from stanet_jax.weights.packed import save_file
-from stanet_jax.workdir import read_config, replacing, write_config
+from stanet_jax.workdir import check_replaceable, read_config, replacing, write_config
 
 WEIGHTS = 'variables.safetensors'
 PLACES = ('switch', 'boxes', 'maps')  # fields that name folders of the machine where it was trained
@@ -37,8 +37,7 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, nets: Sequence[str]) ->
         raise InputError(f'{run}: has {", ".join(config.nets)}, not {", ".join(nets)}')
     config.nets = tuple(nets)
     folder, out = pathlib.Path(run), pathlib.Path(out)
-    if out.is_file() or any(path.is_file() and path.name not in (WEIGHTS, 'config.json') for path in out.rglob('*')):
-        raise InputError(f'--out={out}: is there, and holds other things than packed students; give another folder')
+    check_replaceable(out, rf'(.*/)?({WEIGHTS}|config\.json)', 'packed students')
     with replacing(out) as new:
         new.mkdir()
         write_config(new, without_places(config))

@@ -277,9 +277,12 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
     assert sorted(os.listdir(out / 'a')) == ['overlay.mp4', *(f'pred_sal_{k:06d}.jpg' for k in range(1, 6))]
     with PIL.Image.open(out / 'a' / 'pred_sal_000005.jpg') as picture:
         assert picture.mode == 'L' and picture.size == (64, 48)
-    (out / 'a' / 'notes.txt').touch()
-    with pytest.raises(InputError, match='holds other things'):
-        predict_video(predictor, video, out)
+    for notes in (out / 'a' / 'notes.txt', out / 'a' / 'maps' / 'notes.png', out / 'file'):
+        notes.parent.mkdir(exist_ok=True)
+        notes.touch()
+        with pytest.raises(InputError, match='holds other things'):
+            predict_video(predictor, video, out, name='file' if notes.name == 'file' else 'a')
+        notes.unlink()
 
 
 def test_maps_as_a_video_or_not_at_all(predictor, tmp_path):
