@@ -43,7 +43,7 @@ class Maps(NamedTuple):
         maps: in [0, 1], of one size, that of the first, also where frames are not; to be resized to the height and width of the frames.
     """
     times: Float[np.ndarray, ' n']
-    maps: Float[np.ndarray, 'n side side']
+    maps: Float[np.ndarray, 'n h w']
 
 
 def of_size(maps: Float[np.ndarray, 'n _ _'], height: int, width: int) -> Float[np.ndarray, 'n h w']:
@@ -54,7 +54,7 @@ def of_size(maps: Float[np.ndarray, 'n _ _'], height: int, width: int) -> Float[
                      for map_ in maps])
 
 
-def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']],
+def film_maps(predictor: FilmPredictor, video: str | os.PathLike | Iterable[UInt8[np.ndarray, '_ _ 3']],
               sound: Float[np.ndarray, ' m'] | None = None, fps: float = 25.0) -> Maps:
     """The fixation maps of a whole video, in memory.
 

@@ -37,7 +37,7 @@ class FrameMaps:
         self.names: tuple[str, ...] = (name,)
         self.side, self._maps, self._together = side, maps_of_frames, together
 
-    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
+    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, '_ _ 3']], sound: Float[np.ndarray, ' m'] | None = None,
              fps: float = 25.0) -> Maps:
         """The maps of a whole video, in memory; see `films.film_maps`."""
         return film_maps(self, video, sound, fps)

@@ -174,7 +174,7 @@ class Predictor:
         """The number of moments in a block for a video of `fps` frames per second, see `block_size`: short-term fragments are 3 apart."""
         return block_size(3 * fps / (self.rate or fps))
 
-    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
+    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, '_ _ 3']], sound: Float[np.ndarray, ' m'] | None = None,
              fps: float = 25.0) -> Maps:
         """The fixation maps of a whole video, in memory.
 

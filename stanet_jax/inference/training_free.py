@@ -90,7 +90,7 @@ class TrainingFree:
         """The number of moments in a block for a video of `fps` frames per second, see `predictor.block_size`."""
         return block_size(self.REACH * fps / self.rate)
 
-    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, 'h w 3']], sound: Float[np.ndarray, ' m'] | None = None,
+    def maps(self, video: str | os.PathLike | Iterable[UInt8[np.ndarray, '_ _ 3']], sound: Float[np.ndarray, ' m'] | None = None,
              fps: float = 25.0) -> Maps:
         """The fixation maps of a whole video, in memory; see `films.film_maps`."""
         return film_maps(self, video, sound, fps)
