@@ -67,7 +67,7 @@ def map_path(folder: str | os.PathLike, name: str, frame: int) -> pathlib.Path:
     return pathlib.Path(folder) / name / 'maps' / f'eyeMap_{frame + 1:05d}.png'
 
 
-def labels(folder: str | os.PathLike, clips: Clips, file: str = LABELS) -> list[Float[np.ndarray, ' t']]:
+def labels(folder: str | os.PathLike, clips: Clips, file: str = LABELS) -> list[Float[np.ndarray, ' _']]:
     """Reads the label, 0 or 1, that the audio switch has for each frame of each clip, see `Annotations`; InputError as there."""
     path = pathlib.Path(folder) / file
     remedy = 'train the switch first: stanet train --config=audio_switch; one that is there is finished by the same command'

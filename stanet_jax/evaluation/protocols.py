@@ -68,7 +68,7 @@ class VideoFixations(typing.NamedTuple):
         fixated: for each frame the flat indices of its fixated pixels.
         shape: (h, w) of the frames.
     """
-    fixated: list[Int[np.ndarray, ' n']]
+    fixated: list[Int[np.ndarray, ' _']]
     shape: tuple[int, int]
 
 
