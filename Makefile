@@ -45,7 +45,7 @@ gpu-report:
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy & $(VENV)/bin/python -m pytest && wait $$!
+	$(VENV)/bin/mypy > $(VENV)/mypy.txt & $(VENV)/bin/python -m pytest && { wait $$! || { cat $(VENV)/mypy.txt; exit 1; }; }
 
 test-thorough: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m thorough

@@ -35,8 +35,9 @@ def replace_text(path: pathlib.Path, text: str) -> None:
 
 
 def check_replaceable(folder: pathlib.Path, ours: str, what: str) -> None:
-    """Raises InputError where `folder` is a file, or holds a file whose path in it the regular expression `ours` does not match."""
-    if folder.is_file() or any(not re.fullmatch(ours, path.relative_to(folder).as_posix()) for path in folder.rglob('*') if path.is_file()):
+    """Raises InputError where `folder` is a file, or holds a file or link whose path in it the regular expression `ours` does not match."""
+    held = (path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_symlink() or not path.is_dir())
+    if folder.is_file() or not all(re.fullmatch(ours, name) for name in held):
         raise InputError(f'{folder}: is there, and holds other things than {what}; give another --out')
 
 

@@ -283,6 +283,9 @@ def test_older_result_is_replaced_when_the_new_one_is_there(predictor, tmp_path)
         with pytest.raises(InputError, match='holds other things'):
             predict_video(predictor, video, out, name='file' if notes.name == 'file' else 'a')
         notes.unlink()
+    (out / 'a' / 'link').symlink_to(tmp_path / 'elsewhere')
+    with pytest.raises(InputError, match='holds other things'):
+        predict_video(predictor, video, out)
 
 
 def test_maps_as_a_video_or_not_at_all(predictor, tmp_path):
